@@ -1,0 +1,15 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+
+-- What is installed here. Every migration file ends by entering itself, so that the mysql client,
+-- Flyway and `outboxd migrate` all leave the same trace; `outboxd migrate` adds the checksum.
+CREATE TABLE outbox_migrations (
+  version        INT UNSIGNED NOT NULL,
+  file           VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+  checksum       CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'SHA-256 of the file, hex; NULL until outboxd migrate has seen it',
+  installed_at   DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),
+  installed_by   VARCHAR(288) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL DEFAULT (USER()),
+  PRIMARY KEY (version)
+) ENGINE = InnoDB COMMENT = 'outboxd: installed migrations';
+
+INSERT INTO outbox_migrations (version, file) VALUES (1, 'V001__migrations.sql');

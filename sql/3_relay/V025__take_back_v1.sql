@@ -1,0 +1,44 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+
+DROP PROCEDURE IF EXISTS outbox_take_back_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_take_back_v1 (
+  IN p_id BIGINT UNSIGNED
+)
+COMMENT '
+Sends the published followers of a message that failed back to pending, to become due when it does: they have
+passed it on the way and would otherwise take effect before it. No retry is counted for them.
+Internal: outbox_mark_failed_v1 calls it. Does nothing where the message is not pending.
+
+Parameters
+  p_id BIGINT UNSIGNED: the message that failed
+
+Transaction: the caller''s. Locks the followers, whose ids are higher.
+
+Example
+  mysql> CALL outbox_take_back_v1(1);
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  UPDATE agent_outbox_messages AS failed
+    JOIN agent_outbox_messages AS follower
+      ON follower.open_lane = failed.open_lane
+     AND follower.id > failed.id
+     AND follower.topic = failed.topic
+     AND follower.message_key = failed.message_key
+     SET follower.status = 'pending',
+         follower.next_retry_at = failed.next_retry_at,
+         follower.updated_at = failed.updated_at
+   WHERE failed.id = p_id
+     AND failed.status = 'pending'
+     AND follower.status = 'published'
+     AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = follower.biz_type AND t.ordering = 'none');
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (25, 'V025__take_back_v1.sql');

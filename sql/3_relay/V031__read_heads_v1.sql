@@ -1,0 +1,84 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+
+DROP PROCEDURE IF EXISTS outbox_read_heads_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_read_heads_v1 (
+  IN p_relay VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_limit INT,
+  IN p_owned INT,
+  OUT p_heads JSON
+)
+COMMENT '
+Finds what the relay''s slots could send next, from the head of each slot''s queue, in id order; it sees rows whose
+transaction is not committed yet, which is what lets outbox_hold_back_v1 hold back their key''s later messages.
+Internal: outbox_claim_v1 calls it.
+
+A message is passed over while it is not due, or while an earlier one of its topic and key waits for its retry
+(unless its business type has ordering none).
+
+Parameters
+  p_relay VARCHAR(128): the relay
+  p_limit INT: messages at most
+  p_owned INT: how many slots the relay owns
+  OUT p_heads JSON: [[id, lane], ...] by ascending id; NULL where there is nothing
+
+Owns its transaction (READ UNCOMMITTED); changes nothing.
+
+Example
+  mysql> CALL outbox_read_heads_v1(''relay-a'', 1000, 64, @heads);
+'
+SQL SECURITY DEFINER
+READS SQL DATA
+BEGIN
+  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_quota INT DEFAULT CEIL(p_limit / GREATEST(p_owned, 1));
+  DECLARE v_found INT;
+
+  SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
+  START TRANSACTION;
+  -- Every slot gives the same number; where that leaves the batch half empty, the slots that had more give more,
+  -- up to the whole batch from one hot slot. The lowest ids stay, so that each slot gives a prefix of its queue.
+  -- Both indexes are forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
+  fill: LOOP
+    SELECT COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(picked.id, picked.lane))
+      INTO v_found, p_heads
+      FROM (
+        SELECT head.id, head.lane
+          FROM outbox_slots AS s
+          JOIN LATERAL (
+            SELECT m.id, CRC32(CONCAT(m.topic, ':', m.message_key)) AS lane
+              FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
+             WHERE m.pending_slot = s.slot
+               AND (m.waiting_lane IS NULL OR m.next_retry_at <= v_now)
+               AND NOT EXISTS (
+                 SELECT 1
+                   FROM agent_outbox_messages AS earlier FORCE INDEX (outbox_waiting_lane)
+                  WHERE earlier.waiting_lane = CRC32(CONCAT(m.topic, ':', m.message_key))
+                    AND earlier.id < m.id
+                    AND earlier.next_retry_at > v_now
+                    AND earlier.topic = m.topic
+                    AND earlier.message_key = m.message_key
+                    AND NOT EXISTS (
+                      SELECT 1 FROM outbox_biz_types AS t
+                       WHERE t.biz_type IN (m.biz_type, earlier.biz_type) AND t.ordering = 'none'))
+             ORDER BY m.pending_slot, m.id
+             LIMIT v_quota
+          ) AS head
+         WHERE s.relay = p_relay
+         ORDER BY head.id
+         LIMIT p_limit
+      ) AS picked;
+    IF v_found < v_quota OR v_found * 2 >= p_limit OR v_quota >= p_limit THEN
+      LEAVE fill;
+    END IF;
+    SET v_quota = LEAST(v_quota * 4, p_limit);
+  END LOOP;
+  COMMIT;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (31, 'V031__read_heads_v1.sql');

@@ -1,0 +1,112 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+
+DROP PROCEDURE IF EXISTS outbox_claim_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_claim_v1 (
+  IN p_relay TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_limit INT,
+  IN p_lease_seconds INT,
+  IN p_wait_ms INT
+)
+COMMENT '
+One round of a relay begins: heartbeat, take or give back slots, and the next batch of the relay''s slots.
+Claiming changes no message. The same messages are returned again until they are marked, so a relay marks a batch
+(outbox_mark_published_batch_v1 and its two sisters) before it claims the next, on the same connection.
+
+Parameters
+  p_relay TEXT, 1 to 128 characters: the relay; two relays must not share a name
+  p_limit INT: messages at most; NULL or 0: 100
+  p_lease_seconds INT: how long the slots stay with a relay that does not call, by this server''s clock; NULL: 30
+  p_wait_ms INT: how long to wait here for work, in milliseconds, at most 60000; NULL: 0
+
+Result set, by ascending id: id, biz_type, topic, message_key, payload, headers, created_at, and receipt, which the
+marks want back: it changes whenever the message returns to pending, so that a mark that comes late, after the
+consumer has already sent the message back, does nothing.
+
+Order: a message is not returned while an earlier one of its topic and key is pending and not in the same batch, be
+it waiting for its retry or inserted by a transaction that has not committed yet.
+
+Errors
+  50001 p_relay is NULL or empty; 50002 too long
+  50005 p_limit, p_lease_seconds or p_wait_ms is out of range
+  50006 called inside a transaction
+
+Called by: relays. Owns its transactions: call it outside of one.
+
+Example
+  mysql> CALL outbox_claim_v1(''relay-a'', 1000, 30, 500);
+  +----+----------------------+-------+-------------+---------------------+---------+-----+----------------------------+
+  | id | biz_type             | topic | message_key | payload             | headers | ... | receipt                    |
+  +----+----------------------+-------+-------------+---------------------+---------+-----+----------------------------+
+  |  1 | chat_history_persist | chat  | c-1         | {"user_id":7,...}   | NULL    | ... | 2026-01-01 12:00:00.123456 |
+  +----+----------------------+-------+-------------+---------------------+---------+-----+----------------------------+
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 100);
+  DECLARE v_lease_seconds INT DEFAULT COALESCE(p_lease_seconds, 30);
+  DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL COALESCE(p_wait_ms, 0) * 1000 MICROSECOND;
+  DECLARE v_pause DOUBLE DEFAULT 0.002;
+  DECLARE v_owned INT;
+  DECLARE v_top, v_new_top BIGINT UNSIGNED;
+  DECLARE v_heads JSON;
+  DECLARE v_held BOOLEAN;
+  DECLARE v_look_again_at DATETIME(6);
+
+  IF COALESCE(CHAR_LENGTH(p_relay), 0) NOT BETWEEN 1 AND 128 THEN
+    CALL outbox_refuse_text_v1('p_relay', p_relay, 128);
+  END IF;
+  IF v_limit < 0 THEN
+    CALL outbox_raise_v1(50005, CONCAT('p_limit must not be negative: ', p_limit));
+  END IF;
+  IF v_lease_seconds NOT BETWEEN 1 AND 86400 THEN
+    CALL outbox_raise_v1(50005, CONCAT('p_lease_seconds must be from 1 to 86400: ', p_lease_seconds));
+  END IF;
+  IF COALESCE(p_wait_ms, 0) NOT BETWEEN 0 AND 60000 THEN
+    CALL outbox_raise_v1(50005, CONCAT('p_wait_ms must be from 0 to 60000: ', p_wait_ms));
+  END IF;
+
+  CALL outbox_refuse_transaction_v1('outbox_claim_v1');
+  CALL outbox_share_slots_v1(p_relay, v_lease_seconds, v_owned);
+
+  work: LOOP
+    SELECT COALESCE(MAX(id), 0) INTO v_top FROM agent_outbox_messages;
+    COMMIT;
+    CALL outbox_read_heads_v1(p_relay, v_limit, v_owned, v_heads);
+    SET v_held = FALSE;
+    IF v_heads IS NOT NULL THEN
+      CALL outbox_hold_back_v1(v_heads, v_held);
+    END IF;
+    IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline THEN
+      LEAVE work;
+    END IF;
+
+    -- Nothing to send. One look at the end of the table tells whether there may be something new; what a failure
+    -- or an operator brought back to pending is found by looking at the heads again once a second.
+    SET v_look_again_at = LEAST(v_deadline, UTC_TIMESTAMP(6) + INTERVAL 1 SECOND);
+    pause: LOOP
+      DO SLEEP(v_pause);
+      SET v_pause = LEAST(v_pause * 1.2, 0.02);
+      SELECT COALESCE(MAX(id), 0) INTO v_new_top FROM agent_outbox_messages;
+      COMMIT;
+      IF v_held OR v_new_top <> v_top OR UTC_TIMESTAMP(6) >= v_look_again_at THEN
+        LEAVE pause;
+      END IF;
+    END LOOP;
+  END LOOP;
+
+  SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt
+    FROM JSON_TABLE(COALESCE(v_heads, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
+    STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = head.id
+   WHERE m.status = 'pending'
+   ORDER BY head.id;
+  COMMIT;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (32, 'V032__claim_v1.sql');

@@ -1,0 +1,66 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+
+DROP PROCEDURE IF EXISTS outbox_write_chat_history_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_write_chat_history_v1 (
+  IN p_id BIGINT UNSIGNED,
+  IN p_payload LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
+)
+COMMENT '
+The handler of biz_type chat_history_persist: writes one chat message to chat_histories.
+
+Parameters
+  p_id BIGINT UNSIGNED: the outbox message
+  p_payload LONGTEXT: {"user_id": integer, "conversation_id": text of 1 to 255 characters, "role": text of 1 to 32,
+    "message": text}; other members are ignored
+
+Errors (nothing is written)
+  50003 p_payload is not JSON
+  50007 a member is missing, of another type or too long
+
+Called by: outbox_consume_v1 and outbox_persist_chat_history_v1. Transaction: the caller''s, as for every handler.
+
+Example
+  mysql> CALL outbox_write_chat_history_v1(1, ''{"user_id":7,"conversation_id":"c-1","role":"user","message":"hi"}'');
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_payload, v_user_id, v_chat_id, v_role, v_message JSON;
+
+  IF NOT COALESCE(JSON_VALID(p_payload), FALSE) THEN
+    CALL outbox_raise_v1(50003, CONCAT('payload of message ', p_id, ' is not valid JSON'));
+  END IF;
+  SET v_payload = p_payload;
+  SET v_user_id = JSON_EXTRACT(v_payload, '$.user_id');
+  SET v_chat_id = JSON_EXTRACT(v_payload, '$.conversation_id');
+  SET v_role = JSON_EXTRACT(v_payload, '$.role');
+  SET v_message = JSON_EXTRACT(v_payload, '$.message');
+
+  IF JSON_TYPE(v_payload) <> 'OBJECT' THEN
+    CALL outbox_raise_v1(50007, CONCAT('payload must be a JSON object, it is of type ', JSON_TYPE(v_payload)));
+  END IF;
+  -- An unsigned integer in JSON_TYPE is one beyond the range of BIGINT.
+  IF COALESCE(JSON_TYPE(v_user_id), '') <> 'INTEGER' THEN
+    CALL outbox_raise_v1(50007, CONCAT('user_id must be an integer, it is ', COALESCE(LEFT(JSON_UNQUOTE(v_user_id), 60), 'missing')));
+  END IF;
+  IF COALESCE(JSON_TYPE(v_chat_id), '') <> 'STRING' OR CHAR_LENGTH(JSON_UNQUOTE(v_chat_id)) NOT BETWEEN 1 AND 255 THEN
+    CALL outbox_raise_v1(50007, CONCAT('conversation_id must be a text of 1 to 255 characters, it is ', COALESCE(LEFT(v_chat_id, 60), 'missing')));
+  END IF;
+  IF COALESCE(JSON_TYPE(v_role), '') <> 'STRING' OR CHAR_LENGTH(JSON_UNQUOTE(v_role)) NOT BETWEEN 1 AND 32 THEN
+    CALL outbox_raise_v1(50007, CONCAT('role must be a text of 1 to 32 characters, it is ', COALESCE(LEFT(v_role, 60), 'missing')));
+  END IF;
+  IF COALESCE(JSON_TYPE(v_message), '') <> 'STRING' THEN
+    CALL outbox_raise_v1(50007, CONCAT('message must be a text, it is ', COALESCE(CONCAT('of type ', JSON_TYPE(v_message)), 'missing')));
+  END IF;
+
+  INSERT INTO chat_histories (user_id, chat_id, role, message_content, created_at)
+  VALUES (CAST(v_user_id AS SIGNED), JSON_UNQUOTE(v_chat_id), JSON_UNQUOTE(v_role), JSON_UNQUOTE(v_message), UTC_TIMESTAMP(6));
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (50, 'V050__write_chat_history_v1.sql');

@@ -1,0 +1,78 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+
+DROP PROCEDURE IF EXISTS outbox_consume_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_consume_v1 (
+  IN p_messages LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
+)
+COMMENT '
+Consumes a batch: each message takes effect through the handler of its business type and is marked consumed, all in
+one transaction; one bad message harms no other.
+
+Parameters
+  p_messages LONGTEXT: JSON array of {"id": the outbox id, "payload": the record''s value as a JSON text (or as JSON)},
+    by ascending id: that is the order in which the messages are locked
+
+Result set, by id: id, outcome, error. A record is done with whatever its outcome; the consumer commits its offset.
+  consumed   the effect and the mark are committed
+  duplicate  it was consumed before
+  unknown    no such message: purged, or a stranger''s record
+  dead       it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
+  failed     pending again, to be sent again after the backoff; error says why
+  deferred   an earlier message of its topic and key is not final yet: pending again, to be sent again behind it
+
+Errors
+  50003 p_messages is not JSON; 50006 called inside a transaction
+  1213, 1205 and other errors of the server, not of a message: everything is rolled back; call again
+
+Order: where the business type is ordered by key, a message takes effect only when no earlier one of its topic and
+key is pending or published, whichever copy of which record arrives when.
+
+Called by: consumers. Owns its transaction (READ COMMITTED). Locks: messages by ascending id, then what handlers lock.
+
+Example
+  mysql> CALL outbox_consume_v1(''[{"id":1,"payload":"{\\"user_id\\":7,\\"conversation_id\\":\\"c-1\\",\\"role\\":\\"user\\",\\"message\\":\\"hi\\"}"}]'');
+  +----+----------+-------+
+  | id | outcome  | error |
+  +----+----------+-------+
+  |  1 | consumed | NULL  |
+  +----+----------+-------+
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+main: BEGIN
+  DECLARE v_id BIGINT UNSIGNED DEFAULT 0;
+
+  IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
+    CALL outbox_raise_v1(50003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
+  END IF;
+  CALL outbox_refuse_transaction_v1('outbox_consume_v1');
+
+  BEGIN
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+    BEGIN
+      ROLLBACK;
+      RESIGNAL;
+    END;
+    CALL outbox_open_batch_v1(p_messages);
+    CALL outbox_defer_v1();
+    CALL outbox_write_chat_histories_v1();
+    one_by_one: LOOP
+      SELECT MIN(id) INTO v_id FROM (SELECT id FROM outbox_batch WHERE id > v_id AND outcome IS NULL ORDER BY id LIMIT 1) AS next_one;
+      IF v_id IS NULL THEN
+        LEAVE one_by_one;
+      END IF;
+      CALL outbox_handle_v1(v_id);
+    END LOOP;
+    COMMIT;
+  END;
+
+  SELECT id, outcome, error FROM outbox_batch ORDER BY id;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (52, 'V052__consume_v1.sql');

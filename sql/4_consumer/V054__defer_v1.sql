@@ -1,0 +1,85 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+
+DROP PROCEDURE IF EXISTS outbox_defer_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_defer_v1 ()
+COMMENT '
+Defers the messages of the batch that have come before their turn: behind an earlier message of their topic and key
+that is pending or published and not in the batch. They go back to pending, to be sent again: at once behind a pending
+one, and behind a published one after as long as that has been under way already, from 1 to 32 seconds.
+Internal: outbox_consume_v1 calls it, and outbox_handle_v1 after a failure inside the batch.
+
+Reads and changes outbox_batch. Transaction: the caller''s.
+
+Example
+  mysql> CALL outbox_defer_v1();
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_lanes, v_first_open JSON;
+
+  SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, last_id))
+    INTO v_lanes
+    FROM (
+      SELECT lane, topic, message_key, MAX(id) AS last_id
+        FROM outbox_batch
+       WHERE outcome IS NULL AND lane IS NOT NULL
+       GROUP BY lane, topic, message_key
+    ) AS lanes;
+  IF v_lanes IS NULL THEN
+    SET v_lanes = '[]';
+  END IF;
+
+  SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, id))
+    INTO v_first_open
+    FROM (
+      SELECT l.lane, l.topic, l.message_key, MIN(earlier.id) AS id
+        FROM JSON_TABLE(v_lanes, '$[*]' COLUMNS (
+               lane INT UNSIGNED PATH '$[0]',
+               topic VARCHAR(255) PATH '$[1]',
+               message_key VARCHAR(255) PATH '$[2]',
+               last_id BIGINT UNSIGNED PATH '$[3]')) AS l
+        STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (outbox_open_lane)
+          ON earlier.open_lane = l.lane
+         AND earlier.id < l.last_id
+         AND earlier.topic = l.topic
+         AND earlier.message_key = l.message_key
+        LEFT JOIN outbox_batch AS b ON b.id = earlier.id AND b.outcome IS NULL
+       WHERE b.id IS NULL
+         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = earlier.biz_type AND t.ordering = 'none')
+       GROUP BY l.lane, l.topic, l.message_key
+    ) AS open;
+
+  IF v_first_open IS NOT NULL THEN
+    UPDATE JSON_TABLE(v_first_open, '$[*]' COLUMNS (
+             lane INT UNSIGNED PATH '$[0]',
+             topic VARCHAR(255) PATH '$[1]',
+             message_key VARCHAR(255) PATH '$[2]',
+             id BIGINT UNSIGNED PATH '$[3]')) AS first_open
+      STRAIGHT_JOIN agent_outbox_messages AS earlier ON earlier.id = first_open.id
+      STRAIGHT_JOIN outbox_batch AS b
+         ON b.lane = first_open.lane
+        AND b.topic = first_open.topic
+        AND b.message_key = first_open.message_key
+        AND b.id > first_open.id
+        AND b.outcome IS NULL
+      STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = b.id
+       SET b.outcome = 'deferred',
+           b.error = CONCAT('waits for message ', first_open.id),
+           m.status = 'pending',
+           -- Never the same time again: next_retry_at is the receipt that a late mark of the relay is checked by.
+           m.next_retry_at = IF(earlier.status = 'pending',
+             GREATEST(COALESCE(earlier.next_retry_at, v_now), v_now) + INTERVAL 1 MICROSECOND,
+             v_now + INTERVAL LEAST(32, GREATEST(1, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND),
+           m.updated_at = v_now;
+  END IF;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (54, 'V054__defer_v1.sql');
