@@ -1,0 +1,132 @@
+"""The consumer: polls records, hands them to outbox_consume_v1, and commits the offsets after the procedure has."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from outboxd.database import Database
+from outboxd.records import parse
+from outboxd.retry import Unavailable, until_available
+from outboxd.settings import Settings
+
+log = structlog.get_logger()
+_AWAY = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE}
+
+
+def consumer_properties(settings: Settings) -> dict[str, Any]:
+    """librdkafka's properties of a consumer: offsets by hand, and little memory for records fetched ahead."""
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "client.id": f"outboxd-{settings.name}",
+        "group.id": settings.group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": 10_000,
+        "topic.metadata.refresh.interval.ms": 2_000,
+        "allow.auto.create.topics": True,
+        "fetch.wait.max.ms": 500,
+        "queued.max.messages.kbytes": 16_384,
+        "log_level": 2,
+        **settings.kafka_options,
+    }
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Consume until stop is set, then leave the group.
+
+    A crash between the procedure's commit and the offset's delivers the records again, and the procedure finds them
+    consumed. Raises mysql.connector.Error where the procedure fails for good.
+    """
+    away = _Away()
+    consumer = Consumer(consumer_properties(settings) | {"error_cb": away.on_error})
+    consumer.subscribe(settings.topics)
+    with Database(settings) as database:
+        try:
+            while not stop.is_set():
+                records = _poll(consumer, settings.batch_size, away)
+                if records:
+                    until_available(stop, partial(_consume, database, settings, records))
+                    consumer.commit(offsets=_next_offsets(records), asynchronous=True)
+        except Unavailable:
+            pass  # stopped while MySQL was away: the offsets stay where they were
+        finally:
+            consumer.close()  # waits for the commits under way
+
+
+class _Away:
+    """Says once that the brokers are away, and once that they are back."""
+
+    def __init__(self) -> None:
+        self._is = False
+
+    def on_error(self, error: KafkaError) -> None:
+        if error.code() in _AWAY and not self._is:
+            self._is = True
+            log.warning("waiting", reason=f"Kafka: {error.str()}")
+
+    def over(self) -> None:
+        if self._is:
+            self._is = False
+            log.info("back", what="Kafka")
+
+
+def _poll(consumer: Any, limit: int, away: _Away) -> list[Any]:
+    """The records at hand, up to limit; waits for the first only, so that a single one is not kept waiting."""
+    first = consumer.poll(0.5)
+    if first is None:
+        return []
+    records = []
+    for record in [first, *consumer.consume(limit - 1, 0)]:
+        error = record.error()
+        if error is None:
+            records.append(record)
+        elif error.fatal():
+            raise KafkaException(error)
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            log.warning("waiting", reason=f"Kafka: topic {record.topic()} does not exist yet")
+        else:
+            away.on_error(error)
+    if records:
+        away.over()
+    return records
+
+
+def _consume(database: Database, settings: Settings, records: list[Any]) -> None:
+    for batch in _batches(records, settings):
+        outcomes = database.consume(batch)
+        log.debug("consumed", **Counter(outcome.outcome for outcome in outcomes))
+        for outcome in outcomes:
+            if outcome.error and outcome.outcome != "deferred":
+                log.warning(outcome.outcome, id=outcome.id, error=outcome.error)
+
+
+def _batches(records: list[Any], settings: Settings) -> Iterator[list[tuple[int, str]]]:
+    """Ids and payloads, in calls of at most batch_bytes; strangers' records are left out."""
+    batch: list[tuple[int, str]] = []
+    size = 0
+    for record in records:
+        try:
+            parsed = parse(record, settings.event_source)
+        except ValueError as error:
+            place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
+            log.warning("stranger", record=place, reason=str(error))
+            continue
+        size += len(record.value())
+        if batch and size > settings.batch_bytes:
+            yield batch
+            batch, size = [], len(record.value())
+        batch.append(parsed)
+    if batch:
+        yield batch
+
+
+def _next_offsets(records: list[Any]) -> list[TopicPartition]:
+    ends = {(record.topic(), record.partition()): record.offset() + 1 for record in records}
+    return [TopicPartition(topic, partition, offset) for (topic, partition), offset in ends.items()]

@@ -1,0 +1,100 @@
+"""The daemon: starts relay and consumer workers as threads, and ends them on a signal."""
+
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+
+import mysql.connector
+import structlog
+from mysql.connector import errorcode
+
+from outboxd import consumer, migrations, relay
+from outboxd.database import Database
+from outboxd.retry import Unavailable, until_available
+from outboxd.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+
+class SchemaError(Exception):
+    """The database has no schema of outboxd, or one that this daemon does not know."""
+
+
+def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
+    """Run until SIGTERM or SIGINT; a second signal ends the process at once, with exit code 130.
+
+    Raises SettingsError where a consumer has no topics, SchemaError where a migration is missing, and the error of a
+    worker that failed for good.
+    """
+    if consumers and not settings.topics:
+        raise SettingsError("setting topics is missing: give --topics or OUTBOXD_TOPICS, or --only relay")
+    stop = threading.Event()
+    _stop_on_signals(stop)
+    try:
+        until_available(stop, partial(check_schema, settings))
+    except Unavailable:
+        return  # stopped while waiting for MySQL
+
+    # Never the name of an earlier process: what that one left in flight must not pass for this one's.
+    me = f"{settings.name}-{os.getpid()}-{secrets.token_hex(3)}"
+    workers: dict[str, Callable[[], None]] = {}
+    if relays:
+        for number in range(settings.relay_workers):
+            name = f"{me}-{number}"
+            workers[f"relay-{number}"] = partial(relay.run, settings, name, stop)
+    if consumers:
+        for number in range(settings.consumer_workers):
+            workers[f"consumer-{number}"] = partial(consumer.run, settings, stop)
+
+    log.info("started", name=me, workers=list(workers), topics=settings.topics if consumers else None)
+    failures: list[Exception] = []
+    threads = [threading.Thread(target=_work, args=(name, work, stop, failures)) for name, work in workers.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.info("stopped", name=me)
+    if failures:
+        raise failures[0]
+
+
+def check_schema(settings: Settings) -> None:
+    """Raise SchemaError naming the first migration that the daemon needs and the database does not have."""
+    with Database(settings) as database:
+        try:
+            version = database.version()
+        except mysql.connector.Error as error:
+            if error.errno != errorcode.ER_SP_DOES_NOT_EXIST:
+                raise
+            version = 0
+    missing = [migration.file for migration in migrations.available() if migration.version > version]
+    if missing:
+        raise SchemaError(
+            f"database {settings.database} lacks migration {missing[0]}"
+            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: run `outboxd migrate`"
+        )
+
+
+def _work(name: str, work: Callable[[], None], stop: threading.Event, failures: list[Exception]) -> None:
+    with structlog.contextvars.bound_contextvars(worker=name):
+        try:
+            work()
+        except Exception as error:  # a worker that fails for good ends the daemon, which says why
+            log.error("failed", error=str(error), exc_info=not isinstance(error, mysql.connector.Error))
+            failures.append(error)
+            stop.set()
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    def handle(number: int, _: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(130)
+        log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)

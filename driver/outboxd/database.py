@@ -1,0 +1,244 @@
+"""MySQL: one connection, one method a procedure. What a call means is told by the procedure's COMMENT."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+import mysql.connector
+from mysql.connector import errorcode, errors
+
+from outboxd.retry import Unavailable
+from outboxd.settings import Settings
+
+# The server's state, not the call's: trying again may help. All else is an error to be shown.
+_DISK_FULL = 1021
+_PASSING = {
+    errorcode.ER_CON_COUNT_ERROR,
+    errorcode.ER_LOCK_DEADLOCK,
+    errorcode.ER_LOCK_WAIT_TIMEOUT,
+    errorcode.ER_OPTION_PREVENTS_STATEMENT,  # read only
+    errorcode.ER_QUERY_INTERRUPTED,
+    errorcode.ER_READ_ONLY_MODE,
+    errorcode.ER_RECORD_FILE_FULL,
+    _DISK_FULL,
+}
+_CONNECTION = {
+    errorcode.ER_CLIENT_INTERACTION_TIMEOUT,
+    errorcode.ER_NET_READ_ERROR,
+    errorcode.ER_NET_READ_INTERRUPTED,
+    errorcode.ER_NET_WRITE_INTERRUPTED,
+    errorcode.ER_NET_ERROR_ON_WRITE,
+    errorcode.ER_SERVER_SHUTDOWN,
+}
+_CLIENT_ERRORS = range(2000, 2100)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Names one claim of one message to its mark (see outbox_claim_v1)."""
+
+    id: int
+    receipt: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the marks of the relay take it."""
+        return {"id": self.id, "receipt": self.receipt and self.receipt.isoformat(sep=" ")}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A claimed message."""
+
+    id: int
+    biz_type: str
+    topic: str
+    key: str
+    payload: str
+    headers: str | None
+    created_at: datetime
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one consumed record (see outbox_consume_v1)."""
+
+    id: int
+    outcome: str
+    error: str | None
+
+
+class Database:
+    """One connection, opened when first needed and again after it broke; not for use by two threads.
+
+    Every method raises Unavailable where trying again may help (connection lost, deadlock, read-only server), and
+    mysql.connector.Error otherwise; errors of outboxd's own have SQLSTATE 45000 (see outbox_raise_v1).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._arguments = settings.mysql_arguments()
+        self._connection: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            with suppress(mysql.connector.Error):
+                self._connection.disconnect()
+            self._connection = None
+
+    def version(self) -> int:
+        """outbox_version_v1: the number of the newest migration."""
+        return int(self._call_out("outbox_version_v1") or 0)
+
+    def claim(self, relay: str, limit: int, lease_seconds: int, wait_ms: int) -> Iterator[Message]:
+        """outbox_claim_v1, row by row as the server sends them, so that a batch is never in memory as a whole."""
+        with self._cursor() as cursor:
+            cursor.execute("CALL outbox_claim_v1(%s, %s, %s, %s)", (relay, limit, lease_seconds, wait_ms))
+            for row in cursor:
+                id_, biz_type, topic, key, payload, headers, created_at, receipt = row
+                yield Message(id_, biz_type, topic, key, payload, headers, created_at, Receipt(id_, receipt))
+            _drain(cursor)
+
+    def heartbeat(self, relay: str, lease_seconds: int) -> None:
+        """outbox_heartbeat_v1: keep the slots while waiting for Kafka."""
+        self._call("outbox_heartbeat_v1", relay, lease_seconds)
+
+    def leave(self, relay: str) -> None:
+        """outbox_leave_v1: give the slots back at once."""
+        self._call("outbox_leave_v1", relay)
+
+    def mark_published(self, relay: str, receipts: Sequence[Receipt]) -> int:
+        """outbox_mark_published_batch_v1; returns how many changed."""
+        return self._mark("outbox_mark_published_batch_v1", relay, [receipt.to_json() for receipt in receipts])
+
+    def mark_failed(self, relay: str, refused: Sequence[tuple[Receipt, str]]) -> int:
+        """outbox_mark_failed_batch_v1 of receipts and reasons; returns how many changed."""
+        return self._mark("outbox_mark_failed_batch_v1", relay, _with_reasons(refused))
+
+    def mark_dead(self, relay: str, refused: Sequence[tuple[Receipt, str]]) -> int:
+        """outbox_mark_dead_batch_v1 of receipts and reasons; returns how many changed."""
+        return self._mark("outbox_mark_dead_batch_v1", relay, _with_reasons(refused))
+
+    def consume(self, records: Sequence[tuple[int, str]]) -> list[Outcome]:
+        """outbox_consume_v1 of outbox ids and payloads, by ascending id: the order in which the rows are locked."""
+        batch = [{"id": id_, "payload": payload} for id_, payload in sorted(records, key=lambda record: record[0])]
+        return [Outcome(*row) for row in self._call("outbox_consume_v1", json.dumps(batch, ensure_ascii=False))]
+
+    def status(self) -> list[dict[str, Any]]:
+        """outbox_status_v1: a row a status."""
+        return self._call_rows("outbox_status_v1")
+
+    def get(self, message_id: int) -> dict[str, Any] | None:
+        """outbox_get_v1: all columns of one message, or None."""
+        rows = self._call_rows("outbox_get_v1", message_id)
+        return rows[0] if rows else None
+
+    def enqueue(self, biz_type: str, topic: str, key: str, payload: str, headers: str | None) -> None:
+        """outbox_enqueue_with_options_v1, in the open transaction."""
+        self._call_in("outbox_enqueue_with_options_v1", biz_type, topic, key, payload, None, headers, None)
+
+    def enqueue_chat(self, topic: str, key: str, user_id: int, chat_id: str, role: str, text: str) -> None:
+        """outbox_enqueue_chat_history_v1, in the open transaction."""
+        self._call_in("outbox_enqueue_chat_history_v1", topic, key, user_id, chat_id, role, text, None)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN ... COMMIT, or ROLLBACK where the block raises: for enqueuing, as an application would."""
+        with self._cursor() as cursor:
+            cursor.execute("START TRANSACTION")
+        try:
+            yield
+        except BaseException:
+            with suppress(Unavailable, mysql.connector.Error), self._cursor() as cursor:
+                cursor.execute("ROLLBACK")
+            raise
+        with self._cursor() as cursor:
+            cursor.execute("COMMIT")
+
+    def query(self, statement: str, *arguments: object) -> list[Any]:
+        """Rows of a statement that is no procedure call: the demo's and the migrations' own."""
+        with self._cursor() as cursor:
+            cursor.execute(statement, arguments)
+            return list(cursor.fetchall()) if cursor.with_rows else []
+
+    def run_script(self, script: str) -> None:
+        """Execute a script of several statements, DELIMITER included (the connector splits it)."""
+        with self._cursor() as cursor:
+            cursor.execute(script)
+            _drain(cursor)
+
+    def _call(self, procedure: str, *arguments: object) -> list[Any]:
+        with self._cursor() as cursor:
+            cursor.execute(f"CALL {procedure}({', '.join(['%s'] * len(arguments))})", arguments)
+            rows = list(cursor.fetchall()) if cursor.with_rows else []
+            _drain(cursor)
+            return rows
+
+    def _call_rows(self, procedure: str, *arguments: object) -> list[dict[str, Any]]:
+        with self._cursor() as cursor:
+            cursor.execute(f"CALL {procedure}({', '.join(['%s'] * len(arguments))})", arguments)
+            names = cursor.column_names
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            _drain(cursor)
+            return rows
+
+    def _call_in(self, procedure: str, *arguments: object) -> None:
+        """Call a procedure whose last parameter is OUT, and leave that in @outboxd_out."""
+        with self._cursor() as cursor:
+            cursor.execute(f"CALL {procedure}({''.join(['%s, '] * len(arguments))}@outboxd_out)", arguments)
+            _drain(cursor)
+
+    def _call_out(self, procedure: str, *arguments: object) -> Any:
+        """Call a procedure whose last parameter is OUT, and return that."""
+        self._call_in(procedure, *arguments)
+        return self.query("SELECT @outboxd_out")[0][0]
+
+    def _mark(self, procedure: str, relay: str, messages: list[dict[str, Any]]) -> int:
+        return int(self._call_out(procedure, relay, json.dumps(messages, ensure_ascii=False))) if messages else 0
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        finished = False
+        try:
+            if self._connection is None:
+                self._connection = mysql.connector.connect(
+                    **{"autocommit": True, "charset": "utf8mb4", "connection_timeout": 10, **self._arguments}
+                )
+            cursor = self._connection.cursor()
+            yield cursor
+            cursor.close()
+            finished = True
+        except mysql.connector.Error as error:
+            # An error that the server answered with leaves the connection as it was; one of the way there does not.
+            finished = error.errno is not None and error.errno not in _CLIENT_ERRORS and error.errno not in _CONNECTION
+            if not finished or error.errno in _PASSING:
+                raise Unavailable(f"MySQL: {error}") from error
+            raise
+        finally:
+            if not finished:
+                self.close()
+
+
+def _with_reasons(refused: Sequence[tuple[Receipt, str]]) -> list[dict[str, Any]]:
+    return [receipt.to_json() | {"reason": reason} for receipt, reason in refused]
+
+
+def _drain(cursor: Any) -> None:
+    """Read what is left of a call: every CALL ends with a status result of its own."""
+    while cursor.nextset():
+        if cursor.with_rows:
+            cursor.fetchall()
+
+
+def is_refusal(error: errors.Error) -> bool:
+    """Whether a procedure refused its arguments (SQLSTATE 45000), rather than the server being in trouble."""
+    return error.sqlstate == "45000"

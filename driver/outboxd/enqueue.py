@@ -1,0 +1,80 @@
+"""Enqueues JSON lines, as an application would: through the procedures, some hundred messages a transaction."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import mysql.connector
+
+from outboxd.database import Database, is_refusal
+
+_CHAT = {"user_id": int, "conversation_id": str, "role": str, "message": str}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What became of one line: enqueued, or why it was refused."""
+
+    number: int
+    error: str | None = None
+
+
+def enqueue(
+    database: Database, topic: str, lines: Iterable[str], *, strict: bool = False, per_transaction: int = 500
+) -> Iterator[list[Line]]:
+    """Enqueue each line, yielding the lines of each transaction after it has committed.
+
+    A line is a chat message (user_id, conversation_id, role, message; its conversation is the key), or any message:
+    biz_type, key, payload and, if wanted, headers. Other members of a chat line are ignored. A bad line is refused
+    alone; with strict it is the last one that is looked at. Raises Unavailable where MySQL is away: the lines of the
+    transaction under way are then not in.
+    """
+    numbered = enumerate(lines, 1)
+    while chunk := list(islice(numbered, per_transaction)):
+        done: list[Line] = []
+        with database.transaction():
+            for number, line in chunk:
+                if not line.strip():
+                    continue
+                done.append(_enqueue_one(database, topic, number, line))
+                if strict and done[-1].error:
+                    break
+        yield done
+        if strict and done and done[-1].error:
+            return
+
+
+def _enqueue_one(database: Database, topic: str, number: int, line: str) -> Line:
+    try:
+        fields = json.loads(line)
+        if not isinstance(fields, dict):
+            raise ValueError("not a JSON object")
+        _call(database, topic, fields)
+        return Line(number)
+    except ValueError as error:
+        return Line(number, str(error))
+    except mysql.connector.Error as error:
+        if not is_refusal(error):
+            raise
+        return Line(number, error.msg)
+
+
+def _call(database: Database, topic: str, fields: dict[str, Any]) -> None:
+    if "payload" in fields:
+        for name in ("biz_type", "key"):
+            if not isinstance(fields.get(name), str):
+                raise ValueError(f"{name} must be a text, it is {json.dumps(fields.get(name))[:60]}")
+        payload = fields["payload"]
+        text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+        headers = json.dumps(fields["headers"]) if fields.get("headers") is not None else None
+        database.enqueue(fields["biz_type"], topic, fields["key"], text, headers)
+        return
+    for name, kind in _CHAT.items():
+        value = fields.get(name)
+        if type(value) is not kind:
+            what = "missing" if name not in fields else f"of type {type(value).__name__}"
+            raise ValueError(f"{name} must be {'an integer' if kind is int else 'a text'}, it is {what}")
+    chat = fields["conversation_id"]
+    database.enqueue_chat(topic, chat, fields["user_id"], chat, fields["role"], fields["message"])

@@ -1,0 +1,100 @@
+"""Migrations: applies sql/**/V<nnn>__<name>.sql in the order of their numbers, and tells what is installed.
+
+Every file enters itself into outbox_migrations, so that the mysql client and Flyway leave the same trace; this adds
+the checksum, and refuses a file that was edited after it was applied.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mysql.connector
+from mysql.connector import errorcode
+
+from outboxd.database import Database
+
+_INSIDE_PACKAGE = Path(__file__).parent / "sql"
+_INSIDE_CHECKOUT = Path(__file__).parents[2] / "sql"
+_NAME = re.compile(r"V(\d+)__\w+\.sql")
+
+
+class MigrationError(Exception):
+    """A migration could not be applied, or was edited after it was; the message names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file under sql/."""
+
+    version: int
+    path: Path
+
+    @property
+    def file(self) -> str:
+        """The file's name, as in outbox_migrations."""
+        return self.path.name
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file, hex."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One row of outbox_migrations."""
+
+    version: int
+    file: str
+    checksum: str | None
+    installed_at: str
+    installed_by: str
+
+
+def available() -> list[Migration]:
+    """The migrations of this package (or of the checkout it runs from), by number."""
+    root = _INSIDE_PACKAGE if _INSIDE_PACKAGE.is_dir() else _INSIDE_CHECKOUT
+    found = ((_NAME.fullmatch(path.name), path) for path in root.glob("*/V*.sql"))
+    return sorted((Migration(int(name[1]), path) for name, path in found if name), key=lambda m: m.version)
+
+
+def installed(database: Database) -> dict[int, Installed]:
+    """What outbox_migrations says is installed, by number; empty where there is no such table."""
+    try:
+        rows = database.query(
+            "SELECT version, file, checksum, CAST(installed_at AS CHAR(19)), installed_by FROM outbox_migrations"
+        )
+    except mysql.connector.Error as error:
+        if error.errno != errorcode.ER_NO_SUCH_TABLE:
+            raise
+        return {}
+    return {row[0]: Installed(*row) for row in rows}
+
+
+def apply(database: Database) -> Iterator[Migration]:
+    """Apply what is missing, in order, yielding each migration when it is in.
+
+    Raises MigrationError for a file that was edited after it was applied, before anything is changed, and for one
+    that fails; files before it stay applied, and a later run goes on from there.
+    """
+    if database.query("SELECT GET_LOCK(CONCAT('outboxd ', LEFT(DATABASE(), 56)), 30)") != [(1,)]:
+        raise MigrationError("another `outboxd migrate` is at work on this database: try again when it is done")
+    before = installed(database)
+    for migration in available():
+        applied = before.get(migration.version)
+        if applied and applied.checksum not in (None, migration.checksum):
+            raise MigrationError(f"{migration.file} was edited after it was applied at {applied.installed_at} UTC")
+    for migration in available():
+        if migration.version not in before:
+            try:
+                database.run_script(migration.path.read_text())
+            except mysql.connector.Error as error:
+                raise MigrationError(f"{migration.file}: {error}") from error
+            yield migration
+        database.query(
+            "UPDATE outbox_migrations SET checksum = %s WHERE version = %s AND checksum IS NULL",
+            migration.checksum,
+            migration.version,
+        )

@@ -1,0 +1,198 @@
+"""Kafka's producing side: sends a batch, waits for the acknowledgements, and sorts out what Kafka refused."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from outboxd.database import Message, Receipt
+from outboxd.records import headers_of
+from outboxd.settings import Settings
+
+log = structlog.get_logger()
+
+# Refusals of the record itself. The hopeless ones no later attempt can change; the others may pass once an operator
+# has made the topic or given the right. Every other error is the brokers' trouble and counts against no message.
+_HOPELESS = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_EXCEPTION, KafkaError.INVALID_RECORD}
+_REFUSED = _HOPELESS | {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._INVALID_ARG,
+    KafkaError.INVALID_MSG,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+}
+_AWAY = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE}
+
+
+def producer_properties(settings: Settings) -> dict[str, Any]:
+    """librdkafka's properties of a relay: idempotent and gapless, and the partitions that Java clients choose."""
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "client.id": f"outboxd-{settings.name}",
+        "enable.idempotence": True,
+        "enable.gapless.guarantee": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "linger.ms": 1,
+        "compression.type": "lz4",
+        "message.timeout.ms": 60_000,
+        "topic.metadata.propagation.max.ms": 5_000,
+        "queue.buffering.max.kbytes": 32_768,
+        "log_level": 2,
+        **settings.kafka_options,
+    }
+
+
+@dataclass(slots=True)
+class Round:
+    """What became of a batch; whatever is in none of the lists stays pending and is claimed again."""
+
+    published: list[Receipt] = field(default_factory=list)
+    failed: list[tuple[Receipt, str]] = field(default_factory=list)
+    dead: list[tuple[Receipt, str]] = field(default_factory=list)
+    claimed: int = 0
+    unanswered: str | None = None
+
+
+@dataclass(slots=True)
+class _Sending:
+    """Records under way; callbacks of a producer that was thrown away find their own, and disturb no later one."""
+
+    in_flight: int = 0
+    published: list[Receipt] = field(default_factory=list)
+    refused: list[tuple[Message, KafkaError]] = field(default_factory=list)
+    unanswered: str | None = None
+
+    def answer(self, message: Message, error: KafkaError | None) -> None:
+        self.in_flight -= 1
+        if error is None:
+            self.published.append(message.receipt)
+        elif error.code() in _REFUSED:
+            self.refused.append((message, error))
+        else:
+            self.unanswered = error.str()
+
+
+class Publisher:
+    """An idempotent producer of one relay worker, rebuilt after a fatal error; not for use by two threads.
+
+    heartbeat is called every third of the lease while this waits for Kafka.
+    """
+
+    def __init__(self, settings: Settings, stop: threading.Event, heartbeat: Callable[[], None]) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._heartbeat = heartbeat
+        self._producer: Any = None
+        self._fatal: str | None = None
+        self._away = False
+        self._next_beat = 0.0
+        self._stop_seen: float | None = None
+
+    def publish(self, messages: Iterable[Message]) -> Round:
+        """Send messages in their order, and wait until each is acknowledged, refused or given up.
+
+        While the brokers are away this waits for message.timeout.ms at most; once a stop was asked for, for
+        stop_seconds at most. Errors of the iterable are raised after what was sent before them has settled.
+        """
+        done = Round()
+        sending = _Sending()
+        self._next_beat = time.monotonic() + self._settings.lease_seconds / 3
+        try:
+            for message in messages:
+                done.claimed += 1
+                self._send(message, sending)
+        finally:
+            self._wait(sending)
+        done.published, done.unanswered = sending.published, sending.unanswered
+        for message, error in self._each_alone(sending.refused, done):
+            reason = f"Kafka refuses the record: {error.str()} ({error.name()})"
+            (done.dead if error.code() in _HOPELESS else done.failed).append((message.receipt, reason))
+        return done
+
+    def close(self) -> None:
+        """Throw away what is not acknowledged: it is pending and will be claimed again."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer.flush(1)
+        self._producer = self._fatal = None
+
+    def _each_alone(self, refused: list[tuple[Message, KafkaError]], done: Round) -> list[tuple[Message, KafkaError]]:
+        """A broker refuses a whole batch for one record in it: sent alone, each answers for itself."""
+        if done.claimed == 1:
+            return refused
+        guilty: list[tuple[Message, KafkaError]] = []
+        for message, _ in refused:
+            alone = _Sending()
+            self._send(message, alone)
+            self._wait(alone)
+            done.published += alone.published
+            done.unanswered = alone.unanswered or done.unanswered
+            guilty += alone.refused
+        return guilty
+
+    def _send(self, message: Message, sending: _Sending) -> None:
+        sending.in_flight += 1
+        while not self._given_up():
+            try:
+                self._connected().produce(
+                    message.topic,
+                    key=message.key,
+                    value=message.payload,
+                    headers=headers_of(message, self._settings.event_source),
+                    on_delivery=lambda error, _: sending.answer(message, error),
+                )
+            except BufferError:
+                self._serve()
+                continue
+            except KafkaException as error:
+                if error.args[0].fatal():
+                    self.close()
+                    continue
+                sending.answer(message, error.args[0])
+            return
+        sending.in_flight -= 1
+        sending.unanswered = "stopped"
+
+    def _wait(self, sending: _Sending) -> None:
+        while sending.in_flight > 0 and self._producer is not None:
+            self._serve()
+            if self._fatal:
+                log.warning("producer rebuilt", reason=self._fatal)
+                self.close()
+            elif self._given_up():
+                self.close()
+        if self._away and sending.published:
+            self._away = False
+            log.info("back", what="Kafka")
+
+    def _given_up(self) -> bool:
+        if not self._stop.is_set():
+            return False
+        if self._stop_seen is None:
+            self._stop_seen = time.monotonic()
+        return time.monotonic() > self._stop_seen + self._settings.stop_seconds
+
+    def _serve(self) -> None:
+        self._producer.poll(0.1)
+        if time.monotonic() >= self._next_beat:
+            self._next_beat = time.monotonic() + self._settings.lease_seconds / 3
+            self._heartbeat()
+
+    def _connected(self) -> Any:
+        if self._producer is None:
+            self._producer = Producer(producer_properties(self._settings) | {"error_cb": self._on_error})
+        return self._producer
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error.str()
+        elif error.code() in _AWAY and not self._away:
+            self._away = True
+            log.warning("waiting", reason=f"Kafka: {error.str()}")

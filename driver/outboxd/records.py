@@ -1,0 +1,48 @@
+"""The Kafka record of a message: CloudEvents 1.0 in binary mode, plus the message's own headers.
+
+https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md
+"""
+
+import json
+from typing import Any
+
+from outboxd.database import Message
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+def headers_of(message: Message, source: str) -> Headers:
+    """The headers of a message's record; its own come last and cannot replace those of CloudEvents."""
+    headers: Headers = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", str(message.id)),
+        ("ce_source", source),
+        ("ce_type", message.biz_type),
+        ("ce_time", message.created_at.isoformat() + "Z"),
+        ("content-type", "application/json"),
+    ]
+    if message.headers:
+        taken = {name for name, _ in headers}
+        headers += [(name, value) for name, value in json.loads(message.headers).items() if name not in taken]
+    return headers
+
+
+def parse(record: Any, source: str) -> tuple[int, str]:
+    """The outbox id and payload of a consumed record.
+
+    Raises ValueError saying why the record is none of this outbox: no ce_id, another source, not a number, not UTF-8.
+    """
+    headers = dict(record.headers() or [])
+    sent_by = (headers.get("ce_source") or b"").decode(errors="replace")
+    if sent_by != source:
+        raise ValueError(f"its ce_source is {sent_by!r}, not {source!r}")
+    event_id = (headers.get("ce_id") or b"").decode(errors="replace")
+    if not (event_id.isascii() and event_id.isdigit() and int(event_id) < 2**64):
+        raise ValueError(f"its ce_id is {event_id[:40]!r}, not the id of a message")
+    value = record.value()
+    if value is None:
+        raise ValueError("it has no value")
+    try:
+        return int(event_id), value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"its value is not UTF-8: {error.reason} at byte {error.start}") from error

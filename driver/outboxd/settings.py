@@ -1,0 +1,132 @@
+"""Settings: flags before environment (OUTBOXD_...) before a TOML file before the defaults."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names it and says what it takes."""
+
+
+class Settings(BaseSettings):
+    """Every setting of the daemon and its commands; the field's description is its documentation."""
+
+    model_config = SettingsConfigDict(env_prefix="OUTBOXD_", extra="forbid", frozen=True)
+
+    mysql_url: str = Field(description="mysql://user:password@host:port/database")
+    mysql_options: dict[str, Any] = Field(
+        default={}, description="further options of mysql-connector-python, such as ssl_ca"
+    )
+    kafka_bootstrap: str = Field(default="localhost:9092", description="host:port of Kafka brokers")
+    kafka_options: dict[str, Any] = Field(
+        default={}, description="further librdkafka properties, such as security.protocol"
+    )
+    topics: Annotated[list[str], NoDecode] = Field(
+        default=[], description="topics to consume, comma separated; a name that begins with ^ is a pattern"
+    )
+    group: str = Field(default="outboxd", min_length=1, description="Kafka consumer group")
+    source: str = Field(
+        default="",
+        description="CloudEvents source of this outbox, /outboxd/<database> if empty; records of others are skipped",
+    )
+    name: str = Field(
+        default_factory=socket.gethostname, min_length=1, max_length=64, description="this daemon's name in the slots"
+    )
+    relay_workers: int = Field(default=2, ge=1, le=64, description="relay threads, each with slots of its own")
+    consumer_workers: int = Field(default=1, ge=1, le=64, description="consumer threads, members of the group")
+    batch_size: int = Field(default=1000, ge=1, le=10_000, description="messages in one claim, and in one consume call")
+    batch_bytes: int = Field(
+        default=8 << 20, ge=1 << 10, description="payload bytes in one consume call; stays below max_allowed_packet"
+    )
+    lease_seconds: int = Field(default=10, ge=2, le=3600, description="how long slots stay with a silent relay")
+    wait_ms: int = Field(default=1000, ge=0, le=60_000, description="how long a claim waits in the server for work")
+    stop_seconds: int = Field(default=15, ge=1, le=600, description="how long a stop may wait for acknowledgements")
+
+    @field_validator("topics", mode="before")
+    @classmethod
+    def _split_topics(cls, value: object) -> object:
+        return [topic.strip() for topic in value.split(",") if topic.strip()] if isinstance(value, str) else value
+
+    @field_validator("mysql_url")
+    @classmethod
+    def _check_mysql_url(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme != "mysql" or not url.hostname or not url.path.strip("/"):
+            raise ValueError("must look like mysql://user:password@host:port/database")
+        return value
+
+    @property
+    def database(self) -> str:
+        """The database's name in mysql_url."""
+        return unquote(urlsplit(self.mysql_url).path.strip("/"))
+
+    @property
+    def event_source(self) -> str:
+        """`source` of the CloudEvents headers."""
+        return self.source or f"/outboxd/{self.database}"
+
+    def mysql_arguments(self) -> dict[str, Any]:
+        """Arguments of mysql.connector.connect: mysql_url, then mysql_options on top."""
+        url = urlsplit(self.mysql_url)
+        return {
+            "host": url.hostname,
+            "port": url.port or 3306,
+            "user": unquote(url.username or ""),
+            "password": unquote(url.password or ""),
+            "database": self.database,
+            **self.mysql_options,
+        }
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return init_settings, env_settings, toml
+
+
+def config_file() -> Path | None:
+    """$OUTBOXD_CONFIG, else outboxd.toml in the working directory if there is one."""
+    named = os.environ.get("OUTBOXD_CONFIG")
+    if named and not Path(named).is_file():
+        raise SettingsError(f"OUTBOXD_CONFIG: there is no file {named}")
+    return Path(named) if named else Path("outboxd.toml")
+
+
+def load(**flags: Any) -> Settings:
+    """Read and check all settings.
+
+    Raises SettingsError naming each setting that is missing or wrong, never its value where that may be a secret.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value not in (None, (), {})})
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(detail) for detail in error.errors())) from None
+    except ValueError as error:  # a broken TOML file, or an environment variable that is not JSON
+        raise SettingsError(str(error)) from error
+
+
+def _explain(detail: Any) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "missing":
+        return f"setting {name} is missing: give --{name.replace('_', '-')} or OUTBOXD_{name.upper()}"
+    if detail["type"] == "extra_forbidden":
+        return f"setting {name} is not known"
+    return f"setting {name}: {detail['msg'].removeprefix('Value error, ')}"
