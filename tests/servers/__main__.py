@@ -29,9 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "up":
-            daemons.up(
-                with_kafka=not options.no_kafka, mysql_port=options.mysql_port, kafka_port=options.kafka_port
-            )
+            daemons.up(with_kafka=not options.no_kafka, mysql_port=options.mysql_port, kafka_port=options.kafka_port)
         case "down":
             daemons.down()
         case "status":
@@ -46,9 +44,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.servers", description="MySQL and Kafka without root."
-    )
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description="MySQL and Kafka without root.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="start MySQL and Kafka, addresses in .cache/servers.env")
     up.add_argument("--no-kafka", action="store_true", help="start MySQL only")

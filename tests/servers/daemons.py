@@ -111,9 +111,7 @@ def _port(server: state.Server | None, asked: int | None) -> int | None:
     return asked
 
 
-def _up_mysql(
-    path: Path, known: state.State, install: mysql_install.MySQLInstall, asked: int | None
-) -> state.State:
+def _up_mysql(path: Path, known: state.State, install: mysql_install.MySQLInstall, asked: int | None) -> state.State:
     if known.mysql is not None and known.mysql.runs():
         return known
     if known.mysql is not None and known.mysql.socket:
@@ -126,9 +124,7 @@ def _up_mysql(
     return known
 
 
-def _up_kafka(
-    path: Path, known: state.State, install: kafka_install.KafkaInstall, asked: int | None
-) -> state.State:
+def _up_kafka(path: Path, known: state.State, install: kafka_install.KafkaInstall, asked: int | None) -> state.State:
     if known.kafka is not None and known.kafka.runs():
         return known
     with step("starting Kafka"):

@@ -116,8 +116,6 @@ def _build(version: str, target: Path) -> None:
     goal = ["dependency:copy-dependencies", f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
     command = ["mvn", "-B", "-f", str(_POM), *goal]
     with step(f"downloading Kafka {version} with Maven (about 45 MB)"), log.open("w") as output:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         raise ServerError(f"Maven could not download Kafka; its log is {log}")

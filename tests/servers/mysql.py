@@ -68,9 +68,7 @@ class RunningMySQL:
             raise ServerError(f"MySQL refused: {done.stderr.strip()}")
 
 
-def start(
-    install: MySQLInstall, data_dir: Path, *, extra: Sequence[str] = (), port: int | None = None
-) -> RunningMySQL:
+def start(install: MySQLInstall, data_dir: Path, *, extra: Sequence[str] = (), port: int | None = None) -> RunningMySQL:
     """Start MySQL on `data_dir`, which is initialized if empty or missing, and wait until it is ready.
 
     It is as durable as MySQL is by default: every commit is synced, and so is the binary log.
