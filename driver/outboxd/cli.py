@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TextIO, get_origin
 
 import click
@@ -19,7 +20,8 @@ from outboxd.retry import Unavailable
 from outboxd.settings import Settings, SettingsError, load
 
 _ERRORS = (SettingsError, MigrationError, daemon.SchemaError, demo.DemoError, Unavailable, mysql.connector.Error)
-console = Console()
+# A pipe has no width: nothing is cut off there.
+console = Console(width=None if sys.stdout.isatty() else 1000)
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,7 +31,7 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
         flags = {name: arguments.pop(name) for name in Settings.model_fields}
         for name, value in flags.items():
             if isinstance(value, tuple) and name != "topics":
-                flags[name] = dict(_pair(item) for item in value)
+                flags[name] = dict(_pair(item, typed=name == "mysql_options") for item in value)
         logs.configure(verbose=arguments.pop("verbose"))
         return command(load(**flags), **arguments)
 
@@ -48,11 +50,14 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--verbose", is_flag=True, help="log debug lines too")(run)
 
 
-def _pair(item: str) -> tuple[str, str]:
-    name, equals, value = item.partition("=")
+def _pair(item: str, *, typed: bool) -> tuple[str, Any]:
+    """Name and value; typed: with numbers and booleans told from text, as the connector wants them."""
+    name, equals, text = item.partition("=")
     if not equals:
         raise click.BadParameter(f"{item!r} is not NAME=VALUE")
-    return name, value
+    with suppress(ValueError):
+        return name, json.loads(text) if typed else text
+    return name, text
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -167,7 +172,7 @@ def status(settings: Settings, as_json: bool) -> None:
             "" if due is None else f"in {due:.1f} s" if due > 0 else f"overdue by {-due:.1f} s",
         )
     console.print(table)
-    console.print(f"lag: {lag:.1f} s (age of the oldest message that is not consumed)")
+    console.print(f"lag: {lag:.1f} s (age of the oldest message that is pending or published)")
 
 
 @cli.command()

@@ -10,32 +10,24 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from outboxd.database import Database
+from outboxd.kafka import Outage, connect
 from outboxd.records import parse
 from outboxd.retry import Unavailable, until_available
 from outboxd.settings import Settings
 
 log = structlog.get_logger()
-_AWAY = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE}
-
-
-def consumer_properties(settings: Settings) -> dict[str, Any]:
-    """librdkafka's properties of a consumer: offsets by hand, and little memory for records fetched ahead."""
-    return {
-        "bootstrap.servers": settings.kafka_bootstrap,
-        "client.id": f"outboxd-{settings.name}",
-        "group.id": settings.group,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "earliest",
-        "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": 10_000,
-        "topic.metadata.refresh.interval.ms": 2_000,
-        "allow.auto.create.topics": True,
-        "fetch.wait.max.ms": 500,
-        "queued.max.messages.kbytes": 16_384,
-        "log_level": 2,
-        **settings.kafka_options,
-    }
+# Offsets by hand, and little memory for records fetched ahead.
+_PROPERTIES = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "session.timeout.ms": 10_000,
+    "topic.metadata.refresh.interval.ms": 2_000,
+    "allow.auto.create.topics": True,
+    "fetch.wait.max.ms": 500,
+    "queued.max.messages.kbytes": 16_384,
+}
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -44,13 +36,13 @@ def run(settings: Settings, stop: threading.Event) -> None:
     A crash between the procedure's commit and the offset's delivers the records again, and the procedure finds them
     consumed. Raises mysql.connector.Error where the procedure fails for good.
     """
-    away = _Away()
-    consumer = Consumer(consumer_properties(settings) | {"error_cb": away.on_error})
+    outage = Outage()
+    consumer = connect(Consumer, settings, {**_PROPERTIES, "group.id": settings.group, "error_cb": outage.on_error})
     consumer.subscribe(settings.topics)
     with Database(settings) as database:
         try:
             while not stop.is_set():
-                records = _poll(consumer, settings.batch_size, away)
+                records = _poll(consumer, settings.batch_size, outage)
                 if records:
                     until_available(stop, partial(_consume, database, settings, records))
                     consumer.commit(offsets=_next_offsets(records), asynchronous=True)
@@ -60,24 +52,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
             consumer.close()  # waits for the commits under way
 
 
-class _Away:
-    """Says once that the brokers are away, and once that they are back."""
-
-    def __init__(self) -> None:
-        self._is = False
-
-    def on_error(self, error: KafkaError) -> None:
-        if error.code() in _AWAY and not self._is:
-            self._is = True
-            log.warning("waiting", reason=f"Kafka: {error.str()}")
-
-    def over(self) -> None:
-        if self._is:
-            self._is = False
-            log.info("back", what="Kafka")
-
-
-def _poll(consumer: Any, limit: int, away: _Away) -> list[Any]:
+def _poll(consumer: Any, limit: int, outage: Outage) -> list[Any]:
     """The records at hand, up to limit; waits for the first only, so that a single one is not kept waiting."""
     first = consumer.poll(0.5)
     if first is None:
@@ -92,9 +67,9 @@ def _poll(consumer: Any, limit: int, away: _Away) -> list[Any]:
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.warning("waiting", reason=f"Kafka: topic {record.topic()} does not exist yet")
         else:
-            away.on_error(error)
+            outage.on_error(error)
     if records:
-        away.over()
+        outage.is_over()
     return records
 
 

@@ -84,7 +84,7 @@ def _work(name: str, work: Callable[[], None], stop: threading.Event, failures: 
         try:
             work()
         except Exception as error:  # a worker that fails for good ends the daemon, which says why
-            log.error("failed", error=str(error), exc_info=not isinstance(error, mysql.connector.Error))
+            log.error("failed", error=str(error), exc_info=not isinstance(error, mysql.connector.Error | SettingsError))
             failures.append(error)
             stop.set()
 

@@ -11,7 +11,7 @@ import mysql.connector
 from mysql.connector import errorcode, errors
 
 from outboxd.retry import Unavailable
-from outboxd.settings import Settings
+from outboxd.settings import Settings, SettingsError
 
 # The server's state, not the call's: trying again may help. All else is an error to be shown.
 _DISK_FULL = 1021
@@ -205,14 +205,19 @@ class Database:
     def _mark(self, procedure: str, relay: str, messages: list[dict[str, Any]]) -> int:
         return int(self._call_out(procedure, relay, json.dumps(messages, ensure_ascii=False))) if messages else 0
 
+    def _connect(self) -> Any:
+        defaults = {"autocommit": True, "charset": "utf8mb4", "connection_timeout": 10}
+        try:
+            return mysql.connector.connect(**{**defaults, **self._arguments})
+        except (AttributeError, TypeError, ValueError) as error:
+            raise SettingsError(f"setting mysql_options: {error}") from error
+
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         finished = False
         try:
             if self._connection is None:
-                self._connection = mysql.connector.connect(
-                    **{"autocommit": True, "charset": "utf8mb4", "connection_timeout": 10, **self._arguments}
-                )
+                self._connection = self._connect()
             cursor = self._connection.cursor()
             yield cursor
             cursor.close()

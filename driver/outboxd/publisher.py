@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from outboxd.database import Message, Receipt
+from outboxd.kafka import Outage, connect
 from outboxd.records import headers_of
 from outboxd.settings import Settings
 
@@ -27,26 +28,21 @@ _REFUSED = _HOPELESS | {
     KafkaError.POLICY_VIOLATION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 }
-_AWAY = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE}
 
-
-def producer_properties(settings: Settings) -> dict[str, Any]:
-    """librdkafka's properties of a relay: idempotent and gapless, and the partitions that Java clients choose."""
-    return {
-        "bootstrap.servers": settings.kafka_bootstrap,
-        "client.id": f"outboxd-{settings.name}",
-        "enable.idempotence": True,
-        "enable.gapless.guarantee": True,
-        "acks": "all",
-        "partitioner": "murmur2_random",
-        "linger.ms": 1,
-        "compression.type": "lz4",
-        "message.timeout.ms": 60_000,
-        "topic.metadata.propagation.max.ms": 5_000,
-        "queue.buffering.max.kbytes": 32_768,
-        "log_level": 2,
-        **settings.kafka_options,
-    }
+# Idempotent and gapless, and the partitions that Java clients choose. The topic's own limit decides how large a record
+# may be: the one here is only less than the queue, into which a larger one would never fit.
+_PROPERTIES = {
+    "enable.idempotence": True,
+    "enable.gapless.guarantee": True,
+    "acks": "all",
+    "partitioner": "murmur2_random",
+    "linger.ms": 1,
+    "compression.type": "lz4",
+    "message.timeout.ms": 60_000,
+    "message.max.bytes": 16 << 20,
+    "topic.metadata.propagation.max.ms": 5_000,
+    "queue.buffering.max.kbytes": 32_768,
+}
 
 
 @dataclass(slots=True)
@@ -91,7 +87,7 @@ class Publisher:
         self._heartbeat = heartbeat
         self._producer: Any = None
         self._fatal: str | None = None
-        self._away = False
+        self._outage = Outage()
         self._next_beat = 0.0
         self._stop_seen: float | None = None
 
@@ -168,9 +164,8 @@ class Publisher:
                 self.close()
             elif self._given_up():
                 self.close()
-        if self._away and sending.published:
-            self._away = False
-            log.info("back", what="Kafka")
+        if sending.published:
+            self._outage.is_over()
 
     def _given_up(self) -> bool:
         if not self._stop.is_set():
@@ -187,12 +182,11 @@ class Publisher:
 
     def _connected(self) -> Any:
         if self._producer is None:
-            self._producer = Producer(producer_properties(self._settings) | {"error_cb": self._on_error})
+            self._producer = connect(Producer, self._settings, {**_PROPERTIES, "error_cb": self._on_error})
         return self._producer
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
             self._fatal = error.str()
-        elif error.code() in _AWAY and not self._away:
-            self._away = True
-            log.warning("waiting", reason=f"Kafka: {error.str()}")
+        else:
+            self._outage.on_error(error)

@@ -63,7 +63,8 @@ class RunningMySQL:
 
     def _execute(self, sql: str) -> None:
         command = [str(self.client), f"--socket={self.socket}", "--user=root", "--batch"]
-        done = subprocess.run(command, input=sql, capture_output=True, text=True, check=False)
+        environment = {name: value for name, value in os.environ.items() if name != "MYSQL_PWD"}  # root has none
+        done = subprocess.run(command, input=sql, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ServerError(f"MySQL refused: {done.stderr.strip()}")
 
