@@ -23,6 +23,7 @@ Parameters
     50006 called inside a transaction, but the routine must own its own
     50007 the payload does not fit its business type
     50008 the name of a handler is not a procedure of this database
+    50009 a handler rolled back its caller''s transaction; outbox_consume_v1 handles it, nobody else sees it
   p_text TEXT: what was wrong with which value; cut to 128 characters, the limit of a condition.
 
 Example

@@ -25,14 +25,15 @@ Parameters
   p_topic TEXT, 1 to 249 characters: the Kafka topic
   p_message_key TEXT, 1 to 255 characters: the record''s key; messages of one topic and key keep their order
   p_payload LONGTEXT: any valid JSON, kept byte for byte and sent as it is
-  p_max_retry INT: failures after which the message is dead; NULL or 0 or less: the business type''s, else 20
+  p_max_retry INT: failures after which the message is dead, unless its business type says otherwise; NULL or 0 or
+    less: 20
   p_headers LONGTEXT: a JSON object of strings, sent as Kafka headers (such as traceparent); NULL: none
   p_delay_seconds INT: not sent before that; it holds back later messages of its key; NULL: 0
   OUT p_id BIGINT UNSIGNED: the message''s id, the CloudEvents id of its record
 
 Errors (nothing is stored)
   50001 an argument is NULL or empty; 50002 too long
-  50003 p_payload is not JSON, or p_headers is not a JSON object of strings
+  50003 p_payload is not JSON or nested deeper than 100 levels, or p_headers is not a JSON object of strings
   50005 p_delay_seconds is negative
 
 Called by: applications. Transaction: the caller''s.
@@ -52,6 +53,11 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  -- JSON_VALID raises 3157 itself, instead of saying no, for JSON that is nested deeper than the server takes.
+  DECLARE EXIT HANDLER FOR 3157
+    CALL outbox_raise_v1(50003, IF(p_headers IS NULL,
+      CONCAT('p_payload is nested deeper than 100 levels: ', LEFT(p_payload, 60)),
+      'p_payload or p_headers is nested deeper than 100 levels'));
 
   IF COALESCE(CHAR_LENGTH(p_biz_type), 0) NOT BETWEEN 1 AND 64 THEN
     CALL outbox_refuse_text_v1('p_biz_type', p_biz_type, 64);
@@ -80,7 +86,7 @@ BEGIN
     (biz_type, topic, message_key, payload, headers, status, retry_count, max_retry, next_retry_at, created_at, updated_at)
   VALUES
     (p_biz_type, p_topic, p_message_key, p_payload, p_headers, 'pending', 0,
-     IF(p_max_retry > 0, p_max_retry, COALESCE((SELECT t.max_retry FROM outbox_biz_types AS t WHERE t.biz_type = p_biz_type), 20)),
+     IF(p_max_retry > 0, p_max_retry, 20),
      v_now + INTERVAL COALESCE(p_delay_seconds, 0) SECOND, v_now, v_now);
   SET p_id = LAST_INSERT_ID();
 END $$

@@ -22,7 +22,8 @@ Parameters
   p_topic TEXT, 1 to 249 characters: the Kafka topic
   p_message_key TEXT, 1 to 255 characters: the record''s key; messages of one topic and key keep their order
   p_payload LONGTEXT: any valid JSON, kept byte for byte and sent as it is
-  p_max_retry INT: failures after which the message is dead; NULL or 0 or less: the business type''s, else 20
+  p_max_retry INT: failures after which the message is dead, unless its business type says otherwise; NULL or 0 or
+    less: 20
   OUT p_id BIGINT UNSIGNED: the message''s id
 
 Errors (nothing is stored)

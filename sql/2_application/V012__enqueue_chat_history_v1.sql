@@ -26,7 +26,8 @@ Parameters
   p_conversation_id TEXT, 1 to 255 characters: becomes chat_id
   p_role TEXT, 1 to 32 characters: becomes role
   p_message LONGTEXT: becomes message_content; may be empty
-  p_max_retry INT: failures after which the message is dead; NULL or 0 or less: the business type''s (20)
+  p_max_retry INT: failures after which the message is dead, unless its business type says otherwise; NULL or 0 or
+    less: 20
   OUT p_id BIGINT UNSIGNED: the message''s id
 
 Errors (nothing is stored)
@@ -60,10 +61,10 @@ BEGIN
   END IF;
 
   -- Not JSON_OBJECT: it orders the keys by their length, and this order is the contract's.
-  CALL outbox_enqueue_v1('chat_history_persist', p_topic, p_message_key,
+  CALL outbox_enqueue_with_options_v1('chat_history_persist', p_topic, p_message_key,
     CONCAT('{"user_id":' COLLATE utf8mb4_0900_bin, p_user_id, ',"conversation_id":', JSON_QUOTE(p_conversation_id),
            ',"role":', JSON_QUOTE(p_role), ',"message":', JSON_QUOTE(p_message), '}'),
-    p_max_retry, p_id);
+    p_max_retry, NULL, NULL, p_id);
 END $$
 
 DELIMITER ;

@@ -11,7 +11,8 @@ CREATE PROCEDURE outbox_mark_failed_v1 (
 )
 COMMENT '
 A failure of a pending or published message: one retry more is counted and the message is pending again after the
-backoff of its business type; at max_retry it is dead. Consumed and dead messages stay as they are.
+backoff of its business type; at max_retry (the business type''s, else its own) it is dead. Consumed and dead messages
+stay as they are.
 Where the type is ordered by key, the later messages of its topic and key that are published go back to pending
 with it, so that they are sent again behind it; a dead message holds back nobody.
 
@@ -38,21 +39,22 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_base, v_cap BIGINT UNSIGNED;
+  DECLARE v_max_retry INT;
   DECLARE v_ordering VARCHAR(8) CHARACTER SET utf8mb4;
   DECLARE v_changed INT;
 
-  -- An id that does not exist leaves the three NULL; the UPDATE then finds nothing and says so.
-  SELECT COALESCE(MAX(t.backoff_base_seconds), 1), COALESCE(MAX(t.backoff_cap_seconds), 32), COALESCE(MAX(t.ordering), 'key')
-    INTO v_base, v_cap, v_ordering
+  -- Aggregates, so that a type that is not registered has the defaults.
+  SELECT COALESCE(MAX(t.backoff_base_seconds), 1), COALESCE(MAX(t.backoff_cap_seconds), 32), COALESCE(MAX(t.ordering), 'key'), MAX(t.max_retry)
+    INTO v_base, v_cap, v_ordering, v_max_retry
     FROM agent_outbox_messages AS m
     JOIN outbox_biz_types AS t ON t.biz_type = m.biz_type
    WHERE m.id = p_id;
 
   -- Assignments run from left to right: retry_count is still the old one until it is assigned, last.
   UPDATE agent_outbox_messages
-     SET next_retry_at = IF(retry_count + 1 >= IF(max_retry > 0, max_retry, 20), NULL,
+     SET next_retry_at = IF(retry_count + 1 >= COALESCE(v_max_retry, IF(max_retry > 0, max_retry, 20)), NULL,
                             v_now + INTERVAL LEAST(v_cap, v_base << LEAST(GREATEST(retry_count, 0), 20)) SECOND),
-         status = IF(retry_count + 1 >= IF(max_retry > 0, max_retry, 20), 'dead', 'pending'),
+         status = IF(retry_count + 1 >= COALESCE(v_max_retry, IF(max_retry > 0, max_retry, 20)), 'dead', 'pending'),
          last_error = LEFT(p_reason, 2000),
          updated_at = v_now,
          retry_count = retry_count + 1

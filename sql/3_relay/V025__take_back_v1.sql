@@ -24,19 +24,38 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  UPDATE agent_outbox_messages AS failed
-    JOIN agent_outbox_messages AS follower
-      ON follower.open_lane = failed.open_lane
-     AND follower.id > failed.id
-     AND follower.topic = failed.topic
-     AND follower.message_key = failed.message_key
-     SET follower.status = 'pending',
-         follower.next_retry_at = failed.next_retry_at,
-         follower.updated_at = failed.updated_at
-   WHERE failed.id = p_id
-     AND failed.status = 'pending'
-     AND follower.status = 'published'
-     AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = follower.biz_type AND t.ordering = 'none');
+  DECLARE v_followers JSON;
+
+  -- Found without locks, and then changed by primary key: an UPDATE that looks for them by their lane would wait for the
+  -- transactions of applications that are just enqueuing into it.
+  SELECT JSON_ARRAYAGG(JSON_ARRAY(found.id, found.due_at))
+    INTO v_followers
+    FROM (
+      SELECT follower.id, failed.next_retry_at AS due_at
+        FROM agent_outbox_messages AS failed FORCE INDEX (PRIMARY)
+        STRAIGHT_JOIN agent_outbox_messages AS follower FORCE INDEX (outbox_open_lane)
+          ON follower.open_lane = failed.open_lane
+         AND follower.id > failed.id
+         AND follower.topic = failed.topic
+         AND follower.message_key = failed.message_key
+       WHERE failed.id = p_id
+         AND failed.status = 'pending'
+         AND follower.status = 'published'
+         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = follower.biz_type AND t.ordering = 'none')
+       ORDER BY follower.id
+       LIMIT 18446744073709551615
+    ) AS found;
+
+  IF v_followers IS NOT NULL THEN
+    UPDATE JSON_TABLE(v_followers, '$[*]' COLUMNS (
+             id BIGINT UNSIGNED PATH '$[0]',
+             due_at DATETIME(6) PATH '$[1]')) AS found
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = found.id
+       SET m.status = 'pending',
+           m.next_retry_at = found.due_at,
+           m.updated_at = UTC_TIMESTAMP(6)
+     WHERE m.status = 'published';
+  END IF;
 END $$
 
 DELIMITER ;

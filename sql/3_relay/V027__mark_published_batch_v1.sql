@@ -47,7 +47,7 @@ BEGIN
   UPDATE JSON_TABLE(p_messages, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$.id',
            receipt DATETIME(6) PATH '$.receipt')) AS acked
-    STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = acked.id
+    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = acked.id
      SET m.status = 'published',
          m.next_retry_at = NULL,
          m.published_at = v_now,

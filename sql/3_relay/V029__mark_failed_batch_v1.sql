@@ -37,15 +37,17 @@ BEGIN
   DECLARE v_reason LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_done BOOLEAN DEFAULT FALSE;
   DECLARE refused CURSOR FOR
-    SELECT m.id, given.reason
+    SELECT m.id, MAX(given.reason)
       FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (
              id BIGINT UNSIGNED PATH '$.id',
              receipt DATETIME(6) PATH '$.receipt',
              reason LONGTEXT PATH '$.reason')) AS given
-      STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = given.id
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = given.id
      WHERE m.status = 'pending'
        AND m.next_retry_at <=> given.receipt
        AND v_slots >> (CRC32(m.message_key) % 64) & 1
+     GROUP BY m.id
+     ORDER BY m.id
        FOR UPDATE OF m;
   DECLARE CONTINUE HANDLER FOR NOT FOUND SET v_done = TRUE;
 

@@ -31,7 +31,9 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_lease_until DATETIME(6);
-  DECLARE v_alive, v_before, v_share, v_change INT;
+  DECLARE v_alive, v_before, v_free, v_change, v_surplus INT;
+  DECLARE v_alive_relays JSON;
+  DECLARE v_locked BOOLEAN DEFAULT FALSE;
 
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   START TRANSACTION;
@@ -49,38 +51,47 @@ BEGIN
   END IF;
 
   -- The first 64 MOD n relays by name have one slot more, so that shares are exact without talking to each other.
-  SELECT COUNT(*), COALESCE(SUM(relay < p_relay), 0)
-    INTO v_alive, v_before
-    FROM outbox_relays
-   WHERE lease_until > v_now;
-  SET v_share = 64 DIV v_alive + (v_before < 64 MOD v_alive);
-  SELECT COUNT(*) INTO p_owned FROM outbox_slots WHERE relay = p_relay;
+  -- Looking takes no locks. A relay that has something to change looks again with all slots locked: what another has
+  -- changed, and that it is alive, is committed then.
+  look: LOOP
+    SELECT COUNT(*), COALESCE(SUM(relay < p_relay), 0), JSON_ARRAYAGG(relay)
+      INTO v_alive, v_before, v_alive_relays
+      FROM outbox_relays
+     WHERE lease_until > v_now;
+    SELECT COUNT(IF(relay = p_relay, 1, NULL)), COUNT(IF(relay IS NULL OR NOT JSON_CONTAINS(v_alive_relays, JSON_QUOTE(relay)), 1, NULL))
+      INTO p_owned, v_free
+      FROM outbox_slots;
+    SET v_change = 64 DIV v_alive + (v_before < 64 MOD v_alive) - p_owned;
+    IF v_locked OR v_change = 0 OR (v_change > 0 AND v_free = 0) THEN
+      LEAVE look;
+    END IF;
+    SELECT COUNT(*) > 0 INTO v_locked FROM outbox_slots FOR UPDATE;
+  END LOOP;
 
-  IF p_owned > v_share THEN
-    SET v_change = p_owned - v_share;
+  IF v_change < 0 THEN
+    SET v_surplus = -v_change;
     UPDATE outbox_slots
        SET relay = NULL
      WHERE relay = p_relay
      ORDER BY slot
-     LIMIT v_change;
-    SET p_owned = v_share;
-  ELSEIF p_owned < v_share AND EXISTS (
-      SELECT 1
-        FROM outbox_slots AS s
-        LEFT JOIN outbox_relays AS r ON r.relay = s.relay AND r.lease_until > v_now
-       WHERE r.relay IS NULL) THEN
-    SET v_change = v_share - p_owned;
+     LIMIT v_surplus;
+    SET p_owned = p_owned - ROW_COUNT();
+  ELSEIF v_change > 0 AND v_free > 0 THEN
     UPDATE outbox_slots
        SET relay = p_relay
-     WHERE NOT EXISTS (
-         SELECT 1 FROM outbox_relays AS r WHERE r.relay = outbox_slots.relay AND r.lease_until > v_now)
+     WHERE relay IS NULL
+        OR NOT JSON_CONTAINS(v_alive_relays, JSON_QUOTE(relay))
      ORDER BY slot
      LIMIT v_change;
     SET p_owned = p_owned + ROW_COUNT();
-    DELETE FROM outbox_relays WHERE lease_until < v_now - INTERVAL 1 HOUR;
   END IF;
-
   COMMIT;
+
+  -- Alone, after all locks are given back.
+  IF v_locked THEN
+    DELETE FROM outbox_relays WHERE lease_until < v_now - INTERVAL 1 HOUR;
+    COMMIT;
+  END IF;
 END $$
 
 DELIMITER ;

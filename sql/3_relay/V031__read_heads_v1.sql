@@ -16,8 +16,9 @@ Finds what the relay''s slots could send next, from the head of each slot''s que
 transaction is not committed yet, which is what lets outbox_hold_back_v1 hold back their key''s later messages.
 Internal: outbox_claim_v1 calls it.
 
-A message is passed over while it is not due, or while an earlier one of its topic and key waits for its retry
-(unless its business type has ordering none).
+A message is passed over while it is not due, while its topic or business type is paused (outbox_pause_v1), or while
+an earlier one of its topic and key waits for its retry or is of a paused business type (unless one of the two has
+ordering none).
 
 Parameters
   p_relay VARCHAR(128): the relay
@@ -36,13 +37,25 @@ BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_quota INT DEFAULT CEIL(p_limit / GREATEST(p_owned, 1));
   DECLARE v_found INT;
+  DECLARE v_paused_topics, v_paused_types JSON;
 
   SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
   START TRANSACTION;
+  SELECT JSON_ARRAYAGG(name) INTO v_paused_topics FROM outbox_pauses WHERE kind = 'topic';
+  SELECT JSON_ARRAYAGG(name) INTO v_paused_types FROM outbox_pauses WHERE kind = 'biz_type';
   -- Every slot gives the same number; where that leaves the batch half empty, the slots that had more give more,
   -- up to the whole batch from one hot slot. The lowest ids stay, so that each slot gives a prefix of its queue.
   -- Both indexes are forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
   fill: LOOP
+    WITH paused_lanes AS (
+      SELECT p.topic, p.message_key, MIN(p.id) AS first_id
+        FROM agent_outbox_messages AS p FORCE INDEX (idx_outbox_status_next)
+       WHERE v_paused_types IS NOT NULL
+         AND p.status = 'pending'
+         AND p.biz_type MEMBER OF (v_paused_types)
+         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = p.biz_type AND t.ordering = 'none')
+       GROUP BY p.topic, p.message_key
+    )
     SELECT COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(picked.id, picked.lane))
       INTO v_found, p_heads
       FROM (
@@ -53,6 +66,14 @@ BEGIN
               FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
              WHERE m.pending_slot = s.slot
                AND (m.waiting_lane IS NULL OR m.next_retry_at <= v_now)
+               AND (v_paused_topics IS NULL OR NOT m.topic MEMBER OF (v_paused_topics))
+               AND (v_paused_types IS NULL OR NOT m.biz_type MEMBER OF (v_paused_types))
+               AND (v_paused_types IS NULL OR NOT EXISTS (
+                 SELECT 1 FROM paused_lanes AS p
+                  WHERE p.topic = m.topic
+                    AND p.message_key = m.message_key
+                    AND p.first_id < m.id
+                    AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = m.biz_type AND t.ordering = 'none')))
                AND NOT EXISTS (
                  SELECT 1
                    FROM agent_outbox_messages AS earlier FORCE INDEX (outbox_waiting_lane)

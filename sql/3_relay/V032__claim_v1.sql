@@ -101,7 +101,7 @@ BEGIN
 
   SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt
     FROM JSON_TABLE(COALESCE(v_heads, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
-    STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = head.id
+    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
    WHERE m.status = 'pending'
    ORDER BY head.id;
   COMMIT;

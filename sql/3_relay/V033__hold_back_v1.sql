@@ -33,7 +33,7 @@ BEGIN
   SELECT COUNT(*) < JSON_LENGTH(p_heads)
     INTO p_held
     FROM JSON_TABLE(p_heads, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
-    STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = head.id
+    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
    WHERE m.status = 'pending';
 
   IF p_held THEN
@@ -47,7 +47,7 @@ BEGIN
                    m.id IS NOT NULL AS is_committed,
                    MIN(IF(m.id IS NULL, head.id, NULL)) OVER (PARTITION BY head.lane) AS first_late
               FROM JSON_TABLE(p_heads, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]', lane INT UNSIGNED PATH '$[1]')) AS head
-              LEFT JOIN agent_outbox_messages AS m ON m.id = head.id AND m.status = 'pending'
+              LEFT JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id AND m.status = 'pending'
           ) AS seen
          WHERE seen.is_committed
            AND (seen.first_late IS NULL OR seen.id < seen.first_late)

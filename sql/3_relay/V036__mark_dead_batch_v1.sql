@@ -33,38 +33,25 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_slots, v_id BIGINT UNSIGNED;
-  DECLARE v_reason LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  DECLARE v_done BOOLEAN DEFAULT FALSE;
-  DECLARE refused CURSOR FOR
-    SELECT m.id, given.reason
-      FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (
-             id BIGINT UNSIGNED PATH '$.id',
-             receipt DATETIME(6) PATH '$.receipt',
-             reason LONGTEXT PATH '$.reason')) AS given
-      STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = given.id
-     WHERE m.status = 'pending'
-       AND m.next_retry_at <=> given.receipt
-       AND v_slots >> (CRC32(m.message_key) % 64) & 1
-       FOR UPDATE OF m;
-  DECLARE CONTINUE HANDLER FOR NOT FOUND SET v_done = TRUE;
+  DECLARE v_slots BIGINT UNSIGNED;
 
-  SET p_marked = 0;
   IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
     CALL outbox_raise_v1(50003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
   END IF;
   CALL outbox_fence_v1(p_relay, v_slots);
-  -- One by one, for the transition's sake: refused records are few.
-  OPEN refused;
-  one_by_one: LOOP
-    FETCH refused INTO v_id, v_reason;
-    IF v_done THEN
-      LEAVE one_by_one;
-    END IF;
-    CALL outbox_mark_dead_v1(v_id, v_reason);
-    SET p_marked = p_marked + 1;
-  END LOOP;
-  CLOSE refused;
+  UPDATE JSON_TABLE(p_messages, '$[*]' COLUMNS (
+           id BIGINT UNSIGNED PATH '$.id',
+           receipt DATETIME(6) PATH '$.receipt',
+           reason LONGTEXT PATH '$.reason')) AS refused
+    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = refused.id
+     SET m.status = 'dead',
+         m.next_retry_at = NULL,
+         m.last_error = LEFT(refused.reason, 2000),
+         m.updated_at = UTC_TIMESTAMP(6)
+   WHERE m.status = 'pending'
+     AND m.next_retry_at <=> refused.receipt
+     AND v_slots >> (CRC32(m.message_key) % 64) & 1;
+  SET p_marked = ROW_COUNT();
 END $$
 
 DELIMITER ;

@@ -30,35 +30,48 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_payload, v_user_id, v_chat_id, v_role, v_message JSON;
+  -- Typed, because what the JSON functions return is in utf8mb4_bin, which does not compare with a literal of this routine.
+  DECLARE v_payload_type, v_user_id_type, v_chat_id_type, v_role_type, v_message_type VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+  DECLARE v_user_id_text, v_chat_id_text, v_role_text LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
   IF NOT COALESCE(JSON_VALID(p_payload), FALSE) THEN
     CALL outbox_raise_v1(50003, CONCAT('payload of message ', p_id, ' is not valid JSON'));
   END IF;
   SET v_payload = p_payload;
-  SET v_user_id = JSON_EXTRACT(v_payload, '$.user_id');
-  SET v_chat_id = JSON_EXTRACT(v_payload, '$.conversation_id');
-  SET v_role = JSON_EXTRACT(v_payload, '$.role');
-  SET v_message = JSON_EXTRACT(v_payload, '$.message');
+  SET v_user_id = JSON_EXTRACT(v_payload, '$.user_id'),
+      v_chat_id = JSON_EXTRACT(v_payload, '$.conversation_id'),
+      v_role = JSON_EXTRACT(v_payload, '$.role'),
+      v_message = JSON_EXTRACT(v_payload, '$.message');
+  SET v_payload_type = JSON_TYPE(v_payload),
+      v_user_id_type = JSON_TYPE(v_user_id),
+      v_chat_id_type = JSON_TYPE(v_chat_id),
+      v_role_type = JSON_TYPE(v_role),
+      v_message_type = JSON_TYPE(v_message);
+  SET v_user_id_text = JSON_UNQUOTE(v_user_id),
+      v_chat_id_text = JSON_UNQUOTE(v_chat_id),
+      v_role_text = JSON_UNQUOTE(v_role);
 
-  IF JSON_TYPE(v_payload) <> 'OBJECT' THEN
-    CALL outbox_raise_v1(50007, CONCAT('payload must be a JSON object, it is of type ', JSON_TYPE(v_payload)));
+  IF v_payload_type <> 'OBJECT' THEN
+    CALL outbox_raise_v1(50007, CONCAT('payload must be a JSON object, it is of type ', v_payload_type));
   END IF;
   -- An unsigned integer in JSON_TYPE is one beyond the range of BIGINT.
-  IF COALESCE(JSON_TYPE(v_user_id), '') <> 'INTEGER' THEN
-    CALL outbox_raise_v1(50007, CONCAT('user_id must be an integer, it is ', COALESCE(LEFT(JSON_UNQUOTE(v_user_id), 60), 'missing')));
+  IF NOT v_user_id_type <=> 'INTEGER' THEN
+    CALL outbox_raise_v1(50007, CONCAT('user_id must be an integer, it is ', COALESCE(LEFT(v_user_id_text, 60), 'missing')));
   END IF;
-  IF COALESCE(JSON_TYPE(v_chat_id), '') <> 'STRING' OR CHAR_LENGTH(JSON_UNQUOTE(v_chat_id)) NOT BETWEEN 1 AND 255 THEN
-    CALL outbox_raise_v1(50007, CONCAT('conversation_id must be a text of 1 to 255 characters, it is ', COALESCE(LEFT(v_chat_id, 60), 'missing')));
+  IF NOT v_chat_id_type <=> 'STRING' OR CHAR_LENGTH(v_chat_id_text) NOT BETWEEN 1 AND 255 THEN
+    CALL outbox_raise_v1(50007, CONCAT('conversation_id must be a text of 1 to 255 characters, it is ',
+      COALESCE(IF(v_chat_id_text = '', '""', LEFT(v_chat_id_text, 60)), 'missing')));
   END IF;
-  IF COALESCE(JSON_TYPE(v_role), '') <> 'STRING' OR CHAR_LENGTH(JSON_UNQUOTE(v_role)) NOT BETWEEN 1 AND 32 THEN
-    CALL outbox_raise_v1(50007, CONCAT('role must be a text of 1 to 32 characters, it is ', COALESCE(LEFT(v_role, 60), 'missing')));
+  IF NOT v_role_type <=> 'STRING' OR CHAR_LENGTH(v_role_text) NOT BETWEEN 1 AND 32 THEN
+    CALL outbox_raise_v1(50007, CONCAT('role must be a text of 1 to 32 characters, it is ',
+      COALESCE(IF(v_role_text = '', '""', LEFT(v_role_text, 60)), 'missing')));
   END IF;
-  IF COALESCE(JSON_TYPE(v_message), '') <> 'STRING' THEN
-    CALL outbox_raise_v1(50007, CONCAT('message must be a text, it is ', COALESCE(CONCAT('of type ', JSON_TYPE(v_message)), 'missing')));
+  IF NOT v_message_type <=> 'STRING' THEN
+    CALL outbox_raise_v1(50007, CONCAT('message must be a text, it is ', COALESCE(CONCAT('of type ', v_message_type), 'missing')));
   END IF;
 
   INSERT INTO chat_histories (user_id, chat_id, role, message_content, created_at)
-  VALUES (CAST(v_user_id AS SIGNED), JSON_UNQUOTE(v_chat_id), JSON_UNQUOTE(v_role), JSON_UNQUOTE(v_message), UTC_TIMESTAMP(6));
+  VALUES (CAST(v_user_id AS SIGNED), v_chat_id_text, v_role_text, JSON_UNQUOTE(v_message), UTC_TIMESTAMP(6));
 END $$
 
 DELIMITER ;

@@ -34,7 +34,7 @@ key is pending or published, whichever copy of which record arrives when.
 Called by: consumers. Owns its transaction (READ COMMITTED). Locks: messages by ascending id, then what handlers lock.
 
 Example
-  mysql> CALL outbox_consume_v1(''[{"id":1,"payload":"{\\"user_id\\":7,\\"conversation_id\\":\\"c-1\\",\\"role\\":\\"user\\",\\"message\\":\\"hi\\"}"}]'');
+  mysql> CALL outbox_consume_v1(''[{"id":1,"payload":{"user_id":7,"conversation_id":"c-1","role":"user","message":"hi"}}]'');
   +----+----------+-------+
   | id | outcome  | error |
   +----+----------+-------+
@@ -43,34 +43,59 @@ Example
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
-main: BEGIN
-  DECLARE v_id BIGINT UNSIGNED DEFAULT 0;
+BEGIN
+  DECLARE v_id BIGINT UNSIGNED;
+  DECLARE v_error VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+  -- Messages whose handler rolled everything back, with the errors: [[id, error], ...].
+  DECLARE v_failed JSON DEFAULT '[]';
 
   IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
     CALL outbox_raise_v1(50003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
   END IF;
   CALL outbox_refuse_transaction_v1('outbox_consume_v1');
 
-  BEGIN
-    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+  attempt: LOOP
     BEGIN
-      ROLLBACK;
-      RESIGNAL;
+      DECLARE EXIT HANDLER FOR 50009
+      BEGIN
+        -- All is undone, what other messages had done included: this one has failed, and the batch begins anew.
+        GET STACKED DIAGNOSTICS CONDITION 1 v_error = MESSAGE_TEXT;
+        ROLLBACK;
+        CALL outbox_mark_failed_v1(v_id, v_error);
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_id, v_error));
+      END;
+      DECLARE EXIT HANDLER FOR SQLEXCEPTION
+      BEGIN
+        ROLLBACK;
+        RESIGNAL;
+      END;
+      CALL outbox_open_batch_v1(p_messages);
+      UPDATE JSON_TABLE(v_failed, '$[*]' COLUMNS (
+               id BIGINT UNSIGNED PATH '$[0]',
+               error VARCHAR(128) PATH '$[1]')) AS failed
+        STRAIGHT_JOIN outbox_batch AS b ON b.id = failed.id
+         SET b.outcome = 'failed',
+             b.error = failed.error
+       WHERE b.outcome IS NULL;
+      CALL outbox_defer_v1();
+      CALL outbox_write_chat_histories_v1();
+      SET v_id = 0;
+      one_by_one: LOOP
+        SELECT MIN(id) INTO v_id FROM (SELECT id FROM outbox_batch WHERE id > v_id AND outcome IS NULL ORDER BY id LIMIT 1) AS next_one;
+        IF v_id IS NULL THEN
+          LEAVE one_by_one;
+        END IF;
+        CALL outbox_handle_v1(v_id);
+      END LOOP;
+      COMMIT;
+      LEAVE attempt;
     END;
-    CALL outbox_open_batch_v1(p_messages);
-    CALL outbox_defer_v1();
-    CALL outbox_write_chat_histories_v1();
-    one_by_one: LOOP
-      SELECT MIN(id) INTO v_id FROM (SELECT id FROM outbox_batch WHERE id > v_id AND outcome IS NULL ORDER BY id LIMIT 1) AS next_one;
-      IF v_id IS NULL THEN
-        LEAVE one_by_one;
-      END IF;
-      CALL outbox_handle_v1(v_id);
-    END LOOP;
-    COMMIT;
-  END;
+  END LOOP;
 
   SELECT id, outcome, error FROM outbox_batch ORDER BY id;
+  COMMIT;
 END $$
 
 DELIMITER ;

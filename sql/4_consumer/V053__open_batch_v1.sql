@@ -37,6 +37,7 @@ BEGIN
   ) ENGINE = InnoDB;
 
   START TRANSACTION;
+  -- By primary key: with the statistics of a table that was just empty the server scans all of it, and locks it.
   INSERT INTO outbox_batch (id, payload, topic, message_key, lane, handler, outcome)
   SELECT given.id, JSON_UNQUOTE(given.payload), m.topic, m.message_key,
          IF(t.ordering = 'none', NULL, m.open_lane),
@@ -46,7 +47,7 @@ BEGIN
     FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$.id' ERROR ON EMPTY ERROR ON ERROR,
            payload JSON PATH '$.payload')) AS given
-    LEFT JOIN agent_outbox_messages AS m ON m.id = given.id
+    LEFT JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = given.id
     LEFT JOIN outbox_biz_types AS t ON t.biz_type = m.biz_type
      FOR UPDATE OF m
   ON DUPLICATE KEY UPDATE outbox_batch.payload = outbox_batch.payload;

@@ -35,7 +35,11 @@ BEGIN
     SET v_lanes = '[]';
   END IF;
 
-  SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, id))
+  -- Never the same time again: next_retry_at is the receipt that a late mark of the relay is checked by.
+  SELECT JSON_ARRAYAGG(JSON_ARRAY(open.lane, open.topic, open.message_key, open.id,
+           IF(earlier.status = 'pending',
+              GREATEST(COALESCE(earlier.next_retry_at, v_now), v_now) + INTERVAL 1 MICROSECOND,
+              v_now + INTERVAL LEAST(32, GREATEST(1, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND)))
     INTO v_first_open
     FROM (
       SELECT l.lane, l.topic, l.message_key, MIN(earlier.id) AS id
@@ -53,29 +57,27 @@ BEGIN
        WHERE b.id IS NULL
          AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = earlier.biz_type AND t.ordering = 'none')
        GROUP BY l.lane, l.topic, l.message_key
-    ) AS open;
+    ) AS open
+    STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = open.id;
 
   IF v_first_open IS NOT NULL THEN
     UPDATE JSON_TABLE(v_first_open, '$[*]' COLUMNS (
              lane INT UNSIGNED PATH '$[0]',
              topic VARCHAR(255) PATH '$[1]',
              message_key VARCHAR(255) PATH '$[2]',
-             id BIGINT UNSIGNED PATH '$[3]')) AS first_open
-      STRAIGHT_JOIN agent_outbox_messages AS earlier ON earlier.id = first_open.id
+             id BIGINT UNSIGNED PATH '$[3]',
+             due_at DATETIME(6) PATH '$[4]')) AS first_open
       STRAIGHT_JOIN outbox_batch AS b
          ON b.lane = first_open.lane
         AND b.topic = first_open.topic
         AND b.message_key = first_open.message_key
         AND b.id > first_open.id
         AND b.outcome IS NULL
-      STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = b.id
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
        SET b.outcome = 'deferred',
            b.error = CONCAT('waits for message ', first_open.id),
            m.status = 'pending',
-           -- Never the same time again: next_retry_at is the receipt that a late mark of the relay is checked by.
-           m.next_retry_at = IF(earlier.status = 'pending',
-             GREATEST(COALESCE(earlier.next_retry_at, v_now), v_now) + INTERVAL 1 MICROSECOND,
-             v_now + INTERVAL LEAST(32, GREATEST(1, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND),
+           m.next_retry_at = first_open.due_at,
            m.updated_at = v_now;
   END IF;
 END $$

@@ -78,7 +78,7 @@ BEGIN
    ORDER BY b.id;
 
   UPDATE outbox_batch AS b
-    STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = b.id
+    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
      SET m.status = 'consumed',
          m.next_retry_at = NULL,
          m.consumed_at = v_now,

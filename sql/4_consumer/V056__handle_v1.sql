@@ -19,7 +19,12 @@ Parameters
 
 A message goes dead at once where its business type is not registered, and where the handler refuses the very payload
 that the outbox holds with error 50003 or 50007: neither can ever succeed. Every other error is retried with backoff.
-A handler that commits by itself is found out by the lost savepoint: its message is consumed and last_error says so.
+A handler that ends the transaction by itself is found out by the lost savepoint. Where it has committed, its message
+is consumed and last_error says so; where it has rolled back, the message has failed.
+
+Errors
+  50009 the handler has rolled back, and with it all that the batch had done
+  1205, 1213, 1317: the server''s trouble, not the message''s
 
 Transaction: the caller''s. Uses the session variables @outbox_call, @outbox_id and @outbox_payload.
 
@@ -35,12 +40,12 @@ main: BEGIN
   DECLARE v_outcome VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_errno INT DEFAULT 0;
-  DECLARE v_genuine, v_committed BOOLEAN DEFAULT FALSE;
+  DECLARE v_genuine, v_ended BOOLEAN DEFAULT FALSE;
 
   SELECT MAX(m.biz_type), MAX(b.handler), MAX(b.payload <=> m.payload)
     INTO v_biz_type, v_handler, v_genuine
     FROM outbox_batch AS b
-    STRAIGHT_JOIN agent_outbox_messages AS m ON m.id = b.id
+    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
    WHERE b.id = p_id
      AND m.status IN ('pending', 'published')
      FOR UPDATE OF m;
@@ -66,7 +71,7 @@ main: BEGIN
       RESIGNAL;
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      DECLARE CONTINUE HANDLER FOR 1305 SET v_committed = TRUE;
+      DECLARE CONTINUE HANDLER FOR 1305 SET v_ended = TRUE;
       GET STACKED DIAGNOSTICS CONDITION 1 v_errno = MYSQL_ERRNO, v_error = MESSAGE_TEXT;
       ROLLBACK TO SAVEPOINT outbox_handler;
     END;
@@ -83,11 +88,15 @@ main: BEGIN
   END;
   SET @outbox_payload = NULL;
 
-  IF v_committed THEN
-    SET v_outcome = 'consumed',
-        v_error = CONCAT('handler ', v_handler, ' commits by itself: its effect and this mark are not one transaction');
+  IF v_ended THEN
+    COMMIT;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
+    IF NOT EXISTS (SELECT 1 FROM outbox_batch WHERE id = p_id) THEN
+      CALL outbox_raise_v1(50009, CONCAT('handler ', v_handler, ' rolls back by itself', IF(v_errno = 1305, '', CONCAT(': ', v_error))));
+    END IF;
+    SET v_outcome = 'consumed',
+        v_error = CONCAT('handler ', v_handler, ' commits by itself: its effect and this mark are not one transaction');
     UPDATE agent_outbox_messages SET last_error = v_error WHERE id = p_id;
   ELSEIF v_errno = 0 THEN
     SET v_outcome = 'consumed';
