@@ -5,7 +5,7 @@ CHAT   ?=
 KAFKA  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test lint format clean
+.PHONY: help up down mysql demo test lint format docs bundle bench faults clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -25,17 +25,38 @@ up: .venv/installed ## start a private MySQL and Kafka, deploy sql/, write .cach
 down: .venv/installed ## stop what `make up` started
 	@$(BIN)/python -m tests.servers down
 
+mysql: up ## the mysql client on the server of `make up`
+	@$(BIN)/python -m tests.servers mysql
+
 demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jsonl] [KAFKA=host:port]
 	@$(BIN)/python -m tests.servers with-mysql -- $(BIN)/outboxd demo $(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)')
 
 test: lint ## lint, then all tests, on real servers
 	@$(BIN)/pytest
 
-lint: .venv/installed ## ruff, mypy
-	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy --no-error-summary && echo 'lint: clean'
+lint: .venv/installed ## ruff, mypy, the form of every routine, and whether the docs still say what the code does
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python -m tests.sql.conventions
+	@$(BIN)/python -m tests.sql_reference --check
+	@echo 'lint: clean'
 
 format: .venv/installed ## put the code into ruff's format
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+docs: .venv/installed ## write the generated parts of the READMEs anew
+	@$(BIN)/python -m tests.sql_reference
+
+bundle: .venv/installed ## build/outboxd-<version>.sql: the whole schema in one file for the mysql client
+	@$(BIN)/python -m outboxd.bundle
+
+bench: .venv/installed ## measure against the floor of plain SQL: a table, build/bench.json and build/bench.png
+	@$(BIN)/pip install --quiet --group bench
+	@$(BIN)/python -m tests.bench
+
+faults: .venv/installed ## try to break it: kills, stops and outages under load, for some minutes
+	@$(BIN)/python -m tests.faults
 
 clean: down ## remove all that was made here, downloads included
 	rm -rf .venv .cache build dist

@@ -2,62 +2,21 @@
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, TextIO, get_origin
+from typing import TextIO
 
 import click
 import mysql.connector
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from outboxd import __version__, daemon, demo, logs, migrations
+from outboxd import __version__, daemon, demo, migrations, operate
 from outboxd import enqueue as enqueuing
 from outboxd.database import Database
 from outboxd.migrations import MigrationError
+from outboxd.options import console, echo_message, progress, with_settings
 from outboxd.retry import Unavailable
-from outboxd.settings import Settings, SettingsError, load
+from outboxd.settings import Settings, SettingsError
 
 _ERRORS = (SettingsError, MigrationError, daemon.SchemaError, demo.DemoError, Unavailable, mysql.connector.Error)
-# A pipe has no width: nothing is cut off there.
-console = Console(width=None if sys.stdout.isatty() else 1000)
-
-
-def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command an option for every setting, and the loaded Settings as its first argument."""
-
-    def run(**arguments: Any) -> Any:
-        flags = {name: arguments.pop(name) for name in Settings.model_fields}
-        for name, value in flags.items():
-            if isinstance(value, tuple) and name != "topics":
-                flags[name] = dict(_pair(item, typed=name == "mysql_options") for item in value)
-        logs.configure(verbose=arguments.pop("verbose"))
-        return command(load(**flags), **arguments)
-
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    for name, setting in reversed(Settings.model_fields.items()):
-        is_mapping = get_origin(setting.annotation) is dict
-        option = click.option(
-            f"--{name.replace('_', '-')}",
-            name,
-            multiple=is_mapping,
-            metavar="NAME=VALUE" if is_mapping else None,
-            help=f"{setting.description}  [env: OUTBOXD_{name.upper()}]",
-        )
-        run = option(run)
-    return click.option("--verbose", is_flag=True, help="log debug lines too")(run)
-
-
-def _pair(item: str, *, typed: bool) -> tuple[str, Any]:
-    """Name and value; typed: with numbers and booleans told from text, as the connector wants them."""
-    name, equals, text = item.partition("=")
-    if not equals:
-        raise click.BadParameter(f"{item!r} is not NAME=VALUE")
-    with suppress(ValueError):
-        return name, json.loads(text) if typed else text
-    return name, text
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -121,30 +80,18 @@ def enqueue(settings: Settings, topic: str, strict: bool, file: TextIO) -> None:
     Good lines before a bad one are enqueued in any case.
     """
     enqueued = refused = 0
-    with Database(settings) as database, _progress() as progress:
-        task = progress.add_task("enqueued", total=None)
+    with Database(settings) as database, progress() as bar:
+        task = bar.add_task("enqueued", total=None)
         for lines in enqueuing.enqueue(database, topic, file, strict=strict):
             for line in lines:
                 if line.error:
                     refused += 1
                     click.echo(f"line {line.number}: {line.error}", err=True)
             enqueued += sum(line.error is None for line in lines)
-            progress.update(task, completed=enqueued)
+            bar.update(task, completed=enqueued)
     click.echo(f"{enqueued} enqueued, {refused} refused")
     if refused:
         sys.exit(1 if strict else 3)
-
-
-def _progress() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
 
 
 @cli.command()
@@ -184,8 +131,7 @@ def show(settings: Settings, message_id: int) -> None:
         message = database.get(message_id)
     if message is None:
         raise click.ClickException(f"there is no message {message_id}")
-    for name, value in message.items():
-        click.echo(f"{name:14} {'' if value is None else value}")
+    echo_message(message)
 
 
 @cli.command(name="demo")
@@ -196,6 +142,10 @@ def demo_command(settings: Settings, chat: str | None, broker: str | None) -> No
     """Send chat through the outbox, killing the daemon once on the way, and check that every message arrived once."""
     if not demo.run(settings, chat, broker, console):
         sys.exit(1)
+
+
+for command in operate.COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from outboxd import health, metrics
 from outboxd.database import Database
 from outboxd.kafka import Outage, connect
 from outboxd.records import parse
@@ -37,11 +38,17 @@ def run(settings: Settings, stop: threading.Event) -> None:
     consumed. Raises mysql.connector.Error where the procedure fails for good.
     """
     outage = Outage()
-    consumer = connect(Consumer, settings, {**_PROPERTIES, "group.id": settings.group, "error_cb": outage.on_error})
+
+    def on_error(error: KafkaError) -> None:
+        metrics.count_error(error)
+        outage.on_error(error)
+
+    consumer = connect(Consumer, settings, {**_PROPERTIES, "group.id": settings.group, "error_cb": on_error})
     consumer.subscribe(settings.topics)
     with Database(settings) as database:
         try:
             while not stop.is_set():
+                health.holds(len(consumer.assignment()))
                 records = _poll(consumer, settings.batch_size, outage)
                 if records:
                     until_available(stop, partial(_consume, database, settings, records))
@@ -62,9 +69,11 @@ def _poll(consumer: Any, limit: int, outage: Outage) -> list[Any]:
         error = record.error()
         if error is None:
             records.append(record)
-        elif error.fatal():
+            continue
+        metrics.count_error(error)
+        if error.fatal():
             raise KafkaException(error)
-        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.warning("waiting", reason=f"Kafka: topic {record.topic()} does not exist yet")
         else:
             outage.on_error(error)
@@ -75,7 +84,9 @@ def _poll(consumer: Any, limit: int, outage: Outage) -> list[Any]:
 
 def _consume(database: Database, settings: Settings, records: list[Any]) -> None:
     for batch in _batches(records, settings):
+        health.beat()
         outcomes = database.consume(batch)
+        metrics.count_outcomes(outcome.outcome for outcome in outcomes)
         log.debug("consumed", **Counter(outcome.outcome for outcome in outcomes))
         for outcome in outcomes:
             if outcome.error and outcome.outcome != "deferred":
@@ -92,6 +103,7 @@ def _batches(records: list[Any], settings: Settings) -> Iterator[list[tuple[int,
         except ValueError as error:
             place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
             log.warning("stranger", record=place, reason=str(error))
+            metrics.consumed.labels("stranger").inc()
             continue
         size += len(record.value())
         if batch and size > settings.batch_bytes:

@@ -12,8 +12,10 @@ import mysql.connector
 import structlog
 from mysql.connector import errorcode
 
-from outboxd import consumer, migrations, relay
+from outboxd import consumer, migrations, monitor, recovery, relay, systemd
 from outboxd.database import Database
+from outboxd.endpoints import serving
+from outboxd.health import Health
 from outboxd.retry import Unavailable, until_available
 from outboxd.settings import Settings, SettingsError
 
@@ -34,32 +36,35 @@ def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
         raise SettingsError("setting topics is missing: give --topics or OUTBOXD_TOPICS, or --only relay")
     stop = threading.Event()
     _stop_on_signals(stop)
-    try:
-        until_available(stop, partial(check_schema, settings))
-    except Unavailable:
-        return  # stopped while waiting for MySQL
+    health = Health(stop, settings.stall_seconds + settings.wait_ms / 1000)
+    with serving(settings, health) as served:
+        try:
+            until_available(stop, partial(check_schema, settings))
+        except Unavailable:
+            return  # stopped while waiting for MySQL
 
-    # Never the name of an earlier process: what that one left in flight must not pass for this one's.
-    me = f"{settings.name}-{os.getpid()}-{secrets.token_hex(3)}"
-    workers: dict[str, Callable[[], None]] = {}
-    if relays:
-        for number in range(settings.relay_workers):
-            name = f"{me}-{number}"
+        # Never the name of an earlier process: what that one left in flight must not pass for this one's.
+        me = f"{settings.name}-{os.getpid()}-{secrets.token_hex(3)}"
+        names = [f"{me}-{number}" for number in range(settings.relay_workers)] if relays else []
+        workers: dict[str, Callable[[], None]] = {}
+        for number, name in enumerate(names):
             workers[f"relay-{number}"] = partial(relay.run, settings, name, stop)
-    if consumers:
-        for number in range(settings.consumer_workers):
-            workers[f"consumer-{number}"] = partial(consumer.run, settings, stop)
+        if relays:
+            workers["recovery"] = partial(recovery.run, settings, stop)
+        if consumers:
+            for number in range(settings.consumer_workers):
+                workers[f"consumer-{number}"] = partial(consumer.run, settings, stop)
+        if served.address:
+            workers["monitor"] = partial(monitor.run, settings, names, health, stop)
 
-    log.info("started", name=me, workers=list(workers), topics=settings.topics if consumers else None)
-    failures: list[Exception] = []
-    threads = [threading.Thread(target=_work, args=(name, work, stop, failures)) for name, work in workers.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    log.info("stopped", name=me)
-    if failures:
-        raise failures[0]
+        topics = settings.topics if consumers else None
+        log.info("started", name=me, workers=list(workers), topics=topics, metrics=served.address)
+        if served.problem:
+            log.warning("no metrics", reason=served.problem)
+        _work_until_stopped(workers, health, stop)
+        log.info("stopped", name=me)
+    if health.failures:
+        raise next(iter(health.failures.values()))
 
 
 def check_schema(settings: Settings) -> None:
@@ -79,13 +84,26 @@ def check_schema(settings: Settings) -> None:
         )
 
 
-def _work(name: str, work: Callable[[], None], stop: threading.Event, failures: list[Exception]) -> None:
+def _work_until_stopped(workers: dict[str, Callable[[], None]], health: Health, stop: threading.Event) -> None:
+    threads = [threading.Thread(target=_work, args=(work, health, stop), name=name) for name, work in workers.items()]
+    health.watch(threads)
+    for thread in threads:
+        thread.start()
+    systemd.notify("READY=1")
+    while alive := [thread for thread in threads if thread.is_alive()]:
+        alive[0].join(systemd.watchdog_seconds())
+        if not health.why_not_alive():
+            systemd.notify("WATCHDOG=1")
+
+
+def _work(work: Callable[[], None], health: Health, stop: threading.Event) -> None:
+    name = threading.current_thread().name
     with structlog.contextvars.bound_contextvars(worker=name):
         try:
             work()
         except Exception as error:  # a worker that fails for good ends the daemon, which says why
             log.error("failed", error=str(error), exc_info=not isinstance(error, mysql.connector.Error | SettingsError))
-            failures.append(error)
+            health.failures[name] = error
             stop.set()
 
 
@@ -94,6 +112,7 @@ def _stop_on_signals(stop: threading.Event) -> None:
         if stop.is_set():
             os._exit(130)
         log.info("stopping", signal=signal.Signals(number).name)
+        systemd.notify("STOPPING=1")
         stop.set()
 
     signal.signal(signal.SIGTERM, handle)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import mysql.connector
 from mysql.connector import errorcode, errors
 
+from outboxd import metrics
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings, SettingsError
 
@@ -97,12 +98,12 @@ class Database:
 
     def version(self) -> int:
         """outbox_version_v1: the number of the newest migration."""
-        return int(self._call_out("outbox_version_v1") or 0)
+        return int(self.call_out("outbox_version_v1") or 0)
 
     def claim(self, relay: str, limit: int, lease_seconds: int, wait_ms: int) -> Iterator[Message]:
         """outbox_claim_v1, row by row as the server sends them, so that a batch is never in memory as a whole."""
         with self._cursor() as cursor:
-            cursor.execute("CALL outbox_claim_v1(%s, %s, %s, %s)", (relay, limit, lease_seconds, wait_ms))
+            _execute_call(cursor, "outbox_claim_v1", relay, limit, lease_seconds, wait_ms)
             for row in cursor:
                 id_, biz_type, topic, key, payload, headers, created_at, receipt = row
                 yield Message(id_, biz_type, topic, key, payload, headers, created_at, Receipt(id_, receipt))
@@ -128,6 +129,18 @@ class Database:
         """outbox_mark_dead_batch_v1 of receipts and reasons; returns how many changed."""
         return self._mark("outbox_mark_dead_batch_v1", relay, _with_reasons(refused))
 
+    def slots_owned(self, relay: str) -> int:
+        """outbox_slots_owned_v1: how many slots a relay owns under a live lease."""
+        return int(self.call_out("outbox_slots_owned_v1", relay))
+
+    def lag(self) -> dict[str, Any]:
+        """outbox_lag_v1: how far relays and consumers are behind."""
+        return self.call("outbox_lag_v1", None)[0]
+
+    def recover_published(self, older_than_seconds: int, limit: int) -> int:
+        """outbox_recover_published_v1; returns how many are to be sent again."""
+        return int(self.call_out("outbox_recover_published_v1", older_than_seconds, limit))
+
     def consume(self, records: Sequence[tuple[int, str]]) -> list[Outcome]:
         """outbox_consume_v1 of outbox ids and payloads, by ascending id: the order in which the rows are locked."""
         batch = [{"id": id_, "payload": payload} for id_, payload in sorted(records, key=lambda record: record[0])]
@@ -135,11 +148,11 @@ class Database:
 
     def status(self) -> list[dict[str, Any]]:
         """outbox_status_v1: a row a status."""
-        return self._call_rows("outbox_status_v1")
+        return self.call("outbox_status_v1")
 
     def get(self, message_id: int) -> dict[str, Any] | None:
         """outbox_get_v1: all columns of one message, or None."""
-        rows = self._call_rows("outbox_get_v1", message_id)
+        rows = self.call("outbox_get_v1", message_id)
         return rows[0] if rows else None
 
     def enqueue(self, biz_type: str, topic: str, key: str, payload: str, headers: str | None) -> None:
@@ -164,6 +177,20 @@ class Database:
         with self._cursor() as cursor:
             cursor.execute("COMMIT")
 
+    def call(self, procedure: str, *arguments: object) -> list[dict[str, Any]]:
+        """A procedure that has no method of its own: the rows of its result set."""
+        with self._cursor() as cursor:
+            _execute_call(cursor, procedure, *arguments)
+            names = cursor.column_names
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            _drain(cursor)
+            return rows
+
+    def call_out(self, procedure: str, *arguments: object) -> Any:
+        """A procedure that has no method of its own, whose last parameter is OUT: the value of that."""
+        self._call_in(procedure, *arguments)
+        return self.query("SELECT @outboxd_out")[0][0]
+
     def query(self, statement: str, *arguments: object) -> list[Any]:
         """Rows of a statement that is no procedure call: the demo's and the migrations' own."""
         with self._cursor() as cursor:
@@ -178,32 +205,19 @@ class Database:
 
     def _call(self, procedure: str, *arguments: object) -> list[Any]:
         with self._cursor() as cursor:
-            cursor.execute(f"CALL {procedure}({', '.join(['%s'] * len(arguments))})", arguments)
+            _execute_call(cursor, procedure, *arguments)
             rows = list(cursor.fetchall()) if cursor.with_rows else []
-            _drain(cursor)
-            return rows
-
-    def _call_rows(self, procedure: str, *arguments: object) -> list[dict[str, Any]]:
-        with self._cursor() as cursor:
-            cursor.execute(f"CALL {procedure}({', '.join(['%s'] * len(arguments))})", arguments)
-            names = cursor.column_names
-            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
             _drain(cursor)
             return rows
 
     def _call_in(self, procedure: str, *arguments: object) -> None:
         """Call a procedure whose last parameter is OUT, and leave that in @outboxd_out."""
         with self._cursor() as cursor:
-            cursor.execute(f"CALL {procedure}({''.join(['%s, '] * len(arguments))}@outboxd_out)", arguments)
+            _execute_call(cursor, procedure, *arguments, out="@outboxd_out")
             _drain(cursor)
 
-    def _call_out(self, procedure: str, *arguments: object) -> Any:
-        """Call a procedure whose last parameter is OUT, and return that."""
-        self._call_in(procedure, *arguments)
-        return self.query("SELECT @outboxd_out")[0][0]
-
     def _mark(self, procedure: str, relay: str, messages: list[dict[str, Any]]) -> int:
-        return int(self._call_out(procedure, relay, json.dumps(messages, ensure_ascii=False))) if messages else 0
+        return int(self.call_out(procedure, relay, json.dumps(messages, ensure_ascii=False))) if messages else 0
 
     def _connect(self) -> Any:
         defaults = {"autocommit": True, "charset": "utf8mb4", "connection_timeout": 10}
@@ -231,6 +245,12 @@ class Database:
         finally:
             if not finished:
                 self.close()
+
+
+def _execute_call(cursor: Any, procedure: str, *arguments: object, out: str | None = None) -> None:
+    places = ["%s"] * len(arguments) + ([out] if out else [])
+    with metrics.timed(procedure):
+        cursor.execute(f"CALL {procedure}({', '.join(places)})", arguments)
 
 
 def _with_reasons(refused: Sequence[tuple[Receipt, str]]) -> list[dict[str, Any]]:

@@ -56,24 +56,26 @@ def run(settings: Settings, chat: str | None, broker: str | None, console: Conso
     expected = _conversations(lines)
     topic = f"outboxd-demo-{os.getpid()}"
     with Database(settings) as database, _kafka(broker, topic) as bootstrap, TemporaryDirectory() as folder:
-        for migration in migrations.apply(database):
-            console.print(f"applied {migration.file}")
+        applied = list(migrations.apply(database))
         if database.status():
             raise DemoError(f"database {settings.database} has messages already: give the demo an empty one")
-        console.print(f"{len(lines)} messages of {len(expected)} conversations, through Kafka at {bootstrap}")
+        console.print(f"{len(applied)} migrations applied to database {settings.database}")
+        where = f"Kafka at {broker}" if broker else "a mock of Kafka inside this demo"
+        console.print(f"{len(lines)} messages of {len(expected)} conversations, through {where}")
 
-        driver = _Driver(settings, bootstrap, topic, Path(folder) / "driver.log")
+        session_ms = 6000 if broker else 3000  # brokers accept no less
+        daemon = _Daemon(settings, bootstrap, topic, session_ms, Path(folder) / "daemon.log")
         started = time.monotonic()
-        driver.start()
+        daemon.start()
         try:
-            writers = _write(settings, topic, lines, driver.killed)
-            _watch(database, driver, writers, len(lines), console)
+            writers = _write(settings, topic, lines, daemon.killed)
+            _watch(database, daemon, writers, len(lines), console)
         finally:
-            driver.stop()
+            daemon.stop()
         seconds = time.monotonic() - started
         check = _check(database, expected, len(lines))
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    console.print(f"the driver had at most {memory} MB resident")
+    console.print(f"the daemon had at most {memory} MB resident")
     console.print(
         f"{check.messages} messages, {check.persisted} persisted, {check.duplicated} duplicated, "
         f"{check.out_of_order} out of order, {check.dead} dead, in {seconds:.1f} s ({len(lines) / seconds:.0f}/s)",
@@ -115,12 +117,13 @@ def _kafka(broker: str | None, topic: str) -> Iterator[str]:
     yield broker or ",".join(f"{known.host}:{known.port}" for known in brokers)
 
 
-class _Driver:
+class _Daemon:
     """The real daemon, as a process of its own."""
 
-    def __init__(self, settings: Settings, bootstrap: str, topic: str, log: Path) -> None:
-        # A member that was killed is missed after its session's timeout: short here, to show the takeover.
-        options = {**settings.kafka_options, "session.timeout.ms": 6000}
+    def __init__(self, settings: Settings, bootstrap: str, topic: str, session_ms: int, log: Path) -> None:
+        # A consumer that was killed is missed after its session's timeout, and its partitions are idle until then.
+        options = {**settings.kafka_options, "session.timeout.ms": session_ms, "heartbeat.interval.ms": session_ms // 3}
+        self.session_seconds = session_ms // 1000
         self._log = log
         self._environment = {
             **os.environ,
@@ -129,7 +132,7 @@ class _Driver:
             "OUTBOXD_KAFKA_BOOTSTRAP": bootstrap,
             "OUTBOXD_KAFKA_OPTIONS": json.dumps(options),
             "OUTBOXD_TOPICS": topic,
-            "OUTBOXD_LEASE_SECONDS": "5",
+            "OUTBOXD_LEASE_SECONDS": "3",
         }
         self._process: subprocess.Popen[bytes] | None = None
         self.killed = threading.Event()
@@ -195,14 +198,14 @@ def _write(settings: Settings, topic: str, lines: list[str], killed: threading.E
     shares: list[list[str]] = [[] for _ in range(WRITERS)]
     for line in lines:
         shares[crc32(json.loads(line)["conversation_id"].encode()) % WRITERS].append(line)
-    writers = [_Writer(settings, topic, share, size, killed) for share, size in zip(shares, (5, 20, 100), strict=True)]
+    writers = [_Writer(settings, topic, share, size, killed) for share, size in zip(shares, (10, 50, 200), strict=True)]
     for writer in writers:
         writer.start()
     return writers
 
 
-def _watch(database: Database, driver: _Driver, writers: list[_Writer], total: int, console: Console) -> None:
-    """Show the counts until every message is final; kill the driver once, in the middle."""
+def _watch(database: Database, daemon: _Daemon, writers: list[_Writer], total: int, console: Console) -> None:
+    """Show the counts until every message is final; kill the daemon once, in the middle."""
     started = last_progress = time.monotonic()
     best = 0
     with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
@@ -214,17 +217,20 @@ def _watch(database: Database, driver: _Driver, writers: list[_Writer], total: i
             for writer in writers:
                 if writer.error:
                     raise DemoError(f"enqueuing failed: {writer.error}")
-            driver.check_alive()
+            daemon.check_alive()
             if final >= total:
                 return
-            if final >= total // 4 and not driver.killed.is_set():
-                driver.kill_and_restart()
-                console.print(f"killed the driver (SIGKILL) at {final} of {total}, and started it again")
+            if final >= total // 4 and not daemon.killed.is_set():
+                daemon.kill_and_restart()
+                console.print(
+                    f"killed the daemon (SIGKILL) at {final} of {total}, and started it again; "
+                    f"Kafka misses the killed consumer after {daemon.session_seconds} s"
+                )
             if final > best:
                 best, last_progress = final, time.monotonic()
             elif time.monotonic() - last_progress > STALLED_AFTER_SECONDS:
                 raise DemoError(
-                    f"nothing moved for {STALLED_AFTER_SECONDS} s; the driver's log ends:\n{driver.log_tail()}"
+                    f"nothing moved for {STALLED_AFTER_SECONDS} s; the daemon's log ends:\n{daemon.log_tail()}"
                 )
             time.sleep(0.25)
 

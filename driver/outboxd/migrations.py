@@ -37,9 +37,27 @@ class Migration:
         return self.path.name
 
     @property
+    def text(self) -> str:
+        """The file's SQL."""
+        return self.path.read_text(encoding="utf-8")
+
+    @property
     def checksum(self) -> str:
         """SHA-256 of the file, hex."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @property
+    def enter_checksum(self) -> str:
+        """The statement by which this file's checksum gets into outbox_migrations, where there is none yet."""
+        return (
+            f"UPDATE outbox_migrations SET checksum = '{self.checksum}'"
+            f" WHERE version = {self.version} AND checksum IS NULL;"
+        )
+
+    @property
+    def script(self) -> str:
+        """What applying this file runs, for the mysql client: DELIMITER included."""
+        return f"{self.text}{self.enter_checksum}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,28 @@ def installed(database: Database) -> dict[int, Installed]:
     return {row[0]: Installed(*row) for row in rows}
 
 
+def pending(database: Database) -> list[Migration]:
+    """The migrations that are missing, in order.
+
+    Raises MigrationError for a file that was edited after it was applied.
+    """
+    there = installed(database)
+    for migration in available():
+        applied = there.get(migration.version)
+        if applied and applied.checksum not in (None, migration.checksum):
+            raise MigrationError(f"{migration.file} was edited after it was applied at {applied.installed_at} UTC")
+    return [migration for migration in available() if migration.version not in there]
+
+
+def script(database: Database) -> str:
+    """What `apply` would run now, as one script for the mysql client; empty where there is nothing to do.
+
+    Raises MigrationError as `pending` does.
+    """
+    steps = [f"-- {migration.file}\n{migration.script}\n" for migration in pending(database)]
+    return "".join(steps + [f"{migration.enter_checksum}\n" for migration in _without_checksum(database)])
+
+
 def apply(database: Database) -> Iterator[Migration]:
     """Apply what is missing, in order, yielding each migration when it is in.
 
@@ -81,20 +121,17 @@ def apply(database: Database) -> Iterator[Migration]:
     """
     if database.query("SELECT GET_LOCK(CONCAT('outboxd ', LEFT(DATABASE(), 56)), 30)") != [(1,)]:
         raise MigrationError("another `outboxd migrate` is at work on this database: try again when it is done")
-    before = installed(database)
-    for migration in available():
-        applied = before.get(migration.version)
-        if applied and applied.checksum not in (None, migration.checksum):
-            raise MigrationError(f"{migration.file} was edited after it was applied at {applied.installed_at} UTC")
-    for migration in available():
-        if migration.version not in before:
-            try:
-                database.run_script(migration.path.read_text())
-            except mysql.connector.Error as error:
-                raise MigrationError(f"{migration.file}: {error}") from error
-            yield migration
-        database.query(
-            "UPDATE outbox_migrations SET checksum = %s WHERE version = %s AND checksum IS NULL",
-            migration.checksum,
-            migration.version,
-        )
+    for migration in pending(database):
+        try:
+            database.run_script(migration.script)
+        except mysql.connector.Error as error:
+            raise MigrationError(f"{migration.file}: {error}") from error
+        yield migration
+    for migration in _without_checksum(database):
+        database.query(migration.enter_checksum)
+
+
+def _without_checksum(database: Database) -> list[Migration]:
+    """What another tool has applied: the file has entered itself, but no file knows its own checksum."""
+    there = installed(database)
+    return [m for m in available() if m.version in there and there[m.version].checksum is None]

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from outboxd import health, metrics
 from outboxd.database import Message, Receipt
 from outboxd.kafka import Outage, connect
 from outboxd.records import headers_of
@@ -69,7 +70,9 @@ class _Sending:
         self.in_flight -= 1
         if error is None:
             self.published.append(message.receipt)
-        elif error.code() in _REFUSED:
+            return
+        metrics.count_error(error)
+        if error.code() in _REFUSED:
             self.refused.append((message, error))
         else:
             self.unanswered = error.str()
@@ -175,6 +178,7 @@ class Publisher:
         return time.monotonic() > self._stop_seen + self._settings.stop_seconds
 
     def _serve(self) -> None:
+        health.beat()
         self._producer.poll(0.1)
         if time.monotonic() >= self._next_beat:
             self._next_beat = time.monotonic() + self._settings.lease_seconds / 3
@@ -186,6 +190,7 @@ class Publisher:
         return self._producer
 
     def _on_error(self, error: KafkaError) -> None:
+        metrics.count_error(error)
         if error.fatal():
             self._fatal = error.str()
         else:

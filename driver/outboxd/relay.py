@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import structlog
 
+from outboxd import health, metrics
 from outboxd.database import Database
 from outboxd.publisher import Publisher
 from outboxd.retry import Unavailable, until_available
@@ -30,8 +31,10 @@ def run(settings: Settings, relay: str, stop: threading.Event) -> None:
         publisher = Publisher(settings, stop, heartbeat)
 
         def one_round() -> None:
+            health.beat()
             claim = database.claim(relay, settings.batch_size, settings.lease_seconds, settings.wait_ms)
             done = publisher.publish(claim)
+            metrics.count_round(done)
             marked = 0
             if done.published:
                 marked += database.mark_published(relay, done.published)
@@ -40,6 +43,8 @@ def run(settings: Settings, relay: str, stop: threading.Event) -> None:
             if done.dead:
                 marked += database.mark_dead(relay, done.dead)
             answered = len(done.published) + len(done.failed) + len(done.dead)
+            if marked < answered and database.slots_owned(relay) == 0:
+                metrics.fenced.inc(answered - marked)
             if done.claimed:
                 log.debug("round", claimed=done.claimed, answered=answered, marked=marked)
             for receipt, reason in done.failed + done.dead:

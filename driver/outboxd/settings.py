@@ -51,7 +51,17 @@ class Settings(BaseSettings):
         default=8 << 20, ge=1 << 10, description="payload bytes in one consume call; stays below max_allowed_packet"
     )
     lease_seconds: int = Field(default=10, ge=2, le=3600, description="how long slots stay with a silent relay")
+    stale_seconds: int = Field(
+        default=900, ge=10, description="a message that was published this long ago and not consumed is sent again"
+    )
     wait_ms: int = Field(default=1000, ge=0, le=60_000, description="how long a claim waits in the server for work")
+    metrics_address: str = Field(
+        default="127.0.0.1:9464", description="host:port of /metrics, /healthz and /readyz, port 0 for any; empty: none"
+    )
+    sample_seconds: int = Field(default=5, ge=1, le=300, description="how often lag and slots are looked up for these")
+    stall_seconds: int = Field(
+        default=120, ge=1, le=3600, description="a worker without progress for this long makes /healthz fail"
+    )
     stop_seconds: int = Field(default=15, ge=1, le=600, description="how long a stop may wait for acknowledgements")
 
     @field_validator("topics", mode="before")
@@ -66,6 +76,20 @@ class Settings(BaseSettings):
         if url.scheme != "mysql" or not url.hostname or not url.path.strip("/"):
             raise ValueError("must look like mysql://user:password@host:port/database")
         return value
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _check_metrics_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and not (host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+            raise ValueError("must look like 127.0.0.1:9464 or [::1]:9464")
+        return value
+
+    @property
+    def metrics_host_and_port(self) -> tuple[str, int]:
+        """The parts of metrics_address."""
+        host, _, port = self.metrics_address.rpartition(":")
+        return host.strip("[]"), int(port)
 
     @property
     def database(self) -> str:

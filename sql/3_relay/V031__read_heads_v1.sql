@@ -46,6 +46,8 @@ BEGIN
   -- Every slot gives the same number; where that leaves the batch half empty, the slots that had more give more,
   -- up to the whole batch from one hot slot. The lowest ids stay, so that each slot gives a prefix of its queue.
   -- Both indexes are forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
+  -- Where a business type is paused, its first message of each topic and key is looked up once for all: to ask that
+  -- of each head anew would read a long lane again and again.
   fill: LOOP
     WITH paused_lanes AS (
       SELECT p.topic, p.message_key, MIN(p.id) AS first_id

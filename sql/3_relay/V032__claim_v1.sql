@@ -90,7 +90,7 @@ BEGIN
     SET v_look_again_at = LEAST(v_deadline, UTC_TIMESTAMP(6) + INTERVAL 1 SECOND);
     pause: LOOP
       DO SLEEP(v_pause);
-      SET v_pause = LEAST(v_pause * 1.2, 0.02);
+      SET v_pause = LEAST(v_pause * 1.5, 0.05);
       SELECT COALESCE(MAX(id), 0) INTO v_new_top FROM agent_outbox_messages;
       COMMIT;
       IF v_held OR v_new_top <> v_top OR UTC_TIMESTAMP(6) >= v_look_again_at THEN

@@ -1,4 +1,4 @@
-"""The command line: ``python -m tests.servers up | down | status | fetch | with-mysql``."""
+"""The command line: ``python -m tests.servers up | down | status | mysql | fetch | with-mysql``."""
 
 import argparse
 import signal
@@ -34,6 +34,8 @@ def _run(options: argparse.Namespace) -> int:
             daemons.down()
         case "status":
             print("\n".join(daemons.status()))
+        case "mysql":
+            daemons.open_client()
         case "fetch":
             mysql_install.find()
             if not options.no_kafka:
@@ -52,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--kafka-port", type=_port, metavar="N", help="default: any free port")
     commands.add_parser("down", help="stop what `up` started; the data stays in .cache/servers")
     commands.add_parser("status", help="say what runs")
+    commands.add_parser("mysql", help="open the mysql client on the database of `up`")
     fetch = commands.add_parser("fetch", help="only download")
     fetch.add_argument("--no-kafka", action="store_true", help="fetch MySQL only")
     usage = "%(prog)s [-h] [--kafka] -- PROGRAM [ARGUMENT ...]"

@@ -1,9 +1,11 @@
 """The development servers: `up` starts them for good, `down` ends them, their data stays."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from tests.servers import download, kafka, kafka_install, mysql, mysql_install, process, state
 from tests.servers.errors import ServerError
@@ -68,6 +70,16 @@ def status() -> list[str]:
         else:
             lines.append(f"{name}: does not run")
     return lines
+
+
+def open_client() -> NoReturn:
+    """Become the mysql client, on the database that `up` prepared. Raises ServerError where MySQL does not run."""
+    known = state.read(_folder() / "state.json")
+    if known.mysql is None or not known.mysql.runs():
+        raise ServerError("MySQL does not run; start it with `up`")
+    program = str(mysql_install.find().mysql)
+    address = [f"--host={process.LOOPBACK}", f"--port={known.mysql.port}", f"--user={ACCOUNT}", ACCOUNT]
+    os.execve(program, [program, *address], {**os.environ, "MYSQL_PWD": known.password})
 
 
 def _folder() -> Path:

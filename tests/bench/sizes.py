@@ -1,0 +1,61 @@
+"""How much each measurement does."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes of a run; the defaults are those that the targets are judged at."""
+
+    messages: int = 50_000
+    batch: int = 1000
+    repeats: int = 3
+    row_at_a_time_messages: int = 3000
+    latency_seconds: float = 15
+    latency_per_s: int = 200
+    consumed_few: int = 10_000
+    consumed_many: int = 1_000_000
+    claims: int = 20
+    claim_batch: int = 1000
+    enqueue_blocks: int = 50
+    enqueue_block: int = 20
+    idle_seconds: float = 20
+    warm_up: int = 30_000
+    shared_seconds: float = 1.5
+    scale_messages: int = 20_000
+    growth_messages: int = 200_000
+    processes: tuple[int, ...] = (1, 2, 4)
+
+    @property
+    def chat(self) -> int:
+        """How many different chat messages the measurements need."""
+        return max(self.messages, self.row_at_a_time_messages, self.scale_messages, self.growth_messages)
+
+    @property
+    def growth(self) -> tuple[int, int]:
+        """The small and the large backlog of the growth measurements: 1 to 10."""
+        return self.growth_messages // 10, self.growth_messages
+
+    def with_messages(self, messages: int) -> "Sizes":
+        """The same with another backlog."""
+        return replace(self, messages=messages)
+
+
+QUICK = Sizes(
+    messages=2000,
+    repeats=1,
+    row_at_a_time_messages=50,
+    latency_seconds=1,
+    consumed_few=500,
+    consumed_many=5000,
+    claims=2,
+    claim_batch=50,
+    enqueue_blocks=3,
+    enqueue_block=5,
+    idle_seconds=1,
+    warm_up=0,
+    shared_seconds=0.3,
+    processes=(1, 2),
+    scale_messages=500,
+    growth_messages=2000,
+)

@@ -1,0 +1,63 @@
+"""The targets: what each key of bench.json must reach."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """Whether a target was reached."""
+
+    OK = "ok"
+    MISSED = "missed"
+    NOT_JUDGED = "not judged"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A key's target in words, how the value compares, and the verdict."""
+
+    target: str
+    compared: str
+    verdict: Verdict
+
+
+_AT_MOST = {"claim_growth": 1.2, "enqueue_overhead": 1.15, "idle_cpu": 0.01, "memory_growth": 1.25, "time_growth": 1.2}
+_SHARE_OF_FLOOR = 0.6
+_TIMES_ROW_AT_A_TIME = 10
+_P50_MS, _P99_MS = 20, 100
+
+
+def judge(key: str, values: Mapping[str, Any], details: Mapping[str, Any]) -> Judgement | None:
+    """Judge a measured key; None where it has no target. Ratios need the other key measured in the same run."""
+    value, detail = values[key], details.get(key, {})
+    if key in _AT_MOST:
+        return Judgement(f"<= {_AT_MOST[key]}", "", _verdict(value <= _AT_MOST[key]))
+    if key == "latency_ms":
+        reached: bool | None = value["p50"] <= _P50_MS and value["p99"] <= _P99_MS
+        if reached and not detail["rate_was_kept"]:
+            reached = None  # slower enqueuing makes it easier
+        return Judgement(f"p50 <= {_P50_MS}, p99 <= {_P99_MS}", "", _verdict(reached))
+    if key == "scale":
+        return Judgement("rising until the machine is the limit", "", _verdict(detail["rises_to_the_limit"]))
+    if key == "end_to_end_per_s":
+        return _judge_end_to_end(value, values.get("floor_per_s"), values.get("row_at_a_time_per_s"))
+    return None
+
+
+def _judge_end_to_end(value: float, floor: float | None, row_at_a_time: float | None) -> Judgement:
+    target = f">= {_SHARE_OF_FLOOR} x floor (aim: 0.8), >= {_TIMES_ROW_AT_A_TIME} x row at a time"
+    reached: list[bool] = []
+    compared: list[str] = []
+    if floor is not None:
+        reached.append(value >= _SHARE_OF_FLOOR * floor)
+        compared.append(f"{value / floor:.2f} x floor")
+    if row_at_a_time is not None:
+        reached.append(value >= _TIMES_ROW_AT_A_TIME * row_at_a_time)
+        compared.append(f"{value / row_at_a_time:.1f} x row at a time")
+    return Judgement(target, ", ".join(compared), _verdict(all(reached) if reached else None))
+
+
+def _verdict(reached: bool | None) -> Verdict:
+    return Verdict.NOT_JUDGED if reached is None else Verdict.OK if reached else Verdict.MISSED

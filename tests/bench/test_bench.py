@@ -1,0 +1,128 @@
+"""The benchmark's own tests: a run with small sizes, and the judging of what a run measured."""
+
+import io
+import json
+from contextlib import nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_mysql.executor import MySQLExecutor
+from rich.console import Console
+
+from tests.bench.__main__ import main
+from tests.bench.run import Options, run
+from tests.bench.sizes import QUICK
+from tests.bench.stage import Servers
+from tests.bench.targets import Verdict, judge
+from tests.servers import process
+from tests.servers.kafka import RunningKafka
+from tests.servers.mysql import RunningMySQL
+from tests.servers.mysql_install import MySQLInstall
+from tests.servers.paths import CHECKOUT
+
+_KEYS = [
+    "floor_per_s",
+    "row_at_a_time_per_s",
+    "end_to_end_per_s",
+    "latency_ms",
+    "claim_growth",
+    "enqueue_overhead",
+]
+
+
+@pytest.fixture
+def servers(
+    mysql_proc: MySQLExecutor, mysql_programs: MySQLInstall, kafka_broker: RunningKafka, tmp_path: Path
+) -> Servers:
+    """The servers of the tests, as the benchmark wants them."""
+    pid = int(mysql_proc.pidfile.read_text())
+    identity = process.identity(pid)
+    assert identity is not None
+    mysql = RunningMySQL(
+        pid=pid,
+        host=mysql_proc.host,
+        port=mysql_proc.port,
+        socket=Path(mysql_proc.unixsocket),
+        data_dir=mysql_proc.datadir,
+        client=mysql_programs.mysql,
+        identity=identity,
+    )
+    return Servers(mysql, kafka_broker, tmp_path)
+
+
+@pytest.mark.kafka
+def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_path: Path) -> None:
+    out, printed = tmp_path / "out", io.StringIO()
+    options = Options(
+        keys=_KEYS,
+        sizes=QUICK,
+        judged=False,
+        settings={"wait_ms": "100"},
+        chat_file=CHECKOUT / "driver" / "outboxd" / "sample_chat.jsonl",
+        folder=out,
+    )
+    assert run(options, Console(file=printed, width=150), lambda: nullcontext(servers))
+
+    measured = json.loads((out / "bench.json").read_text())
+    assert list(measured) == [*_KEYS, "verdicts", "environment", "details"]
+    assert measured["floor_per_s"] > measured["end_to_end_per_s"] > 10
+    assert measured["floor_per_s"] > measured["row_at_a_time_per_s"] > 1
+    assert 0 < measured["latency_ms"]["p50"] <= measured["latency_ms"]["p99"] < 30_000
+    assert 0.01 < measured["claim_growth"] < 100
+    assert 0.1 < measured["enqueue_overhead"] < 10
+    assert measured["verdicts"] == {}
+    assert measured["environment"]["sizes"]["messages"] == QUICK.messages
+    assert measured["environment"]["daemon"]["wait_ms"] == "100"
+    (drained,) = measured["details"]["end_to_end_per_s"]["samples"]
+    assert drained["messages"] == QUICK.messages
+    assert 0 < drained["first_published"] < drained["last_written"]
+    assert drained["cores"]["mysqld"] > 0
+    assert all(key in printed.getvalue() for key in _KEYS)
+    assert (out / "bench.png").exists() == (find_spec("matplotlib") is not None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "verdict"),
+    [
+        ("end_to_end_per_s", 6000, Verdict.OK),
+        ("end_to_end_per_s", 5999, Verdict.MISSED),
+        ("latency_ms", {"p50": 20, "p99": 100}, Verdict.OK),
+        ("latency_ms", {"p50": 20.1, "p99": 100}, Verdict.MISSED),
+        ("latency_ms", {"p50": 20, "p99": 100.1}, Verdict.MISSED),
+        ("claim_growth", 1.2, Verdict.OK),
+        ("claim_growth", 1.21, Verdict.MISSED),
+        ("enqueue_overhead", 1.15, Verdict.OK),
+        ("enqueue_overhead", 1.16, Verdict.MISSED),
+        ("idle_cpu", 0.01, Verdict.OK),
+        ("idle_cpu", 0.011, Verdict.MISSED),
+    ],
+)
+def test_a_value_is_judged_by_its_target(key: str, value: Any, verdict: Verdict) -> None:
+    values = {"floor_per_s": 10_000, "row_at_a_time_per_s": 600, key: value}
+    judgement = judge(key, values, {"latency_ms": {"rate_was_kept": True}})
+    assert judgement is not None
+    assert judgement.verdict == verdict
+
+
+def test_a_ratio_to_what_was_not_measured_is_not_judged() -> None:
+    judgement = judge("end_to_end_per_s", {"end_to_end_per_s": 6000}, {})
+    assert judgement is not None
+    assert judgement.verdict == Verdict.NOT_JUDGED
+
+
+def test_a_good_latency_at_a_lower_rate_than_wanted_is_not_judged() -> None:
+    values = {"latency_ms": {"p50": 10, "p99": 50}}
+    judgement = judge("latency_ms", values, {"latency_ms": {"rate_was_kept": False}})
+    assert judgement is not None
+    assert judgement.verdict == Verdict.NOT_JUDGED
+
+
+def test_an_unknown_key_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--only", "floor_per_s,speed"])
+    assert left.value.code == 2
+    message = capsys.readouterr().err
+    assert "speed: no such key" in message
+    assert "end_to_end_per_s" in message

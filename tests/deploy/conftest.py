@@ -1,0 +1,13 @@
+"""Fixtures of the tests of deploying."""
+
+import pytest
+
+from tests.deploy.support import Client, client_of
+from tests.servers.mysql_install import MySQLInstall
+from tests.sql.support import Server
+
+
+@pytest.fixture(scope="session")
+def client(mysql_programs: MySQLInstall, mysql_server: Server) -> Client:
+    """The mysql client, on the test server."""
+    return client_of(mysql_programs, mysql_server)

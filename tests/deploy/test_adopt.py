@@ -1,0 +1,360 @@
+"""A database of the lineage is taken over where it is, while the Go service goes on with it."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from outboxd.migrations import MigrationError
+from tests.deploy.go_service import TABLES, Dispatcher, GoService, OldConsumer
+from tests.deploy.support import empty_database, migrate, mysql_url
+from tests.driver.mock_kafka import MockCluster
+from tests.driver.support import QUICK, QUICK_GROUP, Setting, StartDaemon, daemons
+from tests.sql.support import SQL_FOLDER, Database, Row, Server, chat_payload, eventually, migration_files
+
+NAME = "outboxd_lineage"
+COLLATIONS = {
+    "the server's default": "",
+    "utf8mb4 of 5.7": "CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+    "utf8mb3": "CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci",
+}
+
+
+@pytest.fixture
+def lineage(mysql_server: Server) -> Iterator[Database]:
+    """A session on a database that the Go service has made, without rows."""
+    with empty_database(mysql_server, NAME) as session:
+        session.execute(TABLES)
+        yield session
+
+
+@pytest.fixture
+def go(lineage: Database, mysql_server: Server) -> Iterator[GoService]:
+    """The service, with a session of its own."""
+    assert lineage.value("SELECT DATABASE()") == NAME
+    with mysql_server.connect(NAME) as session:
+        yield GoService(session)
+
+
+def every_state(go: GoService) -> dict[str, int]:
+    """Messages in every state that the service leaves behind, and some that it should not."""
+    made = {name: go.create(f"key of {name}", chat_payload(name)) for name in STATES}
+    go.mark_published(made["published"])
+    go.mark_published(made["consumed"])
+    go.persist(made["consumed"], chat_payload("consumed"))
+    go.mark_failed(made["failed"], "broker is away")
+    go.mark_published(made["failed after being published"])
+    go.mark_failed(made["failed after being published"], "Fehler: ü 😀")
+    go.mark_dead(made["dead"], "x" * 2000)
+    go.mark_dead(made["dead without a reason"], "")
+    for name, change in BY_HAND.items():
+        go.session.execute(f"UPDATE agent_outbox_messages SET {change} WHERE id = %s", made[name])
+    return made
+
+
+BY_HAND = {
+    "pending without a due time": "next_retry_at = NULL",
+    "pending without times": "next_retry_at = NULL, created_at = NULL, updated_at = NULL",
+    "failed without a time of creation": "created_at = NULL, retry_count = 3",
+}
+STATES = (
+    "pending",
+    "published",
+    "consumed",
+    "failed",
+    "failed after being published",
+    "dead",
+    "dead without a reason",
+    *BY_HAND,
+)
+
+
+def contents(session: Database, columns: dict[str, list[str]]) -> dict[str, list[Row]]:
+    """All rows of the two tables, in the columns that they had at first."""
+    return {
+        table: session.rows(f"SELECT {', '.join(names)} FROM {table} ORDER BY id") for table, names in columns.items()
+    }
+
+
+def columns_of(session: Database) -> dict[str, list[str]]:
+    """The columns of the two tables."""
+    return {
+        table: session.column(
+            "SELECT column_name FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position",
+            table,
+        )
+        for table in ("agent_outbox_messages", "chat_histories")
+    }
+
+
+def definitions(session: Database) -> dict[str, str]:
+    """The tables' columns and indexes, a line each, without what outboxd adds."""
+    lines = {}
+    for table in ("agent_outbox_messages", "chat_histories"):
+        text = session.row(f"SHOW CREATE TABLE {table}")["Create Table"]
+        own = [line for line in text.splitlines()[1:] if not re.search(r"headers|_slot|_lane|idx_outbox_", line)]
+        lines[table] = re.sub(r" AUTO_INCREMENT=\d+", "", "\n".join(own))
+    return lines
+
+
+def tablespaces(session: Database) -> dict[str, int]:
+    """Where the tables' rows are; a table that is copied gets a new place."""
+    rows = session.rows(
+        "SELECT name AS name, space AS space FROM information_schema.innodb_tables WHERE name IN (%s, %s)",
+        f"{NAME}/agent_outbox_messages",
+        f"{NAME}/chat_histories",
+    )
+    return {row["name"]: row["space"] for row in rows}
+
+
+# The migration
+
+
+def test_adoption_keeps_every_row_and_column_and_copies_no_table(
+    lineage: Database, go: GoService, mysql_server: Server
+) -> None:
+    every_state(go)
+    columns = columns_of(lineage)
+    before = contents(lineage, columns), definitions(lineage), tablespaces(lineage)
+    assert migrate(mysql_server, NAME) == [path.name for path in migration_files()]
+    assert (contents(lineage, columns), definitions(lineage), tablespaces(lineage)) == before
+    assert len(before[2]) == 2
+
+
+def test_steps_that_change_the_table_name_their_algorithm() -> None:
+    (path,) = SQL_FOLDER.glob("*/V003__*.sql")
+    code = re.sub(r"^--.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    steps = re.findall(r"ALTER TABLE .*?;", code, re.DOTALL)
+    ends = [re.search(r"ALGORITHM = .*;$", step) for step in steps]
+    assert [end and end[0] for end in ends] == ["ALGORITHM = INSTANT;"] * 2 + ["ALGORITHM = INPLACE, LOCK = NONE;"]
+
+
+def test_service_goes_on_writing_while_the_table_is_adopted(
+    lineage: Database, go: GoService, mysql_server: Server
+) -> None:
+    made: list[int] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            made.append(go.create(f"key {len(made) % 5}", chat_payload(f"text {len(made)}")))
+            go.mark_published(made[-1])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        eventually(lambda: len(made) > 20)
+        migrate(mysql_server, NAME)
+        count = len(made)
+        eventually(lambda: len(made) > count + 20)
+    finally:
+        stop.set()
+        writer.join()
+    assert lineage.statuses() == dict.fromkeys(made, "published")
+
+
+def test_table_that_cannot_be_changed_online_is_refused_and_adopted_after_a_rebuild(
+    lineage: Database, go: GoService, mysql_server: Server
+) -> None:
+    lineage.execute("ALTER TABLE agent_outbox_messages ROW_FORMAT = COMPRESSED")
+    message = go.create("k", chat_payload())
+    with pytest.raises(MigrationError, match=r"V003__outbox_columns\.sql: .*ALGORITHM=INSTANT is not supported"):
+        migrate(mysql_server, NAME)
+    (path,) = SQL_FOLDER.glob("*/V003__*.sql")
+    way_out = re.search(r"ALTER TABLE agent_outbox_messages FORCE[^.]*", path.read_text(encoding="utf-8"))
+    assert way_out is not None
+    lineage.execute(way_out[0])
+    assert migrate(mysql_server, NAME)[0] == path.name
+    assert lineage.claim_ids() == [message]
+
+
+def test_adoption_that_was_cut_off_goes_on_after_the_way_back(lineage: Database, mysql_server: Server) -> None:
+    (path,) = SQL_FOLDER.glob("*/V003__*.sql")
+    text = path.read_text(encoding="utf-8")
+    lineage.execute("".join(re.findall(r"^ALTER TABLE .*?;", text, re.DOTALL | re.MULTILINE)[:2]))
+    with pytest.raises(MigrationError, match=r"V003__outbox_columns\.sql: .*Duplicate column name 'headers'"):
+        migrate(mysql_server, NAME)
+    way_back = re.search(r"--\s+(ALTER TABLE agent_outbox_messages DROP .*;)", text)
+    assert way_back is not None
+    lineage.execute(way_back[1])
+    assert migrate(mysql_server, NAME)[0] == path.name
+
+
+# What was waiting is delivered
+
+
+@contextmanager
+def kafka_and_daemon(server: Server, folder: Path) -> Iterator[tuple[MockCluster, StartDaemon]]:
+    """A mock cluster, and daemons for it on the adopted database."""
+    with MockCluster() as cluster:
+        cluster.create_topic("chat")
+        settings: dict[str, Setting] = {
+            "mysql_url": mysql_url(server, NAME),
+            "kafka_bootstrap": cluster.bootstrap,
+            "kafka_options": QUICK_GROUP,
+            "topics": "chat",
+            "stale_seconds": 10,
+            **QUICK,
+        }
+        with daemons(folder, settings) as start:
+            yield cluster, start
+
+
+def test_what_waited_in_the_adopted_outbox_is_delivered(
+    lineage: Database, go: GoService, mysql_server: Server, tmp_path: Path
+) -> None:
+    made = every_state(go)
+    # The old dispatcher sent it long ago, and nobody has consumed it.
+    lineage.execute(
+        "UPDATE agent_outbox_messages SET published_at = published_at - INTERVAL 1 HOUR WHERE id = %s",
+        made["published"],
+    )
+    migrate(mysql_server, NAME)
+    final = {"dead", "dead without a reason"}
+    wanted = {message: "dead" if name in final else "consumed" for name, message in made.items()}
+    with kafka_and_daemon(mysql_server, tmp_path) as (_, start):
+        daemon = start()
+        daemon.eventually(lambda: lineage.statuses() == wanted, "all is consumed but what is dead")
+        assert daemon.stop() == 0
+    assert sorted(lineage.chats()) == sorted(made.keys() - final)
+    assert lineage.value("SELECT SUM(messages) FROM outbox_status WHERE status = 'consumed'") == len(made) - 2
+
+
+@pytest.mark.parametrize("hours", [8, -5], ids=["east", "west"])
+def test_messages_of_a_service_in_local_time_are_sent_at_once(
+    lineage: Database, mysql_server: Server, hours: int
+) -> None:
+    local = GoService(lineage, timedelta(hours=hours))
+    before = local.create("k", chat_payload())
+    migrate(mysql_server, NAME)
+    after = local.create("k", chat_payload())
+    assert lineage.claim_ids() == [before, after]
+
+
+# Old and new side by side
+
+
+def test_every_statement_of_the_service_works_beside_the_procedures(
+    lineage: Database, go: GoService, mysql_server: Server
+) -> None:
+    migrate(mysql_server, NAME)
+    of_go, of_ours = go.create("a", chat_payload("of go")), lineage.enqueue("b", payload=chat_payload("of ours"))
+    assert [row["id"] for row in go.list_due()] == [of_go, of_ours]
+    claimed = lineage.claim()
+    assert [row["id"] for row in claimed] == [of_go, of_ours]
+
+    # Both dispatchers send both messages; the second mark of each finds nothing to do.
+    go.mark_published(of_go)
+    assert lineage.mark("published", claimed) == 1
+    go.mark_published(of_ours)
+    assert lineage.statuses() == dict.fromkeys((of_go, of_ours), "published")
+    assert go.list_due() == lineage.claim() == []
+
+    # Each is consumed by both consumers, and takes effect in the first.
+    go.persist(of_go, chat_payload("of go"))
+    assert lineage.consume(of_ours, of_go) == {of_ours: "consumed", of_go: "duplicate"}
+    go.persist(of_ours, chat_payload("of ours"))
+    go.mark_published(of_go)
+    go.mark_failed(of_ours, "too late")
+    assert lineage.statuses() == dict.fromkeys((of_go, of_ours), "consumed")
+    assert lineage.chats() == ["of go", "of ours"]
+
+
+def test_failures_that_the_service_counts_are_waited_for(
+    lineage: Database, go: GoService, mysql_server: Server
+) -> None:
+    migrate(mysql_server, NAME)
+    failed, behind, other = (go.create(key, chat_payload(key)) for key in ("k", "k", "other"))
+    go.mark_failed(failed, "broker is away")
+    assert lineage.claim_ids() == [other]  # not the one that waits, nor what is behind it
+    lineage.make_due(failed)
+    assert lineage.claim_ids() == [failed, behind, other]
+    lineage.call("outbox_mark_failed_v1", failed, "once more")
+    row = lineage.message(failed)
+    assert (row["retry_count"], row["last_error"]) == (2, "once more")
+    assert {row["id"] for row in go.list_due()} == {behind, other}
+    go.mark_dead(failed, "given up")
+    assert lineage.claim_ids() == [behind, other]
+    assert lineage.column("SELECT last_error FROM outbox_dead_letters") == ["given up"]
+    assert lineage.out("outbox_requeue_v1", failed) == 1
+    assert failed in {row["id"] for row in go.list_due()}
+
+
+def test_service_counts_to_the_end_what_the_procedures_have_begun(
+    lineage: Database, go: GoService, mysql_server: Server
+) -> None:
+    migrate(mysql_server, NAME)
+    message = lineage.enqueue("k", max_retry=2)
+    lineage.call("outbox_mark_failed_v1", message, "first")
+    go.mark_failed(message, "second")
+    row = lineage.message(message)
+    assert (row["status"], row["retry_count"], row["next_retry_at"], row["last_error"]) == ("dead", 2, None, "second")
+
+
+@pytest.mark.parametrize("charset", COLLATIONS.values(), ids=COLLATIONS.keys())
+def test_tables_of_any_collation_are_adopted(mysql_server: Server, charset: str) -> None:
+    with empty_database(mysql_server, NAME) as session:
+        session.execute(f"ALTER DATABASE {NAME} {charset}" if charset else "DO 0")
+        session.execute(TABLES)
+        go = GoService(session)
+        messages = [go.create(key, chat_payload(key)) for key in ("Key", "key", "KEY ", "Grüße")]
+        migrate(mysql_server, NAME)
+        session.register("mail", "no_such_procedure")
+        mail = session.enqueue("key", biz_type="mail", payload="{}")
+        claimed = session.claim()
+        assert [row["id"] for row in claimed] == [*messages, mail]
+        assert session.mark("published", claimed) == 5
+        outcomes = session.consume(*messages, mail)
+        assert outcomes == dict.fromkeys(messages, "consumed") | {mail: "failed"}
+        assert session.call("outbox_list_due_v1", 10) == []
+        assert session.value("SELECT SUM(messages) FROM outbox_status") == 5
+        session.call("outbox_mark_dead_v1", mail, "no")
+        assert session.out("outbox_requeue_dead_v1", "chat", "mail", "n%", None, None, 10) == 1
+
+
+def test_old_and_new_work_off_one_backlog_and_every_message_takes_effect_once(
+    lineage: Database, go: GoService, mysql_server: Server, tmp_path: Path
+) -> None:
+    texts = [f"text {number}" for number in range(400)]
+
+    def write(create: Callable[[str, str], int], ours: list[str]) -> None:
+        for number, text in enumerate(ours):
+            create(f"key {number % 9}", chat_payload(text))
+
+    write(go.create, texts[:200])  # the backlog
+    migrate(mysql_server, NAME)
+    stop = threading.Event()
+    with ExitStack() as stack:
+        cluster, start = stack.enter_context(kafka_and_daemon(mysql_server, tmp_path))
+        sessions = [stack.enter_context(mysql_server.connect(NAME)) for _ in range(4)]
+        dispatcher = Dispatcher(GoService(sessions[0]), cluster.bootstrap, stop)
+        old_consumer = OldConsumer(GoService(sessions[1]), cluster.bootstrap, stop)
+        old_writer = threading.Thread(target=write, args=(GoService(sessions[2]).create, texts[200:300]))
+        new_writer = threading.Thread(
+            target=write, args=(lambda key, payload: sessions[3].enqueue(key, payload=payload), texts[300:])
+        )
+        daemon = start()
+        daemon.says("started")
+        threads = [dispatcher, old_consumer, old_writer, new_writer]
+        for thread in threads:
+            thread.start()
+        try:
+            daemon.eventually(
+                lambda: list(lineage.statuses().values()) == ["consumed"] * len(texts), "all are consumed", seconds=30
+            )
+            # Whatever was sent a second time arrives a second time, and does nothing.
+            eventually(lambda: old_consumer.taken == dispatcher.sent)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert daemon.stop() == 0
+    assert sorted(lineage.chats()) == sorted(texts)
+    # Both had their part in it.
+    assert dispatcher.sent > 0
+    assert old_consumer.left > 0

@@ -1,0 +1,127 @@
+"""`outboxd enqueue`: which lines it takes, and what it says about the others."""
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.driver.support import Account, Invoke, Run, the_one_line
+from tests.sql.support import Connect, Database, chat_payload, eventually
+
+GOOD = {"user_id": 7, "conversation_id": "c-1", "role": "user", "message": "hi"}
+
+
+def lines(*members: dict[str, Any] | str) -> bytes:
+    """JSON lines; a text is taken as it is."""
+    return "".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in members).encode()
+
+
+def test_enqueue_puts_each_line_of_a_file_into_the_outbox(outboxd: Run, db: Database, tmp_path: Path) -> None:
+    other = {"biz_type": "order_placed", "key": "Ada", "payload": {"order": 1.10}, "headers": {"traceparent": "00-1"}}
+    (tmp_path / "messages.jsonl").write_bytes(lines({**GOOD, "turn": 4}, other, {**other, "payload": "[1.10]"}))
+    done = outboxd("enqueue", "--topic", "chat", "messages.jsonl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 enqueued, 0 refused\n", "")
+    chat, order, text = db.messages()
+    assert (chat["biz_type"], chat["message_key"]) == ("chat_history_persist", "c-1")
+    assert chat["payload"] == chat_payload()
+    assert (order["biz_type"], order["topic"], order["message_key"]) == ("order_placed", "chat", "Ada")
+    assert (order["payload"], text["payload"]) == ('{"order":1.1}', "[1.10]")
+    assert json.loads(order["headers"]) == {"traceparent": "00-1"}
+
+
+def test_enqueue_reads_standard_input(outboxd: Run, db: Database) -> None:
+    text = "漢字 👩‍👩‍👧 'quoted' \"twice\" \\ \u2028 \0 end"
+    done = outboxd("enqueue", "--topic", "chat", "-", stdin=lines({**GOOD, "message": text}))
+    assert (done.returncode, done.stdout) == (0, "1 enqueued, 0 refused\n")
+    (message,) = db.messages()
+    assert json.loads(message["payload"])["message"] == text
+
+
+BAD_LINES = {
+    "no JSON": "{",
+    "no object": "[1]",
+    "member missing": json.dumps({"user_id": 7}),
+    "member of another type": json.dumps({**GOOD, "user_id": "7"}),
+    "boolean for a number": json.dumps({**GOOD, "user_id": True}),
+    "number out of range": json.dumps({**GOOD, "user_id": 10**30}),
+    "number of many digits": json.dumps({**GOOD, "user_id": 0}).replace("0", "9" * 5000),
+    "empty key": json.dumps({**GOOD, "conversation_id": ""}),
+    "long key": json.dumps({**GOOD, "conversation_id": "c" * 256}),
+    "very long key": json.dumps({**GOOD, "conversation_id": "c" * 70_000}),
+    "half of a surrogate pair": json.dumps({**GOOD, "message": "\ud83c"}),
+    "half of a surrogate pair in a payload": json.dumps({"biz_type": "t", "key": "k", "payload": {"a": "\ud83c"}}),
+    "not a number": '{"biz_type": "t", "key": "k", "payload": NaN}',
+    "payload that is no JSON": json.dumps({"biz_type": "t", "key": "k", "payload": "text"}),
+    "payload without key": json.dumps({"biz_type": "t", "payload": {}}),
+    "headers that are no object": json.dumps({"biz_type": "t", "key": "k", "payload": {}, "headers": ["a"]}),
+    "deeper than MySQL takes": '{"biz_type": "t", "key": "k", "payload": %s}' % ("[" * 101 + "]" * 101),
+    "deeper than Python takes": '{"biz_type": "t", "key": "k", "payload": %s}' % ("[" * 100_000 + "]" * 100_000),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LINES.values(), ids=BAD_LINES.keys())
+def test_bad_line_is_reported_by_number_and_skipped(invoke: Invoke, db: Database, bad: str) -> None:
+    done = invoke("enqueue", "--topic", "chat", "-", stdin=lines(GOOD, "", bad, GOOD))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert (done.exit_code, done.stdout) == (3, "2 enqueued, 1 refused\n")
+    assert re.fullmatch(r"line 3: .+\n", done.stderr)
+    assert len(done.stderr) < 400
+    assert [row["payload"] for row in db.messages()] == [chat_payload(), chat_payload()]
+
+
+def test_several_bad_lines_are_reported_each(outboxd: Run, db: Database) -> None:
+    done = outboxd("enqueue", "--topic", "chat", "-", stdin=lines("{", GOOD, "[1]", "", GOOD, {}))
+    assert (done.returncode, done.stdout) == (3, "2 enqueued, 3 refused\n")
+    assert re.findall(r"^line (\d+): ", done.stderr, re.MULTILINE) == ["1", "3", "6"]
+    assert len(db.messages()) == 2
+
+
+def test_strict_stops_at_the_first_bad_line_and_keeps_the_good_ones_before(outboxd: Run, db: Database) -> None:
+    stdin = lines({**GOOD, "message": "before"}, "{", {**GOOD, "message": "after"}, "{")
+    done = outboxd("enqueue", "--topic", "chat", "--strict", "-", stdin=stdin)
+    assert (done.returncode, done.stdout) == (1, "1 enqueued, 1 refused\n")
+    assert done.stderr.startswith("line 2: ")
+    assert [json.loads(row["payload"])["message"] for row in db.messages()] == ["before"]
+
+
+def test_line_that_is_not_utf8_is_reported_by_number(outboxd: Run, db: Database) -> None:
+    latin = json.dumps({**GOOD, "message": "café"}, ensure_ascii=False).encode("latin-1")
+    done = outboxd("enqueue", "--topic", "chat", "-", stdin=lines(GOOD) + latin + b"\n" + lines(GOOD))
+    assert "Traceback" not in done.stderr
+    assert "line 2" in done.stderr
+    assert "UTF-8" in done.stderr.upper()
+    assert (done.returncode, done.stdout) == (3, "2 enqueued, 1 refused\n")
+    assert len(db.messages()) == 2
+
+
+def test_file_without_messages_enqueues_none(outboxd: Run, db: Database) -> None:
+    done = outboxd("enqueue", "--topic", "chat", "-", stdin=b"\n \n")
+    assert (done.returncode, done.stdout) == (0, "0 enqueued, 0 refused\n")
+    assert db.messages() == []
+
+
+def test_windows_line_ends_and_byte_order_mark_are_no_part_of_the_lines(outboxd: Run, db: Database) -> None:
+    stdin = b"\xef\xbb\xbf" + lines(GOOD, GOOD).replace(b"\n", b"\r\n")
+    done = outboxd("enqueue", "--topic", "chat", "-", stdin=stdin)
+    assert (done.returncode, done.stdout) == (0, "2 enqueued, 0 refused\n"), done.stderr
+    assert len(db.messages()) == 2
+
+
+def test_database_lost_in_the_middle_is_one_line_and_no_line_is_half_in(
+    account: Account, outboxd: Run, db: Database, connect: Connect
+) -> None:
+    """The application would repeat the whole file or go on at a line: what was told as enqueued is in, no more."""
+    count = 4000
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(outboxd, "enqueue", "--topic", "chat", "-", stdin=lines(*[GOOD] * count))
+        watcher = connect()
+        eventually(lambda: watcher.value("SELECT COUNT(*) FROM agent_outbox_messages") > 0)
+        for session in watcher.column("SELECT id FROM performance_schema.processlist WHERE user = %s", account.name):
+            watcher.execute(f"KILL {session}")
+        done = run.result(60)
+    assert the_one_line(done)
+    assert 0 < len(db.messages()) < count
+    assert len(db.messages()) % 500 == 0

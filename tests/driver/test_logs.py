@@ -1,0 +1,48 @@
+"""The daemon's log: JSON for machines, text for people, and never the text of a message."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+
+from tests.driver.mock_kafka import MockCluster
+from tests.driver.support import OUTBOXD, Account, StartDaemon, environment
+from tests.sql.support import Database, chat_payload
+
+SECRET = "nobody may read this"
+
+
+def test_logs_are_json_where_there_is_no_terminal_and_never_hold_message_text(
+    start_daemon: StartDaemon, db: Database, cluster: MockCluster
+) -> None:
+    cluster.create_topic("chat")
+    db.enqueue("k", payload=chat_payload(SECRET, conversation="c"))
+    db.enqueue("k", payload=json.dumps({"user_id": "x", "conversation_id": "c", "role": "user", "message": SECRET}))
+    db.enqueue("k", payload=json.dumps({"message": SECRET}), biz_type="not_registered")
+    daemon = start_daemon("--verbose")
+    daemon.eventually(lambda: sorted(db.statuses().values()) == ["consumed", "dead", "dead"], "all final")
+    daemon.says("dead", count=2)
+    assert daemon.stop() == 0
+    assert {"started", "round", "consumed", "dead", "stopping", "stopped"} <= {one["event"] for one in daemon.events()}
+    assert all({"level", "timestamp"} <= one.keys() for one in daemon.events())
+    assert SECRET not in daemon.log
+
+
+def test_logs_are_for_people_where_there_is_a_terminal(account: Account, db: Database, tmp_path: Path) -> None:
+    assert db.messages() == []
+    ours, theirs = pty.openpty()
+    settings = environment({"mysql_url": account.url, "kafka_bootstrap": "127.0.0.1:1", "topics": "chat"})
+    process = subprocess.Popen([OUTBOXD, "run", "--only", "consumer"], stderr=theirs, env=settings, cwd=tmp_path)
+    try:
+        os.close(theirs)
+        shown = b""
+        while b"waiting" not in shown:  # for Kafka, which comes a moment after the start
+            shown += os.read(ours, 1000)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert re.search(rb"\d\d:\d\d:\d\d.*started", shown)
+    assert b'{"' not in shown

@@ -1,0 +1,105 @@
+"""The Kafka record of a message, and which records a consumer takes for its own."""
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from confluent_kafka import Message as KafkaRecord
+
+from outboxd.database import Message, Receipt
+from outboxd.records import headers_of, parse
+
+SOURCE = "/outboxd/app"
+CREATED = datetime(2026, 1, 2, 3, 4, 5, 678)  # noqa: DTZ001 - as the connector returns it, in UTC
+MESSAGE = Message(7, "order_placed", "orders", "Ada", "{}", None, CREATED, Receipt(7, CREATED))
+CLOUD_EVENT = {
+    "ce_specversion": "1.0",
+    "ce_id": "7",
+    "ce_source": SOURCE,
+    "ce_type": "order_placed",
+    "ce_time": "2026-01-02T03:04:05.000678Z",
+    "content-type": "application/json",
+}
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+def received(headers: Headers | None, value: bytes | None = b"{}") -> Any:
+    """A record as the Kafka client hands it out."""
+    return KafkaRecord(topic="orders", headers=headers, value=value)
+
+
+def sent(event_id: bytes | None = b"7", source: bytes | None = SOURCE.encode()) -> Headers:
+    return [("ce_id", event_id), ("ce_source", source)]
+
+
+def test_headers_are_those_of_cloudevents_in_binary_mode() -> None:
+    assert headers_of(MESSAGE, SOURCE) == list(CLOUD_EVENT.items())
+
+
+def test_time_without_fraction_is_still_a_time_in_utc() -> None:
+    whole = replace(MESSAGE, created_at=CREATED.replace(microsecond=0))
+    assert dict(headers_of(whole, SOURCE))["ce_time"] == "2026-01-02T03:04:05Z"
+
+
+def test_own_headers_pass_through() -> None:
+    message = replace(MESSAGE, headers=f'{{"traceparent": "{TRACE}", "ce_subject": "漢字", "empty": ""}}')
+    own = [("traceparent", TRACE), ("ce_subject", "漢字"), ("empty", "")]
+    assert headers_of(message, SOURCE) == [*CLOUD_EVENT.items(), *own]
+
+
+@pytest.mark.parametrize("name", CLOUD_EVENT)
+def test_own_headers_cannot_replace_those_of_cloudevents(name: str) -> None:
+    message = replace(MESSAGE, headers=f'{{"{name}": "forged", "traceparent": "{TRACE}"}}')
+    assert headers_of(message, SOURCE) == [*CLOUD_EVENT.items(), ("traceparent", TRACE)]
+
+
+@pytest.mark.parametrize("value", [b"{}", '{"text":"漢字 🎉"}'.encode(), b"not even JSON", b""])
+def test_record_of_this_outbox_gives_id_and_payload(value: bytes) -> None:
+    assert parse(received(sent(), value), SOURCE) == (7, value.decode())
+
+
+@pytest.mark.parametrize("event_id", [b"0", b"18446744073709551615"])
+def test_every_id_that_mysql_can_hold_is_taken(event_id: bytes) -> None:
+    assert parse(received(sent(event_id)), SOURCE) == (int(event_id), "{}")
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (received(None), "ce_source"),
+        (received([]), "ce_source"),
+        (received([("ce_id", b"7")]), "ce_source"),
+        (received(sent(source=b"/outboxd/other")), "/outboxd/other"),
+        (received(sent(source=SOURCE.upper().encode())), "ce_source"),
+        (received(sent(source=b"\xff\xfe")), "ce_source"),
+        (received(sent(source=None)), "ce_source"),
+        (received([("ce_source", SOURCE.encode())]), "ce_id"),
+        (received(sent(None)), "ce_id"),
+        (received(sent(b"")), "ce_id"),
+        (received(sent(b"seven")), "ce_id"),
+        (received(sent(b"-7")), "ce_id"),
+        (received(sent(b"+7")), "ce_id"),
+        (received(sent(b"7.0")), "ce_id"),
+        (received(sent(b" 7")), "ce_id"),
+        (received(sent(b"1_000")), "ce_id"),
+        (received(sent(b"\xff")), "ce_id"),
+        (received(sent(b"18446744073709551616")), "ce_id"),
+        (received(sent("٧".encode())), "ce_id"),
+        (received(sent("²".encode())), "ce_id"),
+        (received(sent("７".encode() * 10_000)), "ce_id"),
+        (received(sent(b"7" * 10_000)), "ce_id"),
+        (received(sent(), None), "no value"),
+        (received(sent(), b'{"text":"\xff"}'), "not UTF-8"),
+        (received(sent(), "{}".encode("utf-16")), "not UTF-8"),
+        (received(sent(), b"\xed\xa0\x80"), "not UTF-8"),
+    ],
+)
+def test_record_of_a_stranger_is_refused_with_the_reason(record: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)) as caught:
+        parse(record, SOURCE)
+    assert len(str(caught.value)) < 200

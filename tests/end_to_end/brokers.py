@@ -1,0 +1,25 @@
+"""One name for both kinds of broker, mock and real, for tests that run on either."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.driver.mock_kafka import MockCluster
+from tests.driver.support import create_topic, unused
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where it is, the kafka_options that make a group quick there, and the mock cluster if it is one."""
+
+    bootstrap: str
+    options: Mapping[str, Any]
+    cluster: MockCluster | None = None
+
+    def create_topic(self, partitions: int = 4, **config: str) -> str:
+        """Make a topic of an unused name; config is that of a real topic."""
+        if self.cluster is None:
+            return create_topic(self.bootstrap, partitions, **config)
+        name = unused("topic")
+        self.cluster.create_topic(name, partitions)
+        return name

@@ -1,0 +1,108 @@
+"""One message, from an application's call to its effect, and what anybody else reads in Kafka."""
+
+import base64
+import json
+import random
+
+import pytest
+
+from tests.driver.support import StartDaemon, create_topic, read_back
+from tests.end_to_end.brokers import Broker
+from tests.servers.kafka import RunningKafka
+from tests.sql.support import Database, chat_payload
+
+TEXTS = {
+    "ascii": "Which gate does flight LH 438 leave from?",
+    "chinese": "预约明天上午十点的牙医。",
+    "arabic": "أين المحطة؟",
+    "combined": "e\u0301 n\u0303 각 क्षि",
+    "emoji": "👩‍👩‍👧 🏴󠁧󠁢󠁳󠁣󠁴󠁿 🇨🇳",
+    "quotes": """it's "quoted" `here` \\ \\\\ \\" \\u0041""",
+    "lines": "one\ntwo\r\n\tthree\u2028four\u0085five\x0bsix",
+    "odd": "\0\x01\x7f\ufeff\uffff {}[],: %s %(d)s ; -- /* */ $$ DELIMITER",
+    "spaces": "  around  ",
+    "empty": "",
+    "mebibyte": "漢字🎉 " * (1 << 16) + "x" * (1 << 19),
+}
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_text_of_any_kind_arrives_as_it_was_given(broker: Broker, start_daemon: StartDaemon, db: Database) -> None:
+    topic = broker.create_topic()
+    messages = {
+        db.out("outbox_enqueue_chat_history_v1", topic, key, 7, key, "user", text, None): key
+        for key, text in TEXTS.items()
+    }
+    assert len(TEXTS["mebibyte"].encode()) > 1 << 20
+    daemon = start_daemon(kafka_bootstrap=broker.bootstrap, kafka_options=broker.options, topics=topic, group=topic)
+    daemon.eventually(lambda: set(db.statuses().values()) == {"consumed"}, "all consumed")
+
+    rows = db.rows("SELECT user_id, chat_id, role, HEX(message_content) AS bytes FROM chat_histories")
+    assert {row["chat_id"]: bytes.fromhex(row["bytes"]).decode() for row in rows} == TEXTS
+    assert len(rows) == len(TEXTS)
+    assert {(row["user_id"], row["role"]) for row in rows} == {(7, "user")}
+    stored = {key.encode(): db.message(message)["payload"].encode() for message, key in messages.items()}
+    assert {record.key: record.value for record in read_back(broker.bootstrap, topic, len(TEXTS))} == stored
+
+
+def test_record_is_a_cloudevent_with_the_key_the_payload_and_the_messages_own_headers(
+    broker: Broker, start_daemon: StartDaemon, db: Database
+) -> None:
+    topic = broker.create_topic()
+    payload = '{ "b" : 1.10, "a":100000000000000000000000000000001, "b":"é\\u00e9" }\n'
+    own = json.dumps({"traceparent": TRACE, "ce_id": "999", "purpose": "測試"})
+    message = db.out("outbox_enqueue_with_options_v1", "order_placed", topic, "Ada 漢", payload, None, own, None)
+    daemon = start_daemon(
+        "--only", "relay", kafka_bootstrap=broker.bootstrap, kafka_options=broker.options, source="/shop/eu"
+    )
+    daemon.eventually(lambda: db.statuses() == {message: "published"}, "published")
+    (record,) = read_back(broker.bootstrap, topic, 1)
+    assert record.key == "Ada 漢".encode()
+    assert record.value == payload.encode()
+    assert record.headers[:6] == [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"%d" % message),
+        ("ce_source", b"/shop/eu"),
+        ("ce_type", b"order_placed"),
+        ("ce_time", f"{db.message(message)['created_at'].isoformat()}Z".encode()),
+        ("content-type", b"application/json"),
+    ]
+    assert sorted(record.headers[6:]) == [("purpose", "測試".encode()), ("traceparent", TRACE.encode())]
+
+
+@pytest.mark.kafka
+def test_record_that_the_topic_does_not_take_is_dead_and_holds_up_no_other(
+    kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Database
+) -> None:
+    """Larger than the topic allows, which only the broker knows: it refuses the batch that the record is in."""
+    topic = create_topic(kafka_broker.bootstrap, 1, **{"max.message.bytes": "10000"})
+    noise = base64.b64encode(random.Random(1).randbytes(20_000)).decode()
+    before = [db.enqueue("k", topic=topic) for _ in range(3)]
+    large = db.enqueue("k", topic=topic, payload=chat_payload(noise))
+    after = [db.enqueue(key, topic=topic) for key in ("k", "k", "other")]
+    daemon = start_daemon(
+        kafka_bootstrap=kafka_broker.bootstrap, kafka_options={"linger.ms": 50}, topics=topic, group=topic
+    )
+    daemon.eventually(lambda: "pending" not in db.statuses().values(), "nothing pending", seconds=20)
+    daemon.eventually(lambda: "published" not in db.statuses().values(), "nothing published")
+    assert db.statuses() == dict.fromkeys(before + after, "consumed") | {large: "dead"}
+    assert "MSG_SIZE_TOO_LARGE" in db.message(large)["last_error"]
+    assert noise not in daemon.log
+
+
+@pytest.mark.kafka
+def test_topic_that_cannot_exist_makes_its_message_dead_and_holds_up_no_other(
+    kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Database
+) -> None:
+    topic = create_topic(kafka_broker.bootstrap)
+    impossible = db.enqueue("k", topic="no topic has spaces")
+    good = db.enqueue("k", topic=topic)
+    daemon = start_daemon(
+        "--only",
+        "relay",
+        kafka_bootstrap=kafka_broker.bootstrap,
+        kafka_options={"topic.metadata.propagation.max.ms": 500},
+    )
+    daemon.eventually(lambda: db.statuses() == {impossible: "dead", good: "published"}, "one dead, one published")
+    assert "no topic has spaces" not in db.message(good)["payload"]
+    assert "Kafka refuses the record" in db.message(impossible)["last_error"]

@@ -1,0 +1,45 @@
+"""Half a daemon: --only relay and --only consumer."""
+
+from tests.driver.mock_kafka import MockCluster
+from tests.driver.support import StartDaemon, read_back
+from tests.sql.support import Database
+
+
+def test_relay_alone_publishes_and_consumes_nothing(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+) -> None:
+    message = db.enqueue()
+    relay = start_daemon("--only", "relay")
+    relay.eventually(lambda: db.statuses() == {message: "published"}, "published")
+    assert len(read_back(cluster.bootstrap, "chat", 1)) == 1
+    relay.outlives(1)
+    assert db.statuses() == {message: "published"}
+    assert db.chats() == []
+    (started,) = relay.events("started")
+    assert not any(worker.startswith("consumer") for worker in started["workers"])
+    assert relay.stop() == 0
+
+
+def test_consumer_alone_consumes_and_publishes_nothing(start_daemon: StartDaemon, db: Database) -> None:
+    published = db.enqueue("published")
+    relay = start_daemon("--only", "relay")
+    relay.eventually(lambda: db.statuses() == {published: "published"}, "published")
+    assert relay.stop() == 0
+    pending = db.enqueue("pending")
+
+    consumer = start_daemon("--only", "consumer")
+    consumer.eventually(lambda: db.statuses()[published] == "consumed", "consumed")
+    consumer.outlives(1)
+    assert db.statuses() == {published: "consumed", pending: "pending"}
+    assert db.chats() == ["published"]
+    assert db.rows("SELECT relay FROM outbox_relays") == []
+    assert consumer.stop() == 0
+
+
+def test_a_relay_and_a_consumer_of_different_processes_do_the_whole_job(
+    start_daemon: StartDaemon, db: Database
+) -> None:
+    relay, consumer = start_daemon("--only", "relay"), start_daemon("--only", "consumer")
+    messages = [db.enqueue(key) for key in "abc"]
+    consumer.eventually(lambda: db.statuses() == dict.fromkeys(messages, "consumed"), "all consumed")
+    assert [relay.stop(), consumer.stop()] == [0, 0]

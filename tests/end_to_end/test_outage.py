@@ -1,0 +1,220 @@
+"""MySQL or Kafka away, at the start or later: the daemon says so once, and goes on by itself."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.driver.mock_kafka import MockCluster
+from tests.driver.support import QUICK, QUICK_GROUP, Daemon, Setting, StartDaemon, create_topic, daemons
+from tests.end_to_end.own_servers import OwnKafka, OwnMySQL
+from tests.sql.support import Database, chat_payload
+
+# librdkafka's own wait between attempts is up to 10 s.
+IMPATIENT = {**QUICK_GROUP, "reconnect.backoff.max.ms": 500}
+
+
+def all_consumed(db: Database) -> Callable[[], bool]:
+    """Whether there are messages, and all are consumed without having used up a retry."""
+
+    def look() -> bool:
+        rows = db.rows("SELECT status, retry_count FROM agent_outbox_messages")
+        assert {row["retry_count"] for row in rows} <= {0}
+        assert "dead" not in {row["status"] for row in rows}
+        return {row["status"] for row in rows} == {"consumed"}
+
+    return look
+
+
+def said(daemon: Daemon, name: str) -> dict[str, list[str]]:
+    """By worker, what it has said under this name."""
+    by_worker: dict[str, list[str]] = {}
+    for event in daemon.events(name):
+        by_worker.setdefault(event.get("worker", "main"), []).append(event.get("reason") or event.get("what") or "")
+    return by_worker
+
+
+# MySQL
+
+
+@pytest.fixture
+def start_on_own_mysql(own_mysql: OwnMySQL, cluster: MockCluster, tmp_path: Path) -> Iterator[StartDaemon]:
+    """Start daemons on the MySQL that is broken here; it runs again afterwards."""
+    cluster.create_topic("chat")
+    base: dict[str, Setting] = {
+        "mysql_url": own_mysql.url,
+        "kafka_bootstrap": cluster.bootstrap,
+        "kafka_options": QUICK_GROUP,
+        "topics": "chat",
+        **QUICK,
+    }
+    own_mysql.start()
+    with own_mysql.connect() as session:
+        session.clean()
+    with daemons(tmp_path, base) as start:
+        yield start
+    own_mysql.start()
+
+
+def test_mysql_that_is_away_at_the_start_is_waited_for(own_mysql: OwnMySQL, start_on_own_mysql: StartDaemon) -> None:
+    with own_mysql.connect() as db:
+        db.enqueue("before")
+    own_mysql.stop()
+    daemon = start_on_own_mysql()
+    daemon.says("waiting")
+    daemon.outlives(1)
+    assert daemon.events("started") == []
+    own_mysql.start()
+    with own_mysql.connect() as db:
+        daemon.eventually(all_consumed(db), "consumed", seconds=20)
+        assert db.chats() == ["before"]
+    assert len(said(daemon, "waiting")["main"]) == 1
+    assert len(said(daemon, "back")["main"]) == 1
+    assert daemon.stop() == 0
+
+
+def test_mysql_that_goes_away_later_is_waited_for(own_mysql: OwnMySQL, start_on_own_mysql: StartDaemon) -> None:
+    daemon = start_on_own_mysql()
+    with own_mysql.connect() as db:
+        db.enqueue("before")
+        daemon.eventually(all_consumed(db), "the first is consumed")
+    own_mysql.stop()
+    for relay in ("relay-0", "relay-1"):
+        daemon.says("waiting", worker=relay)
+    daemon.outlives(1)
+    own_mysql.start()
+    with own_mysql.connect() as db:
+        after = db.enqueue("after")
+        db.enqueue("after")
+        daemon.eventually(all_consumed(db), "consumed", seconds=20)
+        assert db.chats() == ["before", "after", "after"]
+        assert db.message(after)["retry_count"] == 0
+    waiting = said(daemon, "waiting")
+    assert {worker: len(reasons) for worker, reasons in waiting.items() if worker.startswith("relay")} == {
+        "relay-0": 1,
+        "relay-1": 1,
+    }
+    assert all(reason.startswith("MySQL: ") for reason in waiting["relay-0"] + waiting["relay-1"])
+    assert daemon.stop() == 0
+
+
+def test_mysql_that_is_killed_under_load_loses_and_repeats_nothing(
+    own_mysql: OwnMySQL, start_on_own_mysql: StartDaemon
+) -> None:
+    texts = [f"{number:04}" for number in range(2000)]
+    with own_mysql.connect() as db:
+        db.execute("START TRANSACTION")
+        for text in texts:
+            db.enqueue(text[-1], payload=chat_payload(text))
+        db.execute("COMMIT")
+        daemon = start_on_own_mysql(batch_size=100)
+        daemon.eventually(lambda: bool(db.chats()), "the first are consumed")
+    own_mysql.kill()
+    own_mysql.start()
+    with own_mysql.connect() as db:
+        daemon.eventually(all_consumed(db), "consumed", seconds=30)
+        assert sorted(db.chats()) == texts
+        for last_digit in "0123456789":
+            of_key = [text for text in db.chats() if text.endswith(last_digit)]
+            assert of_key == sorted(of_key)
+    assert daemon.stop() == 0
+
+
+def test_connections_that_were_ended_while_idle_are_made_again(
+    own_mysql: OwnMySQL, start_on_own_mysql: StartDaemon
+) -> None:
+    """As a firewall or wait_timeout does at night, when nobody chats."""
+    daemon = start_on_own_mysql()
+    with own_mysql.connect() as db:
+        db.enqueue("before")
+        daemon.eventually(all_consumed(db), "the first is consumed")
+        for session in db.column("SELECT id FROM performance_schema.processlist WHERE id <> CONNECTION_ID()"):
+            db.execute(f"KILL {session}")
+        db.enqueue("after")
+        daemon.eventually(all_consumed(db), "the second is consumed", seconds=20)
+    assert daemon.stop() == 0
+
+
+def test_stop_ends_in_time_though_mysql_answers_nothing(own_mysql: OwnMySQL, start_on_own_mysql: StartDaemon) -> None:
+    """As behind a switch that has failed: no connection is closed, and no byte comes."""
+    daemon = start_on_own_mysql(stop_seconds=1)
+    daemon.says("started")
+    with own_mysql.connect() as db:
+        daemon.eventually(lambda: db.value("SELECT COUNT(*) FROM outbox_slots WHERE relay IS NULL") == 0, "slots taken")
+    own_mysql.freeze()
+    try:
+        daemon.send(signal.SIGTERM)
+        daemon.process.wait(12)
+    finally:
+        own_mysql.thaw()
+
+
+# Kafka
+
+
+@pytest.fixture
+def on_own_kafka(own_kafka: OwnKafka) -> Iterator[dict[str, Any]]:
+    """Settings for a topic on the Kafka that is broken here; it runs again afterwards."""
+    own_kafka.start()
+    topic = create_topic(own_kafka.bootstrap)
+    yield {"kafka_bootstrap": own_kafka.bootstrap, "kafka_options": IMPATIENT, "topics": topic, "group": topic}
+    own_kafka.start()
+
+
+@pytest.mark.kafka
+def test_kafka_that_is_away_at_the_start_and_again_later_is_waited_for(
+    own_kafka: OwnKafka, on_own_kafka: dict[str, Any], start_daemon: StartDaemon, db: Database
+) -> None:
+    topic = on_own_kafka["topics"]
+    own_kafka.stop()
+    for key in "abc":
+        db.enqueue(key, topic=topic)
+    daemon = start_daemon(**on_own_kafka)
+    daemon.says("waiting", worker="consumer-0")
+    daemon.outlives(1)
+    assert set(db.statuses().values()) == {"pending"}
+    own_kafka.start()
+    daemon.eventually(all_consumed(db), "the first are consumed", seconds=20)
+    assert_said(daemon, times=1)
+
+    own_kafka.stop()
+    said_before = len(daemon.events("waiting"))
+    for key in "abcdefgh":
+        db.enqueue(key, topic=topic)
+    daemon.says("waiting", count=said_before + 1)
+    daemon.outlives(1)
+    assert "published" not in db.statuses().values()
+    own_kafka.start()
+    daemon.eventually(all_consumed(db), "all are consumed", seconds=20)
+    assert sorted(db.chats()) == sorted("abcabcdefgh")
+    assert_said(daemon, times=2)
+    assert daemon.stop() == 0
+
+
+def assert_said(daemon: Daemon, times: int) -> None:
+    """Each worker that noticed has said once, each time, that Kafka is away, and that it is back."""
+    waiting = {worker: len(reasons) for worker, reasons in said(daemon, "waiting").items()}
+    assert waiting
+    assert max(waiting.values()) <= times, said(daemon, "waiting")
+    assert {worker: len(what) for worker, what in said(daemon, "back").items()} == waiting
+    assert all(event["reason"].startswith("Kafka: ") for event in daemon.events("waiting"))
+
+
+def test_messages_wait_out_kafka_though_their_timeout_passes_again_and_again(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+) -> None:
+    cluster.create_topic("chat")
+    cluster.go_down()
+    messages = [db.enqueue(key) for key in "abc"]
+    daemon = start_daemon(kafka_options={**IMPATIENT, "message.timeout.ms": 400}, relay_workers=1)
+    daemon.says("waiting", worker="relay-0")
+    daemon.outlives(3)
+    assert [(db.message(message)["status"], db.message(message)["retry_count"]) for message in messages] == [
+        ("pending", 0)
+    ] * 3
+    cluster.come_up()
+    daemon.eventually(all_consumed(db), "consumed", seconds=20)
+    assert_said(daemon, times=1)
+    assert daemon.stop() == 0

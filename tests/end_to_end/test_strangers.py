@@ -1,0 +1,62 @@
+"""Records in the topic that are no messages of this outbox."""
+
+import json
+from typing import Any
+
+from tests.driver.mock_kafka import MockCluster
+from tests.driver.support import StartDaemon, put
+from tests.sql.support import Database, chat_payload
+
+
+def test_records_of_strangers_stop_nothing_and_change_nothing(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+) -> None:
+    cluster.create_topic("chat", partitions=1)
+    source = f"/outboxd/{db.value('SELECT DATABASE()')}"
+    done, dead, unsent = db.enqueue_in("consumed"), db.enqueue_in("dead"), db.enqueue(topic="elsewhere")
+    before, chats = db.messages(), db.chats()
+
+    def headers(event_id: int | str, of: str = source) -> dict[str, str]:
+        return {"ce_id": str(event_id), "ce_source": of}
+
+    refused: list[dict[str, Any]] = [
+        {"value": b"hello"},
+        {"value": chat_payload().encode(), "key": b"c-1"},
+        {"value": None, "headers": headers(unsent)},
+        {"value": b"\xff\xfe\x00", "headers": headers(unsent)},
+        {"value": chat_payload().encode(), "headers": headers(unsent, "/outboxd/other")},
+        {"value": chat_payload().encode(), "headers": headers(unsent, "")},
+        {"value": chat_payload().encode(), "headers": headers("seven")},
+        {"value": chat_payload().encode(), "headers": headers(10**30)},
+        {"value": chat_payload().encode(), "headers": headers("9" * 10_000)},
+        {"value": chat_payload().encode(), "headers": {"ce_id": None, "ce_source": None}},
+    ]
+    passed_over: list[dict[str, Any]] = [
+        {"value": chat_payload("unknown").encode(), "headers": headers(2**64 - 1)},
+        {"value": chat_payload("unknown").encode(), "headers": headers(0)},
+        {"value": b"garbage", "headers": headers(2**63)},
+        {"value": b"", "headers": headers(done)},
+        {"value": b'{"\\u0000": ' + b"[" * 5000 + b"]" * 5000 + b"}", "headers": headers(done)},
+        {"value": chat_payload("again").encode(), "headers": headers(done)},
+        {"value": json.dumps("x" * 500_000).encode(), "headers": headers(dead)},
+    ]
+    put(cluster.bootstrap, "chat", *refused, *passed_over)
+    daemon = start_daemon("--only", "consumer", "--verbose")
+    daemon.says("stranger", count=len(refused))
+    relay = start_daemon("--only", "relay", topics="")
+    genuine = db.enqueue("genuine")
+    daemon.eventually(lambda: db.statuses().get(genuine) == "consumed", "the genuine message is consumed")
+    assert [row for row in db.messages() if row["id"] not in (genuine, unsent)] == [
+        row for row in before if row["id"] != unsent
+    ]
+    assert db.chats() == [*chats, "genuine"]
+    assert db.message(unsent)["retry_count"] == 0
+    outcomes = [event.get(name, 0) for event in daemon.events("consumed") for name in ("unknown", "duplicate", "dead")]
+    assert sum(outcomes) == len({record["headers"]["ce_id"] for record in passed_over})  # all were one batch
+    assert [daemon.stop(), relay.stop()] == [0, 0]
+
+    again = start_daemon("--only", "consumer")
+    last = db.enqueue_published("last")
+    put(cluster.bootstrap, "chat", {"value": chat_payload("last").encode(), "headers": headers(last)})
+    again.eventually(lambda: db.statuses()[last] == "consumed", "the last message is consumed")
+    assert again.events("stranger") == []

@@ -1,0 +1,115 @@
+"""Several application processes that write one stream of real chat; see ``writer`` for what each does."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.bench import chat
+from tests.faults import ledger, writer
+from tests.faults.ledger import Ledger
+from tests.faults.stage import ACCOUNT, FaultError, Scene
+from tests.servers.paths import CHECKOUT
+
+_LINES = 40_000
+_AT_A_TIME = 24
+
+
+class Applications:
+    """Starts them on entering the block, and ends them on leaving it; they write while the block does other things."""
+
+    def __init__(self, scene: Scene, seed: int, messages: int, processes: int, name: str = "application") -> None:
+        self.killed = 0
+        self._scene = scene
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._plans = self._deal(seed, messages, [f"{name}-{number}" for number in range(processes)])
+
+    def __enter__(self) -> Self:
+        for plan in self._plans:
+            self._start(plan)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._running.values():
+            process.kill()
+            process.wait()
+
+    def finish(self, seconds: float = 300) -> None:
+        """Wait until all is written. Those that killed themselves are started again by whoever waits."""
+        self._scene.wait_until(self.are_done, "the applications have written everything", seconds)
+
+    def are_done(self) -> bool:
+        """Whether all is written; starts those again that killed themselves. Raises FaultError if one failed."""
+        for plan in self._plans:
+            code = self._running[plan.name].poll()
+            if code == -signal.SIGKILL:
+                self.killed += 1
+                self._start(plan)
+            elif code:
+                log = (self._scene.folder / f"{plan.name}.log").read_text(encoding="utf-8")
+                raise FaultError(f"application {plan.name} ended with exit code {code}:\n{log}")
+        return all(process.poll() == 0 for process in self._running.values())
+
+    def ledger(self) -> Ledger:
+        """What they know."""
+        return ledger.read(Path(plan.ledger) for plan in self._plans)
+
+    def _deal(self, seed: int, messages: int, names: Sequence[str]) -> list[writer.Plan]:
+        """Deal the chat out at random, so that each conversation is written by several of them."""
+        chance = random.Random(f"{seed} shares")
+        shares: list[list[chat.Chat]] = [[] for _ in names]
+        for line in islice(_conversations(chance), messages):
+            chance.choice(shares).append(line)
+        plans = []
+        for name, share in zip(names, shares, strict=True):
+            lines = self._scene.folder / f"{name}.chat"
+            lines.write_text("".join(f"{json.dumps(astuple(line))}\n" for line in share), encoding="utf-8")
+            plan = writer.Plan(
+                name=name,
+                seed=seed,
+                topics=self._scene.topics,
+                chat=str(lines),
+                ledger=str(self._scene.folder / f"{name}.ledger"),
+                host=self._scene.server.host,
+                port=self._scene.server.port,
+                user=ACCOUNT,
+                password=self._scene.password,
+                database=self._scene.database,
+            )
+            (self._scene.folder / f"{name}.json").write_text(plan.to_json(), encoding="utf-8")
+            plans.append(plan)
+        return plans
+
+    def _start(self, plan: writer.Plan) -> None:
+        with (self._scene.folder / f"{plan.name}.log").open("ab") as log:
+            self._running[plan.name] = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.writer", str(self._scene.folder / f"{plan.name}.json")],
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+
+def _conversations(chance: random.Random) -> Iterator[chat.Chat]:
+    """Real conversations, few at a time, so that several applications write to each at the same moment."""
+    turns: dict[str, deque[chat.Chat]] = defaultdict(deque)
+    for line in chat.read(chat.default_file(), _LINES):
+        turns[line.conversation_id].append(line)
+    waiting = iter(turns.values())
+    under_way = list(islice(waiting, _AT_A_TIME))
+    while under_way:
+        number = chance.randrange(len(under_way))
+        yield under_way[number].popleft()
+        if not under_way[number]:
+            under_way[number : number + 1] = islice(waiting, 1)

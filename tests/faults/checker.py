@@ -1,0 +1,107 @@
+"""Compares what applications were told had committed with what the tables hold."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tests.faults.ledger import Entry, Ledger
+from tests.sql.support import Database, Row
+
+_EVIDENCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of all messages; evidence names the first that are wrong."""
+
+    messages: int
+    in_doubt: int
+    lost: int
+    duplicated: int
+    out_of_order: int
+    strangers: int
+    dead: int
+    unfinished: int
+    evidence: list[str] = field(default_factory=list)
+
+    @property
+    def is_well(self) -> bool:
+        """Every message once and in order, and nothing else."""
+        return not (self.lost or self.duplicated or self.out_of_order or self.strangers or self.dead or self.unfinished)
+
+    def __str__(self) -> str:
+        """As in a report."""
+        return (
+            f"{self.messages} messages, {self.lost} lost, {self.duplicated} duplicated, "
+            f"{self.out_of_order} out of order, {self.strangers} that never committed, {self.dead} dead, "
+            f"{self.unfinished} unfinished"
+        )
+
+
+def check(ledger: Ledger, session: Database) -> Verdict:
+    """Compare the ledger with chat_histories and the outbox.
+
+    lost: committed, and no row of chat_histories is this message to the byte; a dead one counts as dead instead.
+    duplicated: rows beyond the first of a message. out of order: rows that come, by chat_histories.id, after a row
+    with a higher outbox id of their topic and key. strangers: rows that no committed message accounts for.
+    """
+    known = {_row_of(entry): entry for entry in [*ledger.committed, *ledger.in_doubt]}
+    rows = session.rows(
+        "SELECT id, user_id, chat_id AS `key`, role, message_content AS text FROM chat_histories ORDER BY id"
+    )
+    outbox = {row["id"]: row for row in session.rows(f"SELECT {_COLUMNS} FROM agent_outbox_messages")}
+    found = [(row, known.get((row["user_id"], row["key"], row["role"], row["text"]))) for row in rows]
+    times = Counter(entry.id for _, entry in found if entry is not None)
+
+    strangers = [row for row, entry in found if entry is None]
+    duplicated = [entry for entry in known.values() if times[entry.id] > 1]
+    missing = [entry for entry in ledger.committed if not times[entry.id]]
+    dead = {id_ for id_, row in outbox.items() if row["status"] == "dead"}
+    lost = [entry for entry in missing if entry.id not in dead]
+    unfinished = [row for row in outbox.values() if row["status"] in {"pending", "published"}]
+    late = list(_out_of_order((row, entry) for row, entry in found if entry is not None))
+
+    evidence = [f"lost: {entry}; outbox: {outbox.get(entry.id)}" for entry in lost]
+    evidence += [f"duplicated: {times[entry.id]} times {entry}; outbox: {outbox.get(entry.id)}" for entry in duplicated]
+    evidence += [
+        f"out of order in {entry.topic}, {entry.key}: {outbox.get(entry.id)} as chat_histories.id {row['id']}"
+        f" after {outbox.get(before.id)} as chat_histories.id {row_before['id']}"
+        for row, entry, row_before, before in late
+    ]
+    evidence += [f"never committed: {row}" for row in strangers]
+    evidence += [f"dead: {outbox[id_]}" for id_ in sorted(dead)]
+    evidence += [f"unfinished: {row}" for row in unfinished]
+    return Verdict(
+        messages=len(ledger.committed),
+        in_doubt=len(ledger.in_doubt),
+        lost=len(lost),
+        duplicated=sum(times[entry.id] - 1 for entry in duplicated),
+        out_of_order=len(late),
+        strangers=len(strangers),
+        dead=len(dead),
+        unfinished=len(unfinished),
+        evidence=evidence[:_EVIDENCE],
+    )
+
+
+_COLUMNS = "id, message_key, status, retry_count, last_error, created_at, published_at, consumed_at, updated_at"
+
+
+def _row_of(entry: Entry) -> tuple[int, str, str, str]:
+    return entry.user_id, entry.key, entry.role, entry.text
+
+
+def _out_of_order(found: Iterable[tuple[Row, Entry]]) -> Iterable[tuple[Row, Entry, Row, Entry]]:
+    """Rows that came after one with a higher outbox id of their topic and key, each with that one."""
+    highest: dict[tuple[str, str], tuple[Row, Entry]] = {}
+    seen: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for row, entry in found:
+        lane = entry.topic, entry.key
+        if entry.id in seen[lane]:
+            continue  # a duplicate is counted as that
+        seen[lane].add(entry.id)
+        row_before, before = highest.get(lane, (row, entry))
+        if entry.id < before.id:
+            yield row, entry, row_before, before
+        else:
+            highest[lane] = row, entry

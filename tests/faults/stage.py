@@ -1,0 +1,228 @@
+"""What every fault needs: private servers, and for each a database, topics and processes of its own."""
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.faults.driver import Driver
+from tests.faults.handlers import PLAIN
+from tests.faults.launcher import Faults
+from tests.servers import kafka, kafka_install, mysql, mysql_install, process
+from tests.servers.errors import ServerError
+from tests.servers.paths import cache_dir
+from tests.sql.support import Database, Server
+
+LEASE_S = 2
+SESSION_TIMEOUT_S = 1.5
+ACCOUNT = "outboxd_faults"
+_TROUBLE_LENGTH = 100
+_SETTINGS: dict[str, str] = {
+    "lease_seconds": str(LEASE_S),
+    "wait_ms": "200",
+    "stop_seconds": "5",
+}
+# Milliseconds; a broker allows less than 6 seconds only where it is told to.
+_GROUP = {"session.timeout.ms": int(SESSION_TIMEOUT_S * 1000), "heartbeat.interval.ms": 300, "fetch.wait.max.ms": 50}
+_BROKER = {"group.min.session.timeout.ms": "1000"}
+
+
+class FaultError(Exception):
+    """A fault could not be shown, or what should follow it did not come; the message says what was waited for."""
+
+
+@dataclass
+class Scene:
+    """A database with the schema, topics, and the drivers that were started on them."""
+
+    database: str
+    server: Server
+    session: Database
+    password: str
+    bootstrap: str
+    topics: Sequence[str]
+    folder: Path
+    drivers: list[Driver] = field(default_factory=list)
+
+    def start(self, only: str, name: str, *, faults: Faults | None = None, **settings: str | int) -> Driver:
+        """Start `outboxd run --only relay` or consumer, logging debug lines; it is gone when the scene ends."""
+        options = {
+            "mysql_url": f"mysql://{ACCOUNT}:{self.password}@{self.server.host}:{self.server.port}/{self.database}",
+            "kafka_bootstrap": self.bootstrap,
+            "kafka_options": _GROUP,
+            "topics": list(self.topics),
+            "group": self.database,
+            "name": name,
+            **_SETTINGS,
+            **settings,
+        }
+        driver = Driver(name, only, options, faults or Faults(), self.folder)
+        self.drivers.append(driver)
+        driver.start()
+        return driver
+
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
+        """Wait until the condition holds. Raises FaultError after the deadline, or when a driver ends by itself."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            for driver in self.drivers:
+                if driver.ended_by_itself:
+                    raise FaultError(f"{driver.name} ended by itself; its log ends:\n{driver.log_end}")
+            if time.monotonic() > deadline:
+                raise FaultError(f"not within {seconds:.0f} s: {what}; {self.counts()}; logs are in {self.folder}")
+            time.sleep(0.02)
+
+    def wait_until_final(self, seconds: float = 60) -> None:
+        """Wait until every message is consumed or dead."""
+        self.wait_until(lambda: not self._unfinished(), "every message is final", seconds)
+
+    def counts(self) -> dict[str, int]:
+        """Messages by status."""
+        rows = self.session.rows("SELECT status, COUNT(*) AS messages FROM agent_outbox_messages GROUP BY status")
+        return {row["status"]: row["messages"] for row in rows}
+
+    def records(self) -> int:
+        """How many records the topics hold."""
+        client = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "counts records", "log_level": 0})
+        try:
+            known = client.list_topics(timeout=10).topics
+            partitions = [TopicPartition(topic, number) for topic in self.topics for number in known[topic].partitions]
+            ends = [client.get_watermark_offsets(partition, timeout=10) for partition in partitions]
+            return sum(end - begin for begin, end in ends)
+        finally:
+            client.close()
+
+    def retries(self) -> int:
+        """How many retries all messages have used up."""
+        return int(self.session.value("SELECT COALESCE(SUM(retry_count), 0) FROM agent_outbox_messages"))
+
+    def troubles(self) -> str:
+        """What the drivers have logged as warnings or errors, other than what was injected, and how often."""
+        counts: Counter[str] = Counter()
+        for driver in self.drivers:
+            for event in driver.events():
+                text = str(event.get("reason") or event.get("error") or "")
+                if event["level"] in {"warning", "error"} and "injected" not in text:
+                    counts[f"{event['event']}: {text[:_TROUBLE_LENGTH]}"] += 1
+        return "; ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no other warnings"
+
+    def stop(self) -> dict[str, int]:
+        """Stop all drivers by SIGTERM; returns the exit codes by name."""
+        for driver in self.drivers:
+            driver.terminate()
+        return {driver.name: driver.wait() for driver in self.drivers}
+
+    def _unfinished(self) -> bool:
+        return bool(
+            self.session.value(
+                "SELECT EXISTS (SELECT 1 FROM agent_outbox_messages WHERE status IN ('pending', 'published'))"
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Running servers, on which scenes are set one after the other."""
+
+    mysql: mysql.RunningMySQL
+    kafka: kafka.RunningKafka
+    folder: Path
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @contextmanager
+    def scene(self, *, topics: int = 1, partitions: int = 4) -> Iterator[Scene]:
+        """A new database, topics and group; all processes that were started in it are gone at the end."""
+        name = f"outboxd_faults_{next(self._numbers)}"
+        server = Server(host=self.mysql.host, port=self.mysql.port, user="root")
+        password = secrets.token_hex(8)
+        with _not_durable(server):
+            server.create_database(name)
+            server.migrate(name)
+        names = [f"{name}.chat-{number}" for number in range(1, topics + 1)]
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
+        for made in admin.create_topics([NewTopic(topic, partitions, 1) for topic in names]).values():
+            made.result()
+        folder = self.folder / name
+        folder.mkdir()
+        with server.connect(name) as session:
+            session.execute(
+                f"CREATE USER IF NOT EXISTS {ACCOUNT};"
+                f"ALTER USER {ACCOUNT} IDENTIFIED BY '{password}';"
+                f"GRANT EXECUTE ON {name}.* TO {ACCOUNT}"
+            )
+            session.register(PLAIN, "outbox_write_chat_history_v1")
+            scene = Scene(name, server, session, password, self.kafka.bootstrap, names, folder)
+            try:
+                yield scene
+            finally:
+                for driver in scene.drivers:
+                    driver.kill()
+
+
+@contextmanager
+def _not_durable(server: Server) -> Iterator[None]:
+    """Let the server sync nothing for as long as it is only prepared, which takes a third of the time then."""
+    settings = "SET GLOBAL sync_binlog = {}, GLOBAL innodb_flush_log_at_trx_commit = {}"
+    with server.connect("mysql") as session:
+        session.execute(settings.format(0, 2))
+        yield
+        session.execute(settings.format(1, 1))
+
+
+@contextmanager
+def open_stage(folder: Path, say: Callable[[str], None]) -> Iterator[Stage]:
+    """Start MySQL, durable as it is by default, and Kafka; both are gone at the end, the folder with the logs stays.
+
+    Raises ServerError where a server cannot be had.
+    """
+    mysql_programs, kafka_programs = mysql_install.find(), kafka_install.find()
+    say("starting MySQL and Kafka")
+    with ExitStack() as cleanup:
+        # The servers' data is large, and of no use afterwards.
+        data = Path(tempfile.mkdtemp(prefix="faults-", dir=cache_dir()))
+        cleanup.callback(shutil.rmtree, data, ignore_errors=True)
+        mysql_port, *kafka_ports = _ports(3)
+        start_kafka = partial(kafka.start, port=kafka_ports[0], controller_port=kafka_ports[1], properties=_BROKER)
+        with ThreadPoolExecutor() as pool:
+            starting = pool.submit(start_kafka, kafka_programs, data / "kafka")
+            cleanup.callback(_stop_kafka, starting)
+            options = ["--innodb-print-all-deadlocks=ON"]
+            database = mysql.start(mysql_programs, data / "mysql", extra=options, port=mysql_port)
+            cleanup.callback(shutil.copy, data / "mysql" / "error.log", folder / "mysql.log")
+            cleanup.callback(_end, database)
+            broker = starting.result()
+        yield Stage(database, broker, folder)
+
+
+def _ports(number: int) -> list[int]:
+    """Different free ports. Two threads that each look for one may find the same."""
+    found: set[int] = set()
+    while len(found) < number:
+        found.add(process.free_port())
+    return list(found)
+
+
+def _stop_kafka(starting: Future[kafka.RunningKafka]) -> None:
+    with suppress(ServerError):
+        _end(starting.result())
+
+
+def _end(server: mysql.RunningMySQL | kafka.RunningKafka) -> None:
+    """By force: nobody will want the data."""
+    if process.identity(server.pid) == server.identity:
+        os.kill(server.pid, signal.SIGKILL)
+    server.stop()

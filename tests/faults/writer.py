@@ -1,0 +1,105 @@
+"""One application process: ``python -m tests.faults.writer PLAN``, a JSON file of the members of ``Plan``.
+
+It enqueues its share of the chat in transactions of random length, held open for random times, so that they commit in
+another order than their ids. Some are rolled back; some end with the process, which kills itself and is to be started
+again. All chance comes from the seed and the position in the chat, so a successor goes on as its predecessor would.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.bench.chat import Chat
+from tests.faults import ledger
+from tests.faults.handlers import PLAIN
+from tests.sql.support import Database
+
+KILLED_IN_TRANSACTION = ("before the intent to commit", "before COMMIT", "after COMMIT")
+_FATES = ("committed", "rolled back", *KILLED_IN_TRANSACTION)
+_ODDS = (90, 7, 1, 1, 1)
+_LONGEST_TRANSACTION = 8
+_HOLDS_S = {0.0: 45, 0.01: 25, 0.05: 15, 0.3: 12, 1.0: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one application does; chat is a file of JSON arrays, a Chat's members each."""
+
+    name: str
+    seed: int
+    topics: Sequence[str]
+    chat: str
+    ledger: str
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+
+    def to_json(self) -> str:
+        """As the file that is given to the process has it."""
+        return json.dumps(asdict(self))
+
+
+def main(plan: Plan) -> None:
+    """Enqueue the rest of the chat."""
+    chat = [Chat(*json.loads(line)) for line in Path(plan.chat).read_text(encoding="utf-8").splitlines()]
+    position = ledger.position(Path(plan.ledger))
+    book = ledger.Writer(Path(plan.ledger))
+    account = {"host": plan.host, "port": plan.port, "user": plan.user, "password": plan.password}
+    with Database(**account, database=plan.database) as session:
+        while position < len(chat):
+            chance = random.Random(f"{plan.seed} {plan.name} {position}")
+            size = chance.randint(1, _LONGEST_TRANSACTION)
+            book.begins(position + size)
+            _transact(plan, session, book, chance, list(enumerate(chat[position : position + size], position)))
+            position += size
+
+
+def _transact(
+    plan: Plan, session: Database, book: ledger.Writer, chance: random.Random, chat: Sequence[tuple[int, Chat]]
+) -> None:
+    (fate,) = chance.choices(_FATES, _ODDS)
+    session.execute("START TRANSACTION")
+    entries = [_enqueue(plan, session, chance, number, line) for number, line in chat]
+    time.sleep(*chance.choices(list(_HOLDS_S), list(_HOLDS_S.values())))
+    if fate == "rolled back":
+        session.execute("ROLLBACK")
+        return
+    if fate == "before the intent to commit":
+        _die()
+    book.commits(entries)
+    if fate == "before COMMIT":
+        _die()
+    session.execute("COMMIT")
+    if fate == "after COMMIT":
+        _die()
+    book.committed()
+
+
+def _enqueue(plan: Plan, session: Database, chance: random.Random, number: int, chat: Chat) -> ledger.Entry:
+    """Enqueue one message, marked at its end so that no other has its text."""
+    time.sleep(chance.expovariate(1 / 0.003))
+    topic = chance.choices(plan.topics, [3, *[1] * (len(plan.topics) - 1)])[0]
+    line = Chat(chat.user_id, chat.conversation_id, chat.role, f"{chat.message} #{plan.name}-{number}")
+    key = line.conversation_id
+    if chance.random() < 0.5:
+        arguments = (topic, key, line.user_id, key, line.role, line.message, None)
+        id_ = session.out("outbox_enqueue_chat_history_v1", *arguments)
+    else:
+        id_ = session.out("outbox_enqueue_v1", PLAIN, topic, key, line.payload, None)
+    return ledger.Entry(int(id_), topic, key, line.user_id, line.role, line.message)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(Plan(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
