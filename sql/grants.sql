@@ -31,6 +31,7 @@ GRANT EXECUTE ON PROCEDURE outbox_enqueue_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_enqueue_with_options_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_enqueue_chat_history_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_app;
+GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_app;
 
 -- Relays: take messages out, and say what Kafka answered.
@@ -41,6 +42,7 @@ GRANT EXECUTE ON PROCEDURE outbox_mark_published_batch_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_mark_failed_batch_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_mark_dead_batch_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_relay;
+GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_recover_published_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_slots_owned_v1 TO outbox_relay;
@@ -56,6 +58,7 @@ GRANT EXECUTE ON PROCEDURE outbox_mark_dead_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_consume_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_consumer;
+GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_consumer;
 -- Consumers of the lineage, one record a call.
 GRANT EXECUTE ON PROCEDURE outbox_persist_chat_history_v1 TO outbox_consumer;
@@ -81,6 +84,7 @@ GRANT EXECUTE ON PROCEDURE outbox_register_biz_type_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_replay_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_status_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_operator;
 GRANT SELECT ON outbox_status TO outbox_operator;
 GRANT SELECT ON outbox_dead_letters TO outbox_operator;
@@ -95,4 +99,5 @@ GRANT SELECT ON outbox_relays_status TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_status_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_monitor;
+GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_monitor;

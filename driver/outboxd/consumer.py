@@ -27,7 +27,8 @@ _PROPERTIES = {
     "topic.metadata.refresh.interval.ms": 2_000,
     "allow.auto.create.topics": True,
     "fetch.wait.max.ms": 500,
-    "queued.max.messages.kbytes": 16_384,
+    "queued.min.messages": 5_000,
+    "queued.max.messages.kbytes": 4_096,
 }
 
 

@@ -1,12 +1,13 @@
 """The daemon: starts relay and consumer workers as threads, and ends them on a signal."""
 
+import math
 import os
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
-from types import FrameType
 
 import mysql.connector
 import structlog
@@ -61,7 +62,7 @@ def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
         log.info("started", name=me, workers=list(workers), topics=topics, metrics=served.address)
         if served.problem:
             log.warning("no metrics", reason=served.problem)
-        _work_until_stopped(workers, health, stop)
+        _work_until_stopped(workers, health, stop, settings.stop_seconds + settings.wait_ms / 1000)
         log.info("stopped", name=me)
     if health.failures:
         raise next(iter(health.failures.values()))
@@ -71,12 +72,12 @@ def check_schema(settings: Settings) -> None:
     """Raise SchemaError naming the first migration that the daemon needs and the database does not have."""
     with Database(settings) as database:
         try:
-            version = database.version()
+            installed = database.installed()
         except mysql.connector.Error as error:
             if error.errno != errorcode.ER_SP_DOES_NOT_EXIST:
                 raise
-            version = 0
-    missing = [migration.file for migration in migrations.available() if migration.version > version]
+            installed = set()
+    missing = [migration.file for migration in migrations.available() if migration.version not in installed]
     if missing:
         raise SchemaError(
             f"database {settings.database} lacks migration {missing[0]}"
@@ -84,14 +85,23 @@ def check_schema(settings: Settings) -> None:
         )
 
 
-def _work_until_stopped(workers: dict[str, Callable[[], None]], health: Health, stop: threading.Event) -> None:
+def _work_until_stopped(
+    workers: dict[str, Callable[[], None]], health: Health, stop: threading.Event, patience_seconds: float
+) -> None:
+    """Twice its patience after the stop it ends the process: a worker may hang in a server that does not answer."""
     threads = [threading.Thread(target=_work, args=(work, health, stop), name=name) for name, work in workers.items()]
     health.watch(threads)
     for thread in threads:
         thread.start()
     systemd.notify("READY=1")
+    deadline = math.inf
     while alive := [thread for thread in threads if thread.is_alive()]:
-        alive[0].join(systemd.watchdog_seconds())
+        alive[0].join(systemd.watchdog_seconds() or 1)
+        if stop.is_set():
+            deadline = min(deadline, time.monotonic() + 2 * patience_seconds)
+        if time.monotonic() > deadline:
+            log.error("gave up", workers=[thread.name for thread in alive], after_seconds=2 * patience_seconds)
+            os._exit(1)
         if not health.why_not_alive():
             systemd.notify("WATCHDOG=1")
 
@@ -108,12 +118,16 @@ def _work(work: Callable[[], None], health: Health, stop: threading.Event) -> No
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
-    def handle(number: int, _: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(130)
+    """Signals are blocked and taken by a thread of their own: a handler would run in the middle of a log line."""
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def wait() -> None:
+        number = signal.sigwait(signals)
+        stop.set()
         log.info("stopping", signal=signal.Signals(number).name)
         systemd.notify("STOPPING=1")
-        stop.set()
+        signal.sigwait(signals)
+        os._exit(130)
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    threading.Thread(target=wait, name="signals", daemon=True).start()

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Self
 
 import mysql.connector
+from _mysql_connector import MySQLInterfaceError  # type: ignore[import-not-found]
 from mysql.connector import errorcode, errors
 
 from outboxd import metrics
@@ -16,6 +17,7 @@ from outboxd.settings import Settings, SettingsError
 
 # The server's state, not the call's: trying again may help. All else is an error to be shown.
 _DISK_FULL = 1021
+_SERVER_IS_NOT_AVAILABLE = 3168
 _PASSING = {
     errorcode.ER_CON_COUNT_ERROR,
     errorcode.ER_LOCK_DEADLOCK,
@@ -24,7 +26,11 @@ _PASSING = {
     errorcode.ER_QUERY_INTERRUPTED,
     errorcode.ER_READ_ONLY_MODE,
     errorcode.ER_RECORD_FILE_FULL,
+    errorcode.ER_SERVER_OFFLINE_MODE,
+    errorcode.ER_TOO_MANY_USER_CONNECTIONS,
+    errorcode.ER_USER_LIMIT_REACHED,
     _DISK_FULL,
+    _SERVER_IS_NOT_AVAILABLE,
 }
 _CONNECTION = {
     errorcode.ER_CLIENT_INTERACTION_TIMEOUT,
@@ -59,7 +65,7 @@ class Message:
     key: str
     payload: str
     headers: str | None
-    created_at: datetime
+    created_at: datetime | None
     receipt: Receipt
 
 
@@ -96,9 +102,9 @@ class Database:
                 self._connection.disconnect()
             self._connection = None
 
-    def version(self) -> int:
-        """outbox_version_v1: the number of the newest migration."""
-        return int(self.call_out("outbox_version_v1") or 0)
+    def installed(self) -> set[int]:
+        """outbox_installed_v1: the numbers of the migrations that are installed."""
+        return {row["version"] for row in self.call("outbox_installed_v1")}
 
     def claim(self, relay: str, limit: int, lease_seconds: int, wait_ms: int) -> Iterator[Message]:
         """outbox_claim_v1, row by row as the server sends them, so that a batch is never in memory as a whole."""
@@ -217,10 +223,21 @@ class Database:
             _drain(cursor)
 
     def _mark(self, procedure: str, relay: str, messages: list[dict[str, Any]]) -> int:
-        return int(self.call_out(procedure, relay, json.dumps(messages, ensure_ascii=False))) if messages else 0
+        if not messages:
+            return 0
+        # By ascending id, the order of locks, and not in that of the acknowledgements. In a transaction, because the
+        # fence is a lock on the relay's slots: under autocommit it would end before the mark begins.
+        batch = sorted(messages, key=lambda message: message["id"])
+        with self.transaction():
+            return int(self.call_out(procedure, relay, json.dumps(batch, ensure_ascii=False)))
 
     def _connect(self) -> Any:
-        defaults = {"autocommit": True, "charset": "utf8mb4", "connection_timeout": 10}
+        defaults = {
+            "autocommit": True,
+            "charset": "utf8mb4",
+            "connection_timeout": 10,
+            "init_command": "SET SESSION transaction_isolation = 'READ-COMMITTED'",
+        }
         try:
             return mysql.connector.connect(**{**defaults, **self._arguments})
         except (AttributeError, TypeError, ValueError) as error:
@@ -237,9 +254,9 @@ class Database:
             cursor.close()
             finished = True
         except mysql.connector.Error as error:
-            # An error that the server answered with leaves the connection as it was; one of the way there does not.
-            finished = error.errno is not None and error.errno not in _CLIENT_ERRORS and error.errno not in _CONNECTION
-            if not finished or error.errno in _PASSING:
+            # Tried again on a new connection: the old one may be gone, or left inside a transaction by a killed call.
+            finished = not _is_passing(error)
+            if not finished:
                 raise Unavailable(f"MySQL: {error}") from error
             raise
         finally:
@@ -253,15 +270,24 @@ def _execute_call(cursor: Any, procedure: str, *arguments: object, out: str | No
         cursor.execute(f"CALL {procedure}({', '.join(places)})", arguments)
 
 
+def _is_passing(error: errors.Error) -> bool:
+    if error.errno in {None, -1}:  # the connector's own, such as "MySQL Connection not available"
+        return isinstance(error, errors.OperationalError | errors.InterfaceError | errors.InternalError)
+    return error.errno in _PASSING or error.errno in _CONNECTION or error.errno in _CLIENT_ERRORS
+
+
 def _with_reasons(refused: Sequence[tuple[Receipt, str]]) -> list[dict[str, Any]]:
     return [receipt.to_json() | {"reason": reason} for receipt, reason in refused]
 
 
 def _drain(cursor: Any) -> None:
     """Read what is left of a call: every CALL ends with a status result of its own."""
-    while cursor.nextset():
-        if cursor.with_rows:
-            cursor.fetchall()
+    try:
+        while cursor.nextset():
+            if cursor.with_rows:
+                cursor.fetchall()
+    except MySQLInterfaceError as error:  # the connector translates those of the first statement only
+        raise errors.get_mysql_exception(error.errno, msg=error.msg, sqlstate=error.sqlstate) from error
 
 
 def is_refusal(error: errors.Error) -> bool:

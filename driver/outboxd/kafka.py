@@ -30,16 +30,16 @@ class Outage:
     """Says once that the brokers are away, and once that they are back."""
 
     def __init__(self) -> None:
-        self._is_on = False
+        self.is_on = False
 
     def on_error(self, error: KafkaError) -> None:
         """An error of the client as a whole; those that librdkafka mends by itself are passed over."""
-        if error.code() in _AWAY and not self._is_on:
-            self._is_on = True
+        if error.code() in _AWAY and not self.is_on:
+            self.is_on = True
             log.warning("waiting", reason=f"Kafka: {error.str()}")
 
     def is_over(self) -> None:
         """A broker has answered."""
-        if self._is_on:
-            self._is_on = False
+        if self.is_on:
+            self.is_on = False
             log.info("back", what="Kafka")

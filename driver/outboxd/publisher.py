@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +91,7 @@ class Publisher:
         self._heartbeat = heartbeat
         self._producer: Any = None
         self._fatal: str | None = None
-        self._outage = Outage()
+        self.outage = Outage()
         self._next_beat = 0.0
         self._stop_seen: float | None = None
 
@@ -119,8 +120,15 @@ class Publisher:
         """Throw away what is not acknowledged: it is pending and will be claimed again."""
         if self._producer is not None:
             self._producer.purge()
-            self._producer.flush(1)
+            for _ in range(10):
+                with suppress(KafkaException):  # the client raises its fatal error here as well
+                    if not self._producer.flush(0.1):
+                        break
         self._producer = self._fatal = None
+
+    def _rebuild(self, reason: str) -> None:
+        log.warning("producer rebuilt", reason=reason)
+        self.close()
 
     def _each_alone(self, refused: list[tuple[Message, KafkaError]], done: Round) -> list[tuple[Message, KafkaError]]:
         """A broker refuses a whole batch for one record in it: sent alone, each answers for itself."""
@@ -137,14 +145,14 @@ class Publisher:
         return guilty
 
     def _send(self, message: Message, sending: _Sending) -> None:
-        sending.in_flight += 1
+        headers = headers_of(message, self._settings.event_source)
         while not self._given_up():
             try:
                 self._connected().produce(
                     message.topic,
                     key=message.key,
                     value=message.payload,
-                    headers=headers_of(message, self._settings.event_source),
+                    headers=headers,
                     on_delivery=lambda error, _: sending.answer(message, error),
                 )
             except BufferError:
@@ -152,23 +160,24 @@ class Publisher:
                 continue
             except KafkaException as error:
                 if error.args[0].fatal():
-                    self.close()
+                    self._rebuild(error.args[0].str())
                     continue
+                sending.in_flight += 1
                 sending.answer(message, error.args[0])
+                return
+            sending.in_flight += 1
             return
-        sending.in_flight -= 1
         sending.unanswered = "stopped"
 
     def _wait(self, sending: _Sending) -> None:
         while sending.in_flight > 0 and self._producer is not None:
             self._serve()
             if self._fatal:
-                log.warning("producer rebuilt", reason=self._fatal)
-                self.close()
+                self._rebuild(self._fatal)
             elif self._given_up():
                 self.close()
         if sending.published:
-            self._outage.is_over()
+            self.outage.is_over()
 
     def _given_up(self) -> bool:
         if not self._stop.is_set():
@@ -179,7 +188,10 @@ class Publisher:
 
     def _serve(self) -> None:
         health.beat()
-        self._producer.poll(0.1)
+        try:
+            self._producer.poll(0.1)
+        except KafkaException as error:  # a fatal one: the client raises it here, and does not tell error_cb
+            self._fatal = error.args[0].str()
         if time.monotonic() >= self._next_beat:
             self._next_beat = time.monotonic() + self._settings.lease_seconds / 3
             self._heartbeat()
@@ -191,7 +203,4 @@ class Publisher:
 
     def _on_error(self, error: KafkaError) -> None:
         metrics.count_error(error)
-        if error.fatal():
-            self._fatal = error.str()
-        else:
-            self._outage.on_error(error)
+        self.outage.on_error(error)

@@ -50,7 +50,7 @@ def run(settings: Settings, relay: str, stop: threading.Event) -> None:
             for receipt, reason in done.failed + done.dead:
                 log.warning("refused", id=receipt.id, reason=reason)
             if done.unanswered and not stop.is_set():
-                raise Unavailable(f"Kafka: {done.unanswered}")
+                raise Unavailable(f"Kafka: {done.unanswered}", announced=publisher.outage.is_on)
 
         try:
             while not stop.is_set():

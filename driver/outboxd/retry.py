@@ -1,6 +1,7 @@
 """The one retry policy of the driver: wait for a server that is away, say so once, go on when it is back."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,7 +20,14 @@ Result = TypeVar("Result")
 
 
 class Unavailable(Exception):
-    """MySQL or Kafka cannot be reached, or could not finish just now; nothing is lost by trying again."""
+    """MySQL or Kafka cannot be reached, or could not finish just now; nothing is lost by trying again.
+
+    announced: it is in the log already, and whoever put it there tells the return, too.
+    """
+
+    def __init__(self, reason: str, *, announced: bool = False) -> None:
+        super().__init__(reason)
+        self.announced = announced
 
 
 def until_available(stop: threading.Event, action: Callable[[], Result]) -> Result:
@@ -28,9 +36,15 @@ def until_available(stop: threading.Event, action: Callable[[], Result]) -> Resu
     The first failure is logged, and the return. Once stop is set the last Unavailable is raised.
     """
 
+    began = time.monotonic()
+    said = False
+
     def say_once(state: RetryCallState) -> None:
-        if state.attempt_number == 1 and state.outcome is not None:
-            log.warning("waiting", reason=str(state.outcome.exception()))
+        nonlocal said
+        error = state.outcome and state.outcome.exception()
+        if isinstance(error, Unavailable) and not (said or error.announced):
+            said = True
+            log.warning("waiting", reason=str(error))
 
     retrying = Retrying(
         retry=retry_if_exception_type(Unavailable),
@@ -41,6 +55,6 @@ def until_available(stop: threading.Event, action: Callable[[], Result]) -> Resu
         reraise=True,
     )
     result = retrying(action)
-    if retrying.statistics.get("attempt_number", 1) > 1:
-        log.info("back", after_seconds=round(retrying.statistics["delay_since_first_attempt"], 1))
+    if said:
+        log.info("back", after_seconds=round(time.monotonic() - began, 1))
     return result

@@ -18,6 +18,8 @@ Parameters
 Errors
   50004 p_id is NULL or no message has it
 
+Reads only; transaction: the caller''s.
+
 Example
   mysql> CALL outbox_refuse_unknown_id_v1(7);
   ERROR 50004 (45000): p_id 7: there is no such message

@@ -23,7 +23,8 @@ Parameters
 Errors
   50003 p_messages is not JSON
 
-Called by: relays. Transaction: the caller''s; takes shared locks on the relay''s slots, then locks the messages.
+Called by: relays. Transaction: the caller''s, who must have one, READ COMMITTED: the fence is shared locks on the
+relay''s slots, which under autocommit end before the mark begins. Then it locks the messages.
 
 Example
   mysql> CALL outbox_mark_published_batch_v1(''relay-a'', ''[{"id":1,"receipt":"2026-01-01 12:00:00.123456"}]'', @marked);

@@ -23,8 +23,8 @@ Parameters
 Errors
   50003 p_messages is not JSON
 
-Called by: relays, for records that Kafka refuses for their own sake. Transaction: the caller''s; takes shared locks
-on the relay''s slots, then locks the messages.
+Called by: relays, for records that Kafka refuses for their own sake. Transaction: the caller''s, who must have one,
+READ COMMITTED: the fence is shared locks on the relay''s slots, which under autocommit end before the mark begins.
 
 Example
   mysql> CALL outbox_mark_failed_batch_v1(''relay-a'',

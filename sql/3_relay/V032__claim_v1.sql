@@ -71,40 +71,47 @@ BEGIN
   END IF;
 
   CALL outbox_refuse_transaction_v1('outbox_claim_v1');
-  CALL outbox_share_slots_v1(p_relay, v_lease_seconds, v_owned);
+  BEGIN
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+    BEGIN
+      ROLLBACK;
+      RESIGNAL;
+    END;
+    CALL outbox_share_slots_v1(p_relay, v_lease_seconds, v_owned);
 
-  work: LOOP
-    SELECT COALESCE(MAX(id), 0) INTO v_top FROM agent_outbox_messages;
-    COMMIT;
-    CALL outbox_read_heads_v1(p_relay, v_limit, v_owned, v_heads);
-    SET v_held = FALSE;
-    IF v_heads IS NOT NULL THEN
-      CALL outbox_hold_back_v1(v_heads, v_held);
-    END IF;
-    IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline THEN
-      LEAVE work;
-    END IF;
-
-    -- Nothing to send. One look at the end of the table tells whether there may be something new; what a failure
-    -- or an operator brought back to pending is found by looking at the heads again once a second.
-    SET v_look_again_at = LEAST(v_deadline, UTC_TIMESTAMP(6) + INTERVAL 1 SECOND);
-    pause: LOOP
-      DO SLEEP(v_pause);
-      SET v_pause = LEAST(v_pause * 1.5, 0.05);
-      SELECT COALESCE(MAX(id), 0) INTO v_new_top FROM agent_outbox_messages;
+    work: LOOP
+      SELECT COALESCE(MAX(id), 0) INTO v_top FROM agent_outbox_messages;
       COMMIT;
-      IF v_held OR v_new_top <> v_top OR UTC_TIMESTAMP(6) >= v_look_again_at THEN
-        LEAVE pause;
+      CALL outbox_read_heads_v1(p_relay, v_limit, v_owned, v_heads);
+      SET v_held = FALSE;
+      IF v_heads IS NOT NULL THEN
+        CALL outbox_hold_back_v1(v_heads, v_held);
       END IF;
-    END LOOP;
-  END LOOP;
+      IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline THEN
+        LEAVE work;
+      END IF;
 
-  SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt
-    FROM JSON_TABLE(COALESCE(v_heads, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
-    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
-   WHERE m.status = 'pending'
-   ORDER BY head.id;
-  COMMIT;
+      -- Nothing to send. One look at the end of the table tells whether there may be something new; what a failure
+      -- or an operator brought back to pending is found by looking at the heads again once a second.
+      SET v_look_again_at = LEAST(v_deadline, UTC_TIMESTAMP(6) + INTERVAL 1 SECOND);
+      pause: LOOP
+        DO SLEEP(v_pause);
+        SET v_pause = LEAST(v_pause * 1.5, 0.05);
+        SELECT COALESCE(MAX(id), 0) INTO v_new_top FROM agent_outbox_messages;
+        COMMIT;
+        IF v_held OR v_new_top <> v_top OR UTC_TIMESTAMP(6) >= v_look_again_at THEN
+          LEAVE pause;
+        END IF;
+      END LOOP;
+    END LOOP;
+
+    SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt
+      FROM JSON_TABLE(COALESCE(v_heads, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
+     WHERE m.status = 'pending'
+     ORDER BY head.id;
+    COMMIT;
+  END;
 END $$
 
 DELIMITER ;

@@ -52,7 +52,7 @@ def set_globally(db: Database, variable: str) -> Iterator[None]:
 
 
 def test_driver_runs_on_the_c_extension(driver: Driver) -> None:
-    driver.version()
+    driver.installed()
     assert type(driver._connection) is CMySQLConnection
 
 
@@ -139,17 +139,17 @@ def test_server_in_offline_mode_is_unavailable_until_it_is_back(driver: Driver, 
     with set_globally(db, "offline_mode"):
         for _ in range(2):  # the open connection is ended, then a new one is refused
             with pytest.raises(Unavailable):
-                driver.version()
-    assert driver.version() > 0
+                driver.installed()
+    assert driver.installed()
 
 
 def test_account_at_its_limit_of_connections_is_unavailable(account: Account, db: Database) -> None:
     db.execute(f"ALTER USER {account.name} WITH MAX_USER_CONNECTIONS 1")
     try:
         with Driver(settings(account.url)) as first, Driver(settings(account.url)) as second:
-            first.version()
+            first.installed()
             with pytest.raises(Unavailable):
-                second.version()
+                second.installed()
     finally:
         db.execute(f"ALTER USER {account.name} WITH MAX_USER_CONNECTIONS 0")
 
@@ -205,13 +205,13 @@ def test_other_error_of_the_server_is_neither_passing_nor_a_refusal(driver: Driv
 @pytest.mark.parametrize("url", ["mysql://user@127.0.0.1:1/db", "mysql://user@no-such-host.invalid/db"])
 def test_server_that_cannot_be_reached_is_unavailable(url: str) -> None:
     with pytest.raises(Unavailable, match="MySQL"):
-        Driver(settings(url)).version()
+        Driver(settings(url)).installed()
 
 
 @pytest.mark.parametrize("wrong", [{"password": "wrong"}, {"database": "nowhere"}])
 def test_wrong_password_or_database_is_no_passing_error(account: Account, wrong: dict[str, str]) -> None:
     with Driver(settings(account.url, mysql_options=wrong)) as driver, pytest.raises(mysql.connector.Error):
-        driver.version()
+        driver.installed()
 
 
 def test_transaction_is_rolled_back_where_the_block_raises(driver: Driver, db: Database) -> None:

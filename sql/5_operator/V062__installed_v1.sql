@@ -1,0 +1,37 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+
+DROP PROCEDURE IF EXISTS outbox_installed_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_installed_v1 ()
+COMMENT '
+Lists the migrations that are installed. outbox_version_v1 tells the newest only, and so not whether one before it is
+missing.
+
+Result set, by version: version, file.
+
+Called by: anybody; the daemon asks before it starts. Reads only; transaction: the caller''s.
+
+Example
+  mysql> CALL outbox_installed_v1();
+  +---------+---------------------------+
+  | version | file                      |
+  +---------+---------------------------+
+  |       1 | V001__migrations.sql      |
+  |       2 | V002__lineage_tables.sql  |
+  |     ... | ...                       |
+  +---------+---------------------------+
+'
+SQL SECURITY DEFINER
+READS SQL DATA
+BEGIN
+  SELECT version, file
+    FROM outbox_migrations
+   ORDER BY version;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (62, 'V062__installed_v1.sql');
