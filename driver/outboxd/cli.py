@@ -38,12 +38,16 @@ def run(settings: Settings, only: str | None) -> None:
 
 @cli.command()
 @click.option("--status", is_flag=True, help="only show what is installed")
+@click.option("--dry-run", is_flag=True, help="only print the SQL that would run, for the mysql client")
 @with_settings
-def migrate(settings: Settings, status: bool) -> None:
+def migrate(settings: Settings, status: bool, dry_run: bool) -> None:
     """Install or upgrade the schema: applies the migrations that are missing."""
     with Database(settings) as database:
         if status:
             _show_migrations(database)
+            return
+        if dry_run:
+            click.echo(migrations.script(database), nl=False)
             return
         count = 0
         for migration in migrations.apply(database):

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,15 @@ _PROPERTIES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A record of this outbox."""
+
+    record: Any
+    id: int
+    payload: str
+
+
 def run(settings: Settings, stop: threading.Event) -> None:
     """Consume until stop is set, then leave the group.
 
@@ -48,21 +58,24 @@ def run(settings: Settings, stop: threading.Event) -> None:
     consumer.subscribe(settings.topics)
     with Database(settings) as database:
         try:
+            waiting: list[_Entry] = []
             while not stop.is_set():
                 health.holds(len(consumer.assignment()))
-                records = _poll(consumer, settings.batch_size, outage)
-                if records:
-                    until_available(stop, partial(_consume, database, settings, records))
-                    consumer.commit(offsets=_next_offsets(records), asynchronous=True)
+                records = _poll(consumer, settings.batch_size - len(waiting), outage, 0 if waiting else 0.5)
+                entries = waiting + list(_own(records, settings.event_source))
+                if entries or records:
+                    waiting = until_available(stop, partial(_consume, database, settings, entries))
+                    seen = [entry.record for entry in entries] + records
+                    consumer.commit(offsets=_next_offsets(seen, waiting), asynchronous=True)
         except Unavailable:
             pass  # stopped while MySQL was away: the offsets stay where they were
         finally:
             consumer.close()  # waits for the commits under way
 
 
-def _poll(consumer: Any, limit: int, outage: Outage) -> list[Any]:
+def _poll(consumer: Any, limit: int, outage: Outage, wait_seconds: float) -> list[Any]:
     """The records at hand, up to limit; waits for the first only, so that a single one is not kept waiting."""
-    first = consumer.poll(0.5)
+    first = consumer.poll(wait_seconds) if limit else None
     if first is None:
         return []
     records = []
@@ -83,38 +96,51 @@ def _poll(consumer: Any, limit: int, outage: Outage) -> list[Any]:
     return records
 
 
-def _consume(database: Database, settings: Settings, records: list[Any]) -> None:
-    for batch in _batches(records, settings):
-        health.beat()
-        outcomes = database.consume(batch)
-        metrics.count_outcomes(outcome.outcome for outcome in outcomes)
-        log.debug("consumed", **Counter(outcome.outcome for outcome in outcomes))
-        for outcome in outcomes:
-            if outcome.error and outcome.outcome != "deferred":
-                log.warning(outcome.outcome, id=outcome.id, error=outcome.error)
-
-
-def _batches(records: list[Any], settings: Settings) -> Iterator[list[tuple[int, str]]]:
-    """Ids and payloads, in calls of at most batch_bytes; strangers' records are left out."""
-    batch: list[tuple[int, str]] = []
-    size = 0
+def _own(records: list[Any], source: str) -> Iterator[_Entry]:
+    """The records of this outbox; those of strangers are left out."""
     for record in records:
         try:
-            parsed = parse(record, settings.event_source)
+            id_, payload = parse(record, source)
         except ValueError as error:
             place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
             log.warning("stranger", record=place, reason=str(error))
             metrics.consumed.labels("stranger").inc()
-            continue
-        size += len(record.value())
-        if batch and size > settings.batch_bytes:
+        else:
+            yield _Entry(record, id_, payload)
+
+
+def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> list[_Entry]:
+    """Let the records take effect; returns those that the next call must take again."""
+    waiting: set[int] = set()
+    for batch in _batches(entries, settings.batch_bytes):
+        outcomes = database.consume(batch)
+        health.beat()
+        metrics.count_outcomes(outcome.outcome for outcome in outcomes)
+        log.debug("consumed", **Counter(outcome.outcome for outcome in outcomes))
+        waiting.update(outcome.id for outcome in outcomes if outcome.is_waiting)
+        for outcome in outcomes:
+            if outcome.error and outcome.outcome != "deferred":
+                log.warning(outcome.outcome, id=outcome.id, error=outcome.error)
+    return [entry for entry in entries if entry.id in waiting]
+
+
+def _batches(entries: list[_Entry], most_bytes: int) -> Iterator[list[tuple[int, str]]]:
+    """Ids and payloads, in calls of at most so many bytes; a single payload may be larger."""
+    batch: list[tuple[int, str]] = []
+    size = 0
+    for entry in entries:
+        size += len(entry.record.value())
+        if batch and size > most_bytes:
             yield batch
-            batch, size = [], len(record.value())
-        batch.append(parsed)
+            batch, size = [], len(entry.record.value())
+        batch.append((entry.id, entry.payload))
     if batch:
         yield batch
 
 
-def _next_offsets(records: list[Any]) -> list[TopicPartition]:
+def _next_offsets(records: list[Any], waiting: list[_Entry]) -> list[TopicPartition]:
+    """Behind the last record of each partition, but not behind one that waits."""
     ends = {(record.topic(), record.partition()): record.offset() + 1 for record in records}
+    for entry in reversed(waiting):
+        ends[entry.record.topic(), entry.record.partition()] = entry.record.offset()
     return [TopicPartition(topic, partition, offset) for (topic, partition), offset in ends.items()]

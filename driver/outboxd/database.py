@@ -77,6 +77,11 @@ class Outcome:
     outcome: str
     error: str | None
 
+    @property
+    def is_waiting(self) -> bool:
+        """The call's time was up before this one's turn: it is for the next call."""
+        return self.outcome == "waiting"
+
 
 class Database:
     """One connection, opened when first needed and again after it broke; not for use by two threads.
@@ -236,7 +241,8 @@ class Database:
             "autocommit": True,
             "charset": "utf8mb4",
             "connection_timeout": 10,
-            "init_command": "SET SESSION transaction_isolation = 'READ-COMMITTED'",
+            # A lock is waited for no longer than a message may hold up those of other keys behind it.
+            "init_command": "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 2",
         }
         try:
             return mysql.connector.connect(**{**defaults, **self._arguments})

@@ -16,20 +16,25 @@ Parameters
   p_messages LONGTEXT: JSON array of {"id": the outbox id, "payload": the record''s value as a JSON text (or as JSON)},
     by ascending id: that is the order in which the messages are locked
 
-Result set, by id: id, outcome, error. A record is done with whatever its outcome; the consumer commits its offset.
+Result set, by id: id, outcome, error. A record is done with whatever its outcome, and the consumer commits its offset;
+but for waiting:
   consumed   the effect and the mark are committed
   duplicate  it was consumed before
   unknown    no such message: purged, or a stranger''s record
   dead       it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
   failed     pending again, to be sent again after the backoff; error says why
   deferred   an earlier message of its topic and key is not final yet: pending again, to be sent again behind it
+  waiting    not looked at: the handlers of others have taken long; give it to the next call
 
 Errors
   50003 p_messages is not JSON; 50006 called inside a transaction
-  1213, 1205 and other errors of the server, not of a message: everything is rolled back; call again
+  1213, 1205 on a message of the outbox, and other errors of the server: everything is rolled back; call again
 
 Order: where the business type is ordered by key, a message takes effect only when no earlier one of its topic and
 key is pending or published, whichever copy of which record arrives when.
+
+Fairness: handlers run for one message of each key, then for the next of each, and not after 100 ms have passed: so a
+slow handler delays the later messages of its own key, and others by one message at a time.
 
 Called by: consumers. Owns its transaction (READ COMMITTED). Locks: messages by ascending id, then what handlers lock.
 
@@ -45,9 +50,13 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_id BIGINT UNSIGNED;
+  DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL 100000 MICROSECOND;
+  DECLARE v_at, v_turn, v_last_turn INT;
   DECLARE v_error VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   -- Messages whose handler rolled everything back, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
+  -- Messages to be handled one by one: [[id, turn], ...].
+  DECLARE v_todo JSON;
 
   IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
     CALL outbox_raise_v1(50003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
@@ -81,14 +90,30 @@ BEGIN
        WHERE b.outcome IS NULL;
       CALL outbox_defer_v1();
       CALL outbox_write_chat_histories_v1();
-      SET v_id = 0;
-      one_by_one: LOOP
-        SELECT MIN(id) INTO v_id FROM (SELECT id FROM outbox_batch WHERE id > v_id AND outcome IS NULL ORDER BY id LIMIT 1) AS next_one;
-        IF v_id IS NULL THEN
+      SELECT JSON_ARRAYAGG(JSON_ARRAY(todo.id, todo.turn))
+        INTO v_todo
+        FROM (
+          SELECT id, ROW_NUMBER() OVER (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0) ORDER BY id) AS turn
+            FROM outbox_batch
+           WHERE outcome IS NULL
+           ORDER BY turn, id
+           LIMIT 18446744073709551615
+        ) AS todo;
+      SET v_at = 0, v_last_turn = 1;
+      one_by_one: WHILE v_at < JSON_LENGTH(v_todo) DO
+        SET v_id = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][0]')),
+            v_turn = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][1]')),
+            v_at = v_at + 1;
+        IF v_turn > v_last_turn AND UTC_TIMESTAMP(6) > v_deadline THEN
+          UPDATE outbox_batch SET outcome = 'waiting' WHERE outcome IS NULL;
           LEAVE one_by_one;
         END IF;
-        CALL outbox_handle_v1(v_id);
-      END LOOP;
+        SET v_last_turn = v_turn;
+        -- A failure before it may have deferred it.
+        IF EXISTS (SELECT 1 FROM outbox_batch WHERE id = v_id AND outcome IS NULL) THEN
+          CALL outbox_handle_v1(v_id);
+        END IF;
+      END WHILE;
       COMMIT;
       LEAVE attempt;
     END;

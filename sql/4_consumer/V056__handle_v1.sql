@@ -24,7 +24,8 @@ is consumed and last_error says so; where it has rolled back, the message has fa
 
 Errors
   50009 the handler has rolled back, and with it all that the batch had done
-  1205, 1213, 1317: the server''s trouble, not the message''s
+  1213, 1317: the server''s trouble, not the message''s. A lock that the handler cannot have in time (1205) is the
+    message''s own failure: another''s transaction must not stop those behind it
 
 Transaction: the caller''s. Uses the session variables @outbox_call, @outbox_id and @outbox_payload.
 
@@ -67,7 +68,7 @@ main: BEGIN
    WHERE id = p_id;
   BEGIN
     -- The server's trouble, not a message's: the whole batch is to be tried again.
-    DECLARE EXIT HANDLER FOR 1205, 1213, 1317
+    DECLARE EXIT HANDLER FOR 1213, 1317
       RESIGNAL;
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN

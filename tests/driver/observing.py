@@ -1,19 +1,26 @@
 """Helpers of the tests of metrics and health: what a daemon's pages say, promtool, and a Prometheus that scrapes it."""
 
+import functools
+import os
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.driver.support import Daemon
+from tests.driver.support import Daemon, Setting
+from tests.servers import prometheus_install
+from tests.servers.errors import ServerError
 from tests.servers.prometheus_install import PrometheusInstall
+from tests.sql.application import Application
+from tests.sql.support import Database
 
-ANY_PORT = "127.0.0.1:0"
-OBSERVED = {"metrics_address": ANY_PORT, "sample_seconds": 1}
-"""Settings of a daemon that is watched."""
+OBSERVED: dict[str, Setting] = {"metrics_address": "127.0.0.1:0", "sample_seconds": 1}
+"""Settings of a daemon that is watched: its pages are on any free port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +89,32 @@ def observe(daemon: Daemon) -> Observed:
     return Observed(daemon, address_of(daemon))
 
 
-def promtool(install: PrometheusInstall, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run promtool to its end; its findings are in stdout or stderr."""
-    return subprocess.run(
-        [*install.promtool, *arguments], input=stdin, capture_output=True, text=True, timeout=30, check=False
+@contextmanager
+def application(db: Database) -> Iterator[Application]:
+    """Lend what an application adds; it is gone at the end."""
+    made = Application(db)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+@functools.cache
+def programs() -> PrometheusInstall:
+    """Prometheus' programs; the test is skipped where none can be had, but never in CI."""
+    try:
+        return prometheus_install.find()
+    except ServerError as error:
+        reason = str(error)
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def promtool(*arguments: str, stdin: str = "") -> None:
+    """Run promtool, which must find nothing to say."""
+    done = subprocess.run(
+        [*programs().promtool, *arguments], input=stdin, capture_output=True, text=True, timeout=30, check=False
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""

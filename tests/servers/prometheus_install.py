@@ -1,4 +1,4 @@
-"""Finds Prometheus and promtool, or fetches them from the distribution's packages: to check metrics, alerts, queries."""
+"""Finds Prometheus and promtool, or fetches them from the distribution's packages, to check metrics and alerts."""
 
 import shutil
 from dataclasses import dataclass

@@ -446,7 +446,7 @@ def test_lock_wait_timeout_on_the_business_table_rolls_everything_back_and_is_ra
     assert db.chats() == ["a", "b"]
 
 
-def test_lock_wait_timeout_in_a_handler_rolls_everything_back_and_is_raised(
+def test_lock_wait_timeout_in_a_handler_fails_its_own_message_and_stops_no_other(
     db: Database, app: Application, connect: Connect
 ) -> None:
     app.business("counts", "UPDATE app_effects SET payload = p_payload WHERE message = 0")
@@ -455,9 +455,11 @@ def test_lock_wait_timeout_in_a_handler_rolls_everything_back_and_is_raised(
     chat = db.enqueue_published("a")
     blocked = db.enqueue_published("b", biz_type="counts", payload="{}")
     other.execute("START TRANSACTION; UPDATE app_effects SET payload = 'locked'")
-    check_timeout(db, chat, blocked)
+    db.execute("SET innodb_lock_wait_timeout = 1")
+    assert db.consume(chat, blocked) == {chat: "consumed", blocked: "failed"}
+    assert "Lock wait timeout" in db.message(blocked)["last_error"]
     other.execute("ROLLBACK")
-    assert db.consume(chat, blocked) == {chat: "consumed", blocked: "consumed"}
+    assert db.consume(blocked) == {blocked: "consumed"}
 
 
 def check_timeout(db: Database, *messages: int) -> None:
@@ -506,3 +508,24 @@ def test_server_that_went_read_only_changes_nothing_and_is_raised(db: Database, 
     assert db.messages() == before
     consumer.execute("SET SESSION TRANSACTION READ WRITE")
     assert consumer.consume(message) == {message: "consumed"}
+
+
+def test_slow_handler_lets_the_first_message_of_each_key_pass_and_leaves_the_rest_waiting(
+    db: Database, app: Application
+) -> None:
+    app.business("slow", f"DO SLEEP(0.11); {RECORD}")
+    app.business("obeys")
+    slow = [db.enqueue_published("slow", biz_type="slow", payload="{}") for _ in range(3)]
+    quick = [db.enqueue_published(key, biz_type="obeys", payload="{}") for key in "abb"]
+    before = {row["id"]: row for row in db.messages()}
+    assert db.consume(*slow, *quick) == {
+        slow[0]: "consumed",
+        slow[1]: "waiting",
+        slow[2]: "waiting",
+        quick[0]: "consumed",
+        quick[1]: "consumed",
+        quick[2]: "waiting",
+    }
+    assert all(row == before[row["id"]] for row in db.messages() if row["id"] in {slow[1], slow[2], quick[2]})
+    assert db.consume(slow[1], slow[2], quick[2]) == {slow[1]: "consumed", slow[2]: "waiting", quick[2]: "consumed"}
+    assert db.consume(slow[2]) == {slow[2]: "consumed"}

@@ -1,0 +1,165 @@
+"""/healthz and /readyz of the real daemon, and what systemd hears: whether it lives, whether it can work, why not."""
+
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.driver.mock_kafka import MockCluster
+from tests.driver.observing import OBSERVED, Observed, application, get, observe
+from tests.driver.support import Account, StartDaemon
+from tests.servers.process import free_port
+from tests.sql.support import Database
+
+
+@contextmanager
+def offline(db: Database) -> Iterator[None]:
+    """The server throws every ordinary account out, and lets none in."""
+    db.execute("SET GLOBAL offline_mode = ON")
+    try:
+        yield
+    finally:
+        db.execute("SET GLOBAL offline_mode = OFF")
+
+
+def test_daemon_that_works_is_alive_and_ready(start_daemon: StartDaemon, db: Database) -> None:
+    message = db.enqueue()
+    seen = observe(start_daemon(**OBSERVED))
+    seen.turns("/readyz", 200, "ok")
+    seen.daemon.eventually(lambda: db.statuses() == {message: "consumed"}, "consumed")
+    assert get(seen.address, "/healthz").status == 200
+
+
+def test_daemon_that_waits_for_mysql_at_the_start_is_alive_and_not_ready(start_daemon: StartDaemon) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    daemon = start_daemon(mysql_url="mysql://user@127.0.0.1:1/db", metrics_address=address)
+    daemon.says("waiting")
+    seen = Observed(daemon, address)
+    seen.turns("/healthz", 200, "ok")
+    seen.turns("/readyz", 503, "the schema is not checked yet")
+
+
+def test_daemon_is_not_ready_while_mysql_is_away_and_stays_alive(start_daemon: StartDaemon, db: Database) -> None:
+    seen = observe(start_daemon(**OBSERVED))
+    seen.turns("/readyz", 200, "ok")
+    with offline(db):
+        seen.turns("/readyz", 503, "MySQL: ")
+        assert get(seen.address, "/healthz").status == 200
+    seen.turns("/readyz", 200, "ok")
+
+
+def test_daemon_is_not_ready_while_kafka_is_away_and_stays_alive(
+    start_daemon: StartDaemon, cluster: MockCluster
+) -> None:
+    seen = observe(start_daemon(**OBSERVED))
+    seen.turns("/readyz", 200, "ok")
+    cluster.go_down()
+    seen.turns("/readyz", 503, "Kafka: ")
+    assert get(seen.address, "/healthz").status == 200
+    cluster.come_up()
+    seen.turns("/readyz", 200, "ok")
+
+
+def test_relay_without_a_slot_is_not_ready(start_daemon: StartDaemon, db: Database) -> None:
+    db.execute(
+        "INSERT INTO outbox_relays (relay, lease_until, joined_at)"
+        " SELECT CONCAT(' ', slot), UTC_TIMESTAMP(6) + INTERVAL 1 HOUR, UTC_TIMESTAMP(6) FROM outbox_slots"
+    )
+    seen = observe(start_daemon("--only", "relay", **OBSERVED))
+    seen.turns("/readyz", 503, "no slots are owned")
+    db.execute("DELETE FROM outbox_relays WHERE relay LIKE ' %'")
+    seen.turns("/readyz", 200, "ok")
+
+
+def test_worker_that_has_died_is_told_while_the_daemon_waits_for_the_others(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+) -> None:
+    cluster.go_down()
+    db.enqueue()
+    seen = observe(start_daemon(lease_seconds=600, stale_seconds=20, stop_seconds=1, **OBSERVED))
+    seen.daemon.says("waiting", worker="relay-0")
+    db.execute(f"ALTER USER {Account.name} ACCOUNT LOCK")  # the recovery's first call is still to come
+    try:
+        seen.turns("/healthz", 503, "recovery failed: ")
+        assert "Account is locked" in get(seen.address, "/readyz").text
+        assert seen.daemon.process.wait(15) == 1
+    finally:
+        db.execute(f"ALTER USER {Account.name} ACCOUNT UNLOCK")
+
+
+def test_worker_that_hangs_is_told_until_it_gets_on(start_daemon: StartDaemon, db: Database) -> None:
+    with application(db) as app:
+        app.business("slow", "DO SLEEP(2)")
+        message = db.enqueue(biz_type="slow")
+        seen = observe(start_daemon(stall_seconds=1, **OBSERVED))
+        seen.turns("/healthz", 503, "consumer-0 has made no progress for ")
+        assert "consumer-0" in get(seen.address, "/readyz").text
+        seen.turns("/healthz", 200, "ok")
+        assert db.statuses() == {message: "consumed"}
+
+
+def test_daemon_that_stops_is_alive_and_not_ready(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+) -> None:
+    cluster.go_down()
+    db.enqueue()
+    seen = observe(start_daemon("--only", "relay", lease_seconds=600, stop_seconds=1, **OBSERVED))
+    seen.daemon.says("waiting")
+    seen.daemon.send(signal.SIGTERM)
+    seen.turns("/readyz", 503, "the daemon is stopping")
+    assert get(seen.address, "/healthz").status == 200
+    assert seen.daemon.process.wait(15) == 0
+
+
+# systemd
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket on which systemd listens to a service, and a watchdog of 0.4 s."""
+    address = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as listening:
+        listening.bind(address)
+        listening.settimeout(10)
+        yield listening
+
+
+def test_systemd_hears_of_the_start_the_stop_and_in_between_that_the_daemon_lives(
+    systemd: socket.socket, start_daemon: StartDaemon
+) -> None:
+    daemon = start_daemon(metrics_address="")
+    assert [systemd.recv(100) for _ in range(4)] == [b"READY=1", *[b"WATCHDOG=1"] * 3]
+    daemon.send(signal.SIGTERM)
+    while (said := systemd.recv(100)) == b"WATCHDOG=1":
+        pass
+    assert said == b"STOPPING=1"
+    assert daemon.process.wait(10) == 0
+
+
+def silences(systemd: socket.socket, until: Callable[[], bool]) -> list[float]:
+    """Seconds between what systemd hears."""
+    gaps, heard = [], time.monotonic()
+    while not until():
+        systemd.recv(100)
+        gaps.append(time.monotonic() - heard)
+        heard += gaps[-1]
+    return gaps
+
+
+def test_systemd_hears_nothing_of_a_daemon_with_a_worker_that_hangs(
+    systemd: socket.socket, start_daemon: StartDaemon, db: Database
+) -> None:
+    with application(db) as app:
+        app.business("slow", "DO SLEEP(2)")
+        message = db.enqueue(biz_type="slow")
+        start_daemon(metrics_address="", stall_seconds=1)
+        assert systemd.recv(100) == b"READY=1"
+        gaps = silences(systemd, until=lambda: db.statuses() == {message: "consumed"})
+        assert max(gaps) > 1
+        assert db.statuses() == {message: "consumed"}
