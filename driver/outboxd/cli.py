@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 import mysql.connector
@@ -11,10 +11,12 @@ from rich.table import Table
 from outboxd import __version__, daemon, demo, migrations, operate
 from outboxd import enqueue as enqueuing
 from outboxd.database import Database
+from outboxd.doctor import doctor
 from outboxd.migrations import MigrationError
 from outboxd.options import console, echo_message, progress, with_settings
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings, SettingsError
+from outboxd.top import top
 
 _ERRORS = (SettingsError, MigrationError, daemon.SchemaError, demo.DemoError, Unavailable, mysql.connector.Error)
 
@@ -75,9 +77,9 @@ def _show_migrations(database: Database) -> None:
 @cli.command()
 @click.option("--topic", required=True, help="Kafka topic of the messages")
 @click.option("--strict", is_flag=True, help="stop at the first bad line")
-@click.argument("file", type=click.File(encoding="utf-8"))
+@click.argument("file", type=click.File("rb"))
 @with_settings
-def enqueue(settings: Settings, topic: str, strict: bool, file: TextIO) -> None:
+def enqueue(settings: Settings, topic: str, strict: bool, file: BinaryIO) -> None:
     """Enqueue the messages of FILE (- for standard input), one JSON object a line.
 
     A chat message has user_id, conversation_id, role and message; any other message biz_type, key and payload.
@@ -132,7 +134,7 @@ def status(settings: Settings, as_json: bool) -> None:
 def show(settings: Settings, message_id: int) -> None:
     """Show one message."""
     with Database(settings) as database:
-        message = database.get(message_id)
+        message = database.get(message_id) if message_id < 2**64 else None  # beyond BIGINT there is none
     if message is None:
         raise click.ClickException(f"there is no message {message_id}")
     echo_message(message)
@@ -148,7 +150,7 @@ def demo_command(settings: Settings, chat: str | None, broker: str | None) -> No
         sys.exit(1)
 
 
-for command in operate.COMMANDS:
+for command in (*operate.COMMANDS, doctor, top):
     cli.add_command(command)
 
 

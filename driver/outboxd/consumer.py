@@ -113,8 +113,8 @@ def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> l
     """Let the records take effect; returns those that the next call must take again."""
     waiting: set[int] = set()
     for batch in _batches(entries, settings.batch_bytes):
-        outcomes = database.consume(batch)
         health.beat()
+        outcomes = database.consume(batch)
         metrics.count_outcomes(outcome.outcome for outcome in outcomes)
         log.debug("consumed", **Counter(outcome.outcome for outcome in outcomes))
         waiting.update(outcome.id for outcome in outcomes if outcome.is_waiting)

@@ -297,5 +297,5 @@ def _drain(cursor: Any) -> None:
 
 
 def is_refusal(error: errors.Error) -> bool:
-    """Whether a procedure refused its arguments (SQLSTATE 45000), rather than the server being in trouble."""
-    return error.sqlstate == "45000"
+    """Whether a procedure or the server refused the arguments (SQLSTATE 45000, 22xxx), rather than being in trouble."""
+    return error.sqlstate is not None and (error.sqlstate == "45000" or error.sqlstate.startswith("22"))

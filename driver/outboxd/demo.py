@@ -54,6 +54,7 @@ def run(settings: Settings, chat: str | None, broker: str | None, console: Conso
     """Run the demo and print its progress; the last line is the result. Returns whether all is well."""
     lines = _read(chat)
     expected = _conversations(lines)
+    lines = [line for line in lines if line.strip()]
     topic = f"outboxd-demo-{os.getpid()}"
     with Database(settings) as database, _kafka(broker, topic) as bootstrap, TemporaryDirectory() as folder:
         applied = list(migrations.apply(database))
@@ -85,23 +86,28 @@ def run(settings: Settings, chat: str | None, broker: str | None, console: Conso
     return check.is_well
 
 
-def _read(chat: str | None) -> list[str]:
+def _read(chat: str | None) -> list[bytes]:
     source = Path(chat) if chat else resources.files("outboxd") / "sample_chat.jsonl"
-    lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
+    lines = source.read_bytes().split(b"\n")
+    if not any(line.strip() for line in lines):
         raise DemoError(f"{chat}: there are no messages in it")
     return lines
 
 
-def _conversations(lines: list[str]) -> dict[str, list[tuple[int, str, str]]]:
+def _conversations(lines: list[bytes]) -> dict[str, list[tuple[int, str, str]]]:
     """What chat_histories must hold in the end: by conversation, in the order of the file."""
     expected: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
-            row = json.loads(line)
+            row = enqueue.parse(line)
+            enqueue.check_chat(row)
+            if not row["conversation_id"]:
+                raise ValueError("conversation_id must not be empty")
             expected[row["conversation_id"]].append((row["user_id"], row["role"], row["message"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DemoError(f"line {number} is no chat message: {error!r}") from error
+        except ValueError as error:
+            raise DemoError(f"line {number} is no chat message: {error}") from error
     return dict(expected)
 
 
@@ -170,7 +176,7 @@ class _Writer(threading.Thread):
     """An application: enqueues the conversations it is given in their order, a few messages a transaction."""
 
     def __init__(
-        self, settings: Settings, topic: str, lines: list[str], per_transaction: int, killed: threading.Event
+        self, settings: Settings, topic: str, lines: list[bytes], per_transaction: int, killed: threading.Event
     ) -> None:
         super().__init__(daemon=True)
         self._settings, self._topic, self._lines, self._size = settings, topic, lines, per_transaction
@@ -194,10 +200,10 @@ class _Writer(threading.Thread):
             self.error = str(error)
 
 
-def _write(settings: Settings, topic: str, lines: list[str], killed: threading.Event) -> list[_Writer]:
-    shares: list[list[str]] = [[] for _ in range(WRITERS)]
+def _write(settings: Settings, topic: str, lines: list[bytes], killed: threading.Event) -> list[_Writer]:
+    shares: list[list[bytes]] = [[] for _ in range(WRITERS)]
     for line in lines:
-        shares[crc32(json.loads(line)["conversation_id"].encode()) % WRITERS].append(line)
+        shares[crc32(enqueue.parse(line)["conversation_id"].encode()) % WRITERS].append(line)
     writers = [_Writer(settings, topic, share, size, killed) for share, size in zip(shares, (10, 50, 200), strict=True)]
     for writer in writers:
         writer.start()

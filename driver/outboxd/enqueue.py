@@ -22,14 +22,14 @@ class Line:
 
 
 def enqueue(
-    database: Database, topic: str, lines: Iterable[str], *, strict: bool = False, per_transaction: int = 500
+    database: Database, topic: str, lines: Iterable[bytes], *, strict: bool = False, per_transaction: int = 500
 ) -> Iterator[list[Line]]:
     """Enqueue each line, yielding the lines of each transaction after it has committed.
 
-    A line is a chat message (user_id, conversation_id, role, message; its conversation is the key), or any message:
-    biz_type, key, payload and, if wanted, headers. Other members of a chat line are ignored. A bad line is refused
-    alone; with strict it is the last one that is looked at. Raises Unavailable where MySQL is away: the lines of the
-    transaction under way are then not in.
+    A line is UTF-8: a chat message (user_id, conversation_id, role, message; its conversation is the key), or any
+    message: biz_type, key, payload and, if wanted, headers. Other members of a chat line are ignored. A bad line is
+    refused alone; with strict it is the last one that is looked at. Raises Unavailable where MySQL is away: the lines
+    of the transaction under way are then not in.
     """
     numbered = enumerate(lines, 1)
     while chunk := list(islice(numbered, per_transaction)):
@@ -46,12 +46,9 @@ def enqueue(
             return
 
 
-def _enqueue_one(database: Database, topic: str, number: int, line: str) -> Line:
+def _enqueue_one(database: Database, topic: str, number: int, line: bytes) -> Line:
     try:
-        fields = json.loads(line)
-        if not isinstance(fields, dict):
-            raise ValueError("not a JSON object")
-        _call(database, topic, fields)
+        _call(database, topic, parse(line))
         return Line(number)
     except ValueError as error:
         return Line(number, str(error))
@@ -59,6 +56,33 @@ def _enqueue_one(database: Database, topic: str, number: int, line: str) -> Line
         if not is_refusal(error):
             raise
         return Line(number, error.msg)
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """The JSON object of a line. Raises ValueError saying what is wrong with it."""
+    try:
+        fields = json.loads(line.decode("utf-8-sig"))
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: {error.reason} at byte {error.start}") from error
+    except UnicodeEncodeError as error:
+        raise ValueError("a text has half of a surrogate pair, which is no character") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(fields, dict):
+        raise ValueError("not a JSON object")
+    return fields
+
+
+def check_chat(fields: dict[str, Any]) -> None:
+    """Raise ValueError where a member of a chat message is missing, of another type or out of range."""
+    for name, kind in _CHAT.items():
+        value = fields.get(name)
+        if type(value) is not kind:
+            what = "missing" if name not in fields else f"of type {type(value).__name__}"
+            raise ValueError(f"{name} must be {'an integer' if kind is int else 'a text'}, it is {what}")
+    if not -(2**63) <= fields["user_id"] < 2**63:
+        raise ValueError("user_id must be a BIGINT, it is out of range")
 
 
 def _call(database: Database, topic: str, fields: dict[str, Any]) -> None:
@@ -71,10 +95,6 @@ def _call(database: Database, topic: str, fields: dict[str, Any]) -> None:
         headers = json.dumps(fields["headers"]) if fields.get("headers") is not None else None
         database.enqueue(fields["biz_type"], topic, fields["key"], text, headers)
         return
-    for name, kind in _CHAT.items():
-        value = fields.get(name)
-        if type(value) is not kind:
-            what = "missing" if name not in fields else f"of type {type(value).__name__}"
-            raise ValueError(f"{name} must be {'an integer' if kind is int else 'a text'}, it is {what}")
+    check_chat(fields)
     chat = fields["conversation_id"]
     database.enqueue_chat(topic, chat, fields["user_id"], chat, fields["role"], fields["message"])

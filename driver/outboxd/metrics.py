@@ -108,6 +108,11 @@ overdue_seconds = Gauge(
 dead_letters = Gauge(
     "outboxd_dead_letters", "Dead messages of the whole outbox; counted up to 100000.", registry=registry
 )
+sampled_at = Gauge(
+    "outboxd_sampled_timestamp_seconds",
+    "When lag and slots were last looked up, in seconds since 1970; later than that they are not known.",
+    registry=registry,
+)
 
 
 def count_round(done: "Round") -> None:
@@ -125,6 +130,8 @@ def count_outcomes(outcomes: Iterable[str]) -> None:
     count = 0
     for outcome in outcomes:
         count += 1
+        if outcome == "waiting":  # for the next call, which will tell
+            continue
         consumed.labels(outcome).inc()
         if outcome in {"failed", "dead"}:
             (failed if outcome == "failed" else dead).labels("consumer").inc()
@@ -154,3 +161,4 @@ def show_lag(lag: Mapping[str, Any]) -> None:
         lag_seconds.labels(status).set(lag[f"{status}_seconds"] or 0)
     overdue_seconds.set(max(0.0, -float(lag["next_due_seconds"] or 0)))
     dead_letters.set(lag["dead"])
+    sampled_at.set_to_current_time()

@@ -31,14 +31,15 @@ _REFUSED = _HOPELESS | {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 }
 
-# Idempotent and gapless, and the partitions that Java clients choose. The topic's own limit decides how large a record
+# Idempotent and gapless, and the partitions that Java clients choose. The linger makes large record batches of a claim;
+# the wait at its end flushes, and so no record lingers then. The topic's own limit decides how large a record
 # may be: the one here is only less than the queue, into which a larger one would never fit.
 _PROPERTIES = {
     "enable.idempotence": True,
     "enable.gapless.guarantee": True,
     "acks": "all",
     "partitioner": "murmur2_random",
-    "linger.ms": 1,
+    "linger.ms": 20,
     "compression.type": "lz4",
     "message.timeout.ms": 60_000,
     "message.max.bytes": 16 << 20,
@@ -156,7 +157,7 @@ class Publisher:
                     on_delivery=lambda error, _: sending.answer(message, error),
                 )
             except BufferError:
-                self._serve()
+                self._serve(self._producer.poll)
                 continue
             except KafkaException as error:
                 if error.args[0].fatal():
@@ -171,7 +172,7 @@ class Publisher:
 
     def _wait(self, sending: _Sending) -> None:
         while sending.in_flight > 0 and self._producer is not None:
-            self._serve()
+            self._serve(self._producer.flush)
             if self._fatal:
                 self._rebuild(self._fatal)
             elif self._given_up():
@@ -186,10 +187,10 @@ class Publisher:
             self._stop_seen = time.monotonic()
         return time.monotonic() > self._stop_seen + self._settings.stop_seconds
 
-    def _serve(self) -> None:
+    def _serve(self, answers: Callable[[float], int]) -> None:
         health.beat()
         try:
-            self._producer.poll(0.1)
+            answers(0.1)
         except KafkaException as error:  # a fatal one: the client raises it here, and does not tell error_cb
             self._fatal = error.args[0].str()
         if time.monotonic() >= self._next_beat:

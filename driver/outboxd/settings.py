@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
@@ -54,7 +55,7 @@ class Settings(BaseSettings):
     stale_seconds: int = Field(
         default=900, ge=10, description="a message that was published this long ago and not consumed is sent again"
     )
-    wait_ms: int = Field(default=1000, ge=0, le=60_000, description="how long a claim waits in the server for work")
+    wait_ms: int = Field(default=2000, ge=0, le=60_000, description="how long a claim waits in the server for work")
     metrics_address: str = Field(
         default="127.0.0.1:9464", description="host:port of /metrics, /healthz and /readyz, port 0 for any; empty: none"
     )
@@ -69,12 +70,29 @@ class Settings(BaseSettings):
     def _split_topics(cls, value: object) -> object:
         return [topic.strip() for topic in value.split(",") if topic.strip()] if isinstance(value, str) else value
 
+    @field_validator("kafka_options")
+    @classmethod
+    def _flatten(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """TOML reads a.b = 1 as a table in a table; to librdkafka it is one name."""
+        flat: dict[str, Any] = {}
+        for name, option in value.items():
+            if isinstance(option, dict):
+                flat |= {f"{name}.{rest}": deep for rest, deep in cls._flatten(option).items()}
+            else:
+                flat[name] = option
+        return flat
+
     @field_validator("mysql_url")
     @classmethod
     def _check_mysql_url(cls, value: str) -> str:
-        url = urlsplit(value)
-        if url.scheme != "mysql" or not url.hostname or not url.path.strip("/"):
-            raise ValueError("must look like mysql://user:password@host:port/database")
+        try:
+            url = urlsplit(value)
+            is_good = url.scheme == "mysql" and url.hostname and url.path.strip("/") and url.port != 0
+            is_good = is_good and not (url.query or url.fragment or "@" in url.path)
+        except ValueError:  # whose text may hold the password
+            is_good = False
+        if not is_good:
+            raise ValueError("must look like mysql://user:password@host:port/database, the password quoted as in URLs")
         return value
 
     @field_validator("metrics_address")
@@ -143,7 +161,9 @@ def load(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value not in (None, (), {})})
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(detail) for detail in error.errors())) from None
-    except ValueError as error:  # a broken TOML file, or an environment variable that is not JSON
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{config_file()}: {error}") from error
+    except ValueError as error:  # an environment variable that is not JSON
         raise SettingsError(str(error)) from error
 
 

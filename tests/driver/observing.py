@@ -1,4 +1,4 @@
-"""Helpers of the tests of metrics and health: what a daemon's pages say, promtool, and a Prometheus that scrapes it."""
+"""Helpers of the tests of metrics and health: what a daemon's pages say, and programs that check them."""
 
 import functools
 import os
@@ -8,14 +8,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.driver.support import Daemon, Setting
-from tests.servers import prometheus_install
+from tests.servers import tools
 from tests.servers.errors import ServerError
-from tests.servers.prometheus_install import PrometheusInstall
 from tests.sql.application import Application
 from tests.sql.support import Database
 
@@ -100,10 +100,10 @@ def application(db: Database) -> Iterator[Application]:
 
 
 @functools.cache
-def programs() -> PrometheusInstall:
-    """Prometheus' programs; the test is skipped where none can be had, but never in CI."""
+def tool(program: str) -> tuple[str, ...]:
+    """The command of a program that checks; the test is skipped where it cannot be had, but never in CI."""
     try:
-        return prometheus_install.find()
+        return tools.find(program)
     except ServerError as error:
         reason = str(error)
     if os.environ.get("CI") == "true":
@@ -111,10 +111,10 @@ def programs() -> PrometheusInstall:
     pytest.skip(reason)
 
 
-def promtool(*arguments: str, stdin: str = "") -> None:
-    """Run promtool, which must find nothing to say."""
+def check(program: str, *arguments: str | Path, stdin: str = "") -> str:
+    """Run a program that checks, which must find nothing to say on standard error; returns its output."""
     done = subprocess.run(
-        [*programs().promtool, *arguments], input=stdin, capture_output=True, text=True, timeout=30, check=False
+        [*tool(program), *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout

@@ -6,7 +6,7 @@ from contextlib import closing
 from confluent_kafka import KafkaError
 
 from tests.driver.mock_kafka import PRODUCE, MockCluster
-from tests.driver.observing import OBSERVED, application, get, observe, promtool
+from tests.driver.observing import OBSERVED, application, check, get, observe
 from tests.driver.support import QUICK_GROUP, Run, StartDaemon, put, the_one_line
 from tests.sql.support import CHAT, Database, chat_payload
 
@@ -54,7 +54,7 @@ def test_numbers_are_those_of_the_tables_and_names_keep_to_the_rules_of_promethe
         assert now[f'outboxd_procedure_errors_total{{procedure="{procedure}"}}'] == 0
     for nothing in ('failed_total{stage="relay"}', "deferred_total", "fenced_total", "recovered_total"):
         assert now[f"outboxd_messages_{nothing}"] == 0
-    promtool("check", "metrics", stdin=get(seen.address, "/metrics").text)
+    check("promtool", "check", "metrics", stdin=get(seen.address, "/metrics").text)
 
 
 def test_failures_and_what_they_hold_back_are_counted(start_daemon: StartDaemon, db: Database) -> None:

@@ -53,6 +53,7 @@ def test_a_file_can_hold_every_setting() -> None:
         group = "g"
         source = "/shop"
         name = "relay-7"
+        metrics_address = "127.0.0.1:0"
         mysql_options = {{ ssl_ca = "/ca.pem", connection_timeout = 3 }}
         kafka_options = {{ "security.protocol" = "SSL" }}
         """
