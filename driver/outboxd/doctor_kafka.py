@@ -1,0 +1,76 @@
+"""What `outboxd doctor` looks at in Kafka: the brokers, the topics, and whether their records fit into MySQL."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
+
+from outboxd.finding import Finding, fix_if
+from outboxd.kafka import connect
+from outboxd.settings import Settings
+
+_PATIENCE_SECONDS = 5
+
+
+def findings(settings: Settings, max_allowed_packet: int | None) -> Iterator[Finding]:
+    """Look at everything; max_allowed_packet is MySQL's, None where it is not known."""
+    kafka = connect(AdminClient, settings, {"error_cb": lambda _: None})
+    try:
+        there = kafka.list_topics(timeout=_PATIENCE_SECONDS)
+    except KafkaException as error:
+        to_do = f"see that {settings.kafka_bootstrap} answers, and check kafka_options"
+        yield Finding("Kafka", error.args[0].str(), to_do)
+        return
+    yield Finding("Kafka", f"brokers: {len(there.brokers)}")
+    if not settings.topics:
+        yield Finding("topics", "none are consumed: setting topics is empty")
+    for wanted in settings.topics:
+        names = _matching(wanted, there.topics)
+        if not names:
+            make = f"kafka-topics.sh --bootstrap-server {settings.kafka_bootstrap} --create --topic {wanted}"
+            yield Finding(f"topic {wanted}", "is not there", make if wanted[0] != "^" else "make one that matches it")
+        for name in names:
+            yield _partitions(name, len(there.topics[name].partitions), settings)
+            if max_allowed_packet is not None:
+                yield _size(kafka, name, max_allowed_packet)
+    if max_allowed_packet is not None:
+        # Escaped, as a text inside JSON, a payload may grow to twice its size.
+        yield fix_if(
+            max_allowed_packet < 2 * settings.batch_bytes,
+            "max_allowed_packet",
+            f"{max_allowed_packet} bytes, batch_bytes is {settings.batch_bytes}",
+            f"set batch_bytes to {max_allowed_packet // 2} or less, or max_allowed_packet to twice batch_bytes",
+        )
+
+
+def _matching(wanted: str, topics: dict[str, Any]) -> list[str]:
+    if wanted.startswith("^"):
+        return sorted(name for name in topics if re.search(wanted, name))
+    return [wanted] if wanted in topics and topics[wanted].error is None else []
+
+
+def _partitions(topic: str, partitions: int, settings: Settings) -> Finding:
+    return fix_if(
+        partitions < settings.consumer_workers,
+        f"topic {topic}",
+        f"{partitions} partitions for {settings.consumer_workers} consumer_workers of this daemon",
+        "some workers have nothing to do: lower consumer_workers, or add partitions while nothing is under way",
+    )
+
+
+def _size(kafka: Any, topic: str, max_allowed_packet: int) -> Finding:
+    try:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        config = kafka.describe_configs([resource], request_timeout=_PATIENCE_SECONDS)[resource].result()
+        largest = int(config["max.message.bytes"].value)
+    except KafkaException as error:
+        return Finding(f"topic {topic}", f"does not tell how large a record may be: {error.args[0].str()}")
+    return fix_if(
+        max_allowed_packet < 2 * largest,
+        f"topic {topic}",
+        f"takes records of {largest} bytes, MySQL's max_allowed_packet is {max_allowed_packet}",
+        f"a record that Kafka takes may be too large to consume: SET PERSIST max_allowed_packet = {2 * largest}, or"
+        " lower the topic's max.message.bytes",
+    )

@@ -1,0 +1,128 @@
+"""What `outboxd doctor` looks at in MySQL: the server, the schema, and what the account may do."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import mysql.connector
+from mysql.connector import errorcode
+
+from outboxd import migrations
+from outboxd.daemon import SchemaError, check_schema
+from outboxd.database import Database
+from outboxd.finding import Finding, fix_if
+from outboxd.migrations import MigrationError
+from outboxd.settings import Settings
+
+_OLDEST = (8, 0, 19)
+_APART_SECONDS = 2
+# What `outboxd run` calls: the roles outbox_relay and outbox_consumer may.
+_CALLED = {
+    *("outbox_version_v1", "outbox_lag_v1", "outbox_slots_owned_v1", "outbox_consume_v1", "outbox_claim_v1"),
+    *("outbox_heartbeat_v1", "outbox_leave_v1", "outbox_recover_published_v1", "outbox_mark_published_batch_v1"),
+    *("outbox_mark_failed_batch_v1", "outbox_mark_dead_batch_v1"),
+}
+
+
+def findings(database: Database, settings: Settings) -> Iterator[Finding]:
+    """Look at everything; raises Unavailable and mysql.connector.Error as the database does."""
+    yield from _server(database)
+    yield _clocks(database)
+    schema = _schema(database, settings)
+    yield schema
+    if schema.to_do is None:  # what is not there cannot be called
+        yield _rights(database)
+    yield _scheduler(database)
+
+
+def _server(database: Database) -> Iterator[Finding]:
+    ((version, sql_mode, isolation, binary_log),) = database.query(
+        "SELECT VERSION(), @@GLOBAL.sql_mode, @@SESSION.transaction_isolation, @@SESSION.binlog_format"
+    )
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+    is_wrong = "mariadb" in version.lower() or numbers < _OLDEST
+    yield fix_if(is_wrong, "server version", version, "use MySQL 8.0.19 or newer, and not MariaDB")
+    yield fix_if(
+        "STRICT_" not in sql_mode,
+        "sql_mode",
+        sql_mode or "(empty)",
+        "SET PERSIST sql_mode = CONCAT_WS(',', @@GLOBAL.sql_mode, 'STRICT_TRANS_TABLES'): outboxd's procedures have a"
+        " mode of their own, but whatever else writes to its tables may be cut off without a word",
+    )
+    yield fix_if(
+        isolation != "READ-COMMITTED",
+        "isolation",
+        f"{isolation} in the daemon's sessions",
+        "take init_command out of mysql_options: the daemon sets READ-COMMITTED there",
+    )
+    yield fix_if(
+        binary_log == "STATEMENT",
+        "binary log",
+        binary_log,
+        "SET PERSIST binlog_format = 'ROW': with STATEMENT nothing can be written under READ COMMITTED",
+    )
+
+
+def _clocks(database: Database) -> Finding:
+    before = datetime.now(UTC).replace(tzinfo=None)
+    theirs: datetime = database.query("SELECT UTC_TIMESTAMP(6)")[0][0]
+    after = datetime.now(UTC).replace(tzinfo=None)
+    apart = (theirs - before - (after - before) / 2).total_seconds()
+    return fix_if(
+        abs(apart) > _APART_SECONDS,
+        "clocks",
+        f"MySQL's is {abs(apart):.1f} s {'ahead of' if apart > 0 else 'behind'} this host's",
+        "let NTP set both: outboxd goes by MySQL's alone, but logs and graphs have this host's",
+    )
+
+
+def _schema(database: Database, settings: Settings) -> Finding:
+    try:
+        missing = migrations.pending(database)
+    except MigrationError as error:
+        return Finding(
+            "migrations", str(error), "restore the file of the release, or install what it has become by hand"
+        )
+    except mysql.connector.Error as error:
+        if error.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
+            raise
+        return _schema_as_the_daemon_sees_it(settings)
+    first = f"{len(missing)} missing, the first is {missing[0].file}" if missing else "all installed, none edited"
+    return fix_if(bool(missing), "migrations", first, "outboxd migrate")
+
+
+def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
+    try:
+        check_schema(settings)
+    except SchemaError as error:
+        return Finding("migrations", str(error), "outboxd migrate, as the owner of the tables")
+    return Finding("migrations", "all installed (whether one was edited, only the owner of the tables can see)")
+
+
+def _rights(database: Database) -> Finding:
+    ((account, roles),) = database.query("SELECT CURRENT_USER(), CURRENT_ROLE()")
+    rows = database.query("SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()")
+    lacks = sorted(_CALLED - {name for (name,) in rows})
+    quoted = "'{}'@'{}'".format(*account.rsplit("@", 1))
+    return fix_if(
+        bool(lacks),
+        "rights",
+        f"{account} may {'not call ' + ', '.join(lacks) if lacks else 'call what the daemon calls'}; roles: {roles}",
+        f"apply sql/grants.sql, then: GRANT outbox_relay, outbox_consumer TO {quoted};"
+        f" SET DEFAULT ROLE ALL TO {quoted}",
+    )
+
+
+def _scheduler(database: Database) -> Finding:
+    is_on = database.query("SELECT @@GLOBAL.event_scheduler")[0][0] == "ON"
+    rows = database.query(
+        "SELECT LOWER(status) FROM information_schema.events"
+        " WHERE event_schema = DATABASE() AND event_name = 'outbox_retention'"
+    )
+    event = rows[0][0] if rows else "not to be seen by this account"
+    return fix_if(
+        event == "enabled" and not is_on,
+        "event scheduler",
+        f"{'on' if is_on else 'off'}; the event outbox_retention is {event}",
+        "SET PERSIST event_scheduler = ON: nothing is purged without it",
+    )

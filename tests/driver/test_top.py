@@ -1,0 +1,118 @@
+"""`outboxd top`: once into a pipe, and live in a terminal."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.driver.support import OUTBOXD, Account, Invoke, Setting, environment
+from tests.sql.support import CHAT, Database
+
+MONITOR = "outboxd_monitor"
+
+
+@pytest.fixture
+def monitor_url(account: Account, db: Database) -> str:
+    """The address of the database for an account with the rights of the role outbox_monitor."""
+    db.execute(f"DROP USER IF EXISTS {MONITOR}; CREATE USER {MONITOR}")
+    for view in ("outbox_status", "outbox_dead_letters", "outbox_relays_status"):
+        db.execute(f"GRANT SELECT ON {account.database}.{view} TO {MONITOR}")
+    return f"mysql://{MONITOR}@{account.server.host}:{account.server.port}/{account.database}"
+
+
+def row(text: str, *begin: str) -> list[str]:
+    """The row that begins with these cells, cell by cell."""
+    rows = [re.split(r" {2,}", line.strip()) for line in text.splitlines()]
+    (only,) = [cells for cells in rows if cells[: len(begin)] == list(begin)]
+    return only[len(begin) :]
+
+
+def test_without_a_terminal_it_prints_once_what_the_tables_have(invoke: Invoke, db: Database, monitor_url: str) -> None:
+    for number in range(3):
+        db.enqueue_in("consumed", f"key {number}")
+    db.enqueue_published("sent")
+    db.enqueue("waits", topic="orders")
+    dead = db.enqueue("evil \x1b[2J [red]", topic="orders")
+    db.call("outbox_mark_dead_v1", dead, "it was\nrefused")
+    db.execute(
+        "UPDATE agent_outbox_messages SET created_at = created_at - INTERVAL 90 SECOND WHERE status = 'published'"
+    )
+    db.claim("relay-a", lease=100)
+    done = invoke("top", mysql_url=monitor_url)
+    assert done.exit_code == 0, done.output
+    pending, _, in_flight, lag, consumed, died = row(done.output, "chat", CHAT)
+    assert (pending, in_flight, consumed, died) == ("0", "1", "3", "0")
+    assert 90 <= float(lag.removesuffix(" s")) < 110
+    pending, overdue, in_flight, _, consumed, died = row(done.output, "orders", CHAT)
+    assert (pending, in_flight, consumed, died) == ("1", "0", "0", "1")
+    assert overdue.endswith(" s")
+    assert row(done.output, "all")[0::2] == ["1", "1", "3"]
+    assert row(done.output, "relay-a")[0::2] == ["64", "1"]
+    assert row(done.output, str(dead))[:5] == ["orders", CHAT, "evil �[2J [red]", "0", "it was�refused"]
+    assert "\x1b" not in done.output
+
+
+class Terminal:
+    """A terminal with a command in it."""
+
+    def __init__(self, master: int) -> None:
+        self._master = master
+        self._text = ""
+
+    def shows(self, pattern: str, seconds: float = 10) -> re.Match[str]:
+        """Wait until the screen has shown this."""
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self._text)):
+            assert select.select([self._master], [], [], max(0, deadline - time.monotonic()))[0], self._text
+            self._text += os.read(self._master, 65_536).decode(errors="replace")
+            self._text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._text)
+        self._text = ""
+        return found
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._master, keys.encode())
+
+
+@contextmanager
+def terminal(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
+    """`outboxd top` in a terminal of its own."""
+    settings: dict[str, Setting] = {"mysql_url": url}
+    master, slave = pty.openpty()
+    size = {"COLUMNS": "160", "LINES": "40", "TERM": "xterm"}
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", OUTBOXD, "top", "--interval", "0.2"],
+        env=environment(settings) | size,
+        cwd=folder,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    try:
+        yield process, Terminal(master)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+@pytest.mark.parametrize("key", ["q", "\x03"], ids=["q", "Ctrl-C"])
+def test_in_a_terminal_it_follows_the_tables_until_a_key_ends_it(
+    tmp_path: Path, db: Database, monitor_url: str, key: str
+) -> None:
+    with terminal(tmp_path, monitor_url) as (process, screen):
+        screen.shows(r"all +0 ")
+        for number in range(5):
+            db.enqueue(f"key {number}")
+        screen.shows(rf"chat +{CHAT} +5 ")
+        screen.shows(rf"chat +{CHAT} +5 .* 0\.0 +0\.0")
+        screen.type(key)
+        assert process.wait(10) == 0

@@ -1,0 +1,49 @@
+"""The wheel: it holds all that is needed, and runs away from the checkout."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.driver.support import Setting, environment
+from tests.servers.paths import CHECKOUT
+from tests.sql.support import SQL_FOLDER, Server, migration_files
+
+
+def pip(*arguments: str | Path) -> None:
+    """Run pip, which must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_wheel_brings_the_schema_and_runs_away_from_the_checkout(
+    tmp_path: Path, mysql_server: Server, fresh_database: str
+) -> None:
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    pip("wheel", "--no-deps", "--wheel-dir", tmp_path, CHECKOUT)
+    pip("--python", venv / "bin" / "python", "install", *tmp_path.glob("*.whl"))
+
+    url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{fresh_database}"
+    settings: dict[str, Setting] = {"mysql_url": url}
+
+    def outboxd(*arguments: str) -> str:
+        command = [str(venv / "bin" / "outboxd"), *arguments]
+        done = subprocess.run(
+            command, env=environment(settings), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout
+
+    before = outboxd("migrate", "--status").splitlines()[1:]
+    assert [line.split()[1:] for line in before] == [[path.name, "missing"] for path in migration_files()]
+    outboxd("migrate")
+    after = outboxd("migrate", "--status").splitlines()[1:]
+    assert [(line.split()[1], line.split()[-1]) for line in after] == [(path.name, "ok") for path in migration_files()]
+    (installed,) = venv.glob("lib/*/site-packages/outboxd/sql")
+    there = {path.relative_to(installed) for path in installed.rglob("*.sql")}
+    assert there == {path.relative_to(SQL_FOLDER) for path in SQL_FOLDER.rglob("*.sql")}
