@@ -11,7 +11,7 @@ from outboxd.finding import Finding, fix_if
 from outboxd.kafka import connect
 from outboxd.settings import Settings
 
-_PATIENCE_SECONDS = 5
+_PATIENCE_SECONDS = 3
 
 
 def findings(settings: Settings, max_allowed_packet: int | None) -> Iterator[Finding]:
@@ -26,16 +26,17 @@ def findings(settings: Settings, max_allowed_packet: int | None) -> Iterator[Fin
     yield Finding("Kafka", f"brokers: {len(there.brokers)}")
     if not settings.topics:
         yield Finding("topics", "none are consumed: setting topics is empty")
+    found: set[str] = set()
     for wanted in settings.topics:
         names = _matching(wanted, there.topics)
         if not names:
             make = f"kafka-topics.sh --bootstrap-server {settings.kafka_bootstrap} --create --topic {wanted}"
             yield Finding(f"topic {wanted}", "is not there", make if wanted[0] != "^" else "make one that matches it")
-        for name in names:
-            yield _partitions(name, len(there.topics[name].partitions), settings)
-            if max_allowed_packet is not None:
-                yield _size(kafka, name, max_allowed_packet)
+        found.update(names)
+    for name in sorted(found):
+        yield _partitions(name, len(there.topics[name].partitions), settings)
     if max_allowed_packet is not None:
+        yield from _record_sizes(kafka, sorted(found), max_allowed_packet)
         # Escaped, as a text inside JSON, a payload may grow to twice its size.
         yield fix_if(
             max_allowed_packet < 2 * settings.batch_bytes,
@@ -60,17 +61,20 @@ def _partitions(topic: str, partitions: int, settings: Settings) -> Finding:
     )
 
 
-def _size(kafka: Any, topic: str, max_allowed_packet: int) -> Finding:
-    try:
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        config = kafka.describe_configs([resource], request_timeout=_PATIENCE_SECONDS)[resource].result()
-        largest = int(config["max.message.bytes"].value)
-    except KafkaException as error:
-        return Finding(f"topic {topic}", f"does not tell how large a record may be: {error.args[0].str()}")
-    return fix_if(
-        max_allowed_packet < 2 * largest,
-        f"topic {topic}",
-        f"takes records of {largest} bytes, MySQL's max_allowed_packet is {max_allowed_packet}",
-        f"a record that Kafka takes may be too large to consume: SET PERSIST max_allowed_packet = {2 * largest}, or"
-        " lower the topic's max.message.bytes",
-    )
+def _record_sizes(kafka: Any, topics: list[str], max_allowed_packet: int) -> Iterator[Finding]:
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+    answers = kafka.describe_configs(resources, request_timeout=_PATIENCE_SECONDS) if resources else {}
+    for resource, answer in answers.items():
+        subject = f"records of {resource.name}"
+        try:
+            largest = int(answer.result()["max.message.bytes"].value)
+        except KafkaException as error:
+            yield Finding(subject, f"how large they may be, Kafka does not tell: {error.args[0].str()}")
+            continue
+        yield fix_if(
+            max_allowed_packet < 2 * largest,
+            subject,
+            f"up to {largest} bytes, MySQL's max_allowed_packet is {max_allowed_packet}",
+            f"a record that Kafka takes may be too large to consume: SET PERSIST max_allowed_packet = {2 * largest}, or"
+            " lower the topic's max.message.bytes",
+        )

@@ -17,8 +17,8 @@ from outboxd.settings import Settings
 _OLDEST = (8, 0, 19)
 _APART_SECONDS = 2
 # What `outboxd run` calls: the roles outbox_relay and outbox_consumer may.
-_CALLED = {
-    *("outbox_version_v1", "outbox_lag_v1", "outbox_slots_owned_v1", "outbox_consume_v1", "outbox_claim_v1"),
+CALLED = {
+    *("outbox_installed_v1", "outbox_lag_v1", "outbox_slots_owned_v1", "outbox_consume_v1", "outbox_claim_v1"),
     *("outbox_heartbeat_v1", "outbox_leave_v1", "outbox_recover_published_v1", "outbox_mark_published_batch_v1"),
     *("outbox_mark_failed_batch_v1", "outbox_mark_dead_batch_v1"),
 }
@@ -96,13 +96,17 @@ def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
         check_schema(settings)
     except SchemaError as error:
         return Finding("migrations", str(error), "outboxd migrate, as the owner of the tables")
+    except mysql.connector.Error as error:
+        if error.errno != errorcode.ER_PROCACCESS_DENIED_ERROR:
+            raise
+        return Finding("migrations", "this account may not see them")
     return Finding("migrations", "all installed (whether one was edited, only the owner of the tables can see)")
 
 
 def _rights(database: Database) -> Finding:
     ((account, roles),) = database.query("SELECT CURRENT_USER(), CURRENT_ROLE()")
     rows = database.query("SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()")
-    lacks = sorted(_CALLED - {name for (name,) in rows})
+    lacks = sorted(CALLED - {name for (name,) in rows})
     quoted = "'{}'@'{}'".format(*account.rsplit("@", 1))
     return fix_if(
         bool(lacks),

@@ -80,9 +80,10 @@ def test_worker_that_has_died_is_told_while_the_daemon_waits_for_the_others(
 ) -> None:
     cluster.go_down()
     db.enqueue()
-    seen = observe(start_daemon(lease_seconds=600, stale_seconds=20, stop_seconds=1, **OBSERVED))
-    seen.daemon.says("waiting", worker="relay-0")
-    db.execute(f"ALTER USER {Account.name} ACCOUNT LOCK")  # the recovery's first call is still to come
+    seen = observe(start_daemon(lease_seconds=600, stale_seconds=20, stop_seconds=2, **OBSERVED))
+    claims = 'outboxd_procedure_duration_seconds_count{procedure="outbox_claim_v1"}'
+    seen.eventually(lambda now: now["outboxd_slots_owned"] > 0 and now[claims] > 3, "relays and monitor are connected")
+    db.execute(f"ALTER USER {Account.name} ACCOUNT LOCK")  # the recovery's first connection is still to come
     try:
         seen.turns("/healthz", 503, "recovery failed: ")
         assert "Account is locked" in get(seen.address, "/readyz").text
