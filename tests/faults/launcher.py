@@ -70,10 +70,17 @@ def _refusing(faults: Faults) -> type[Producer]:
                 super().produce(*topic, **record)
 
         def poll(self, timeout: float = -1) -> int:
+            refused = self._answer_refused()
+            return refused + int(super().poll(0 if refused else timeout))
+
+        def flush(self, timeout: float = -1) -> int:
+            return int(super().flush(0 if self._answer_refused() else timeout))
+
+        def _answer_refused(self) -> int:
             refused, self._refused = self._refused, []
             for on_delivery in refused:
                 on_delivery(KafkaError(KafkaError.POLICY_VIOLATION, "injected"), None)
-            return len(refused) + int(super().poll(0 if refused else timeout))
+            return len(refused)
 
         def purge(self, *options: Any, **more: Any) -> None:
             self._refused.clear()
