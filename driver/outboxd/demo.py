@@ -179,8 +179,9 @@ class _Writer(threading.Thread):
         self, settings: Settings, topic: str, lines: list[bytes], per_transaction: int, killed: threading.Event
     ) -> None:
         super().__init__(daemon=True)
-        self._settings, self._topic, self._lines, self._size = settings, topic, lines, per_transaction
-        self._killed = killed
+        self._settings, self._topic, self._lines, self._killed = settings, topic, lines, killed
+        # A transaction of more than half would leave nothing for after the kill.
+        self._size = min(per_transaction, max(1, len(lines) // 2))
         self.enqueued = 0
         self.error: str | None = None
 
@@ -224,14 +225,15 @@ def _watch(database: Database, daemon: _Daemon, writers: list[_Writer], total: i
                 if writer.error:
                     raise DemoError(f"enqueuing failed: {writer.error}")
             daemon.check_alive()
-            if final >= total:
-                return
-            if final >= total // 4 and not daemon.killed.is_set():
+            # Before the end is looked at: of a message or two, all may be final when the first is seen to be.
+            if final >= max(1, total // 4) and not daemon.killed.is_set():
                 daemon.kill_and_restart()
                 console.print(
                     f"killed the daemon (SIGKILL) at {final} of {total}, and started it again; "
                     f"Kafka misses the killed consumer after {daemon.session_seconds} s"
                 )
+            if final >= total:
+                return
             if final > best:
                 best, last_progress = final, time.monotonic()
             elif time.monotonic() - last_progress > STALLED_AFTER_SECONDS:

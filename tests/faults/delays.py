@@ -19,7 +19,7 @@ _SLOT = 7
 FAILING, REFUSED, HELD, SLOW = (key_of(_SLOT, number) for number in range(4))
 _GOOD = [key_of(_SLOT, number) for number in range(10, 40)]
 _BACKLOG = 10
-_LIMIT_MS = 1000
+_LIMIT_MS = 1500
 _PAUSE_S = 0.01
 
 
