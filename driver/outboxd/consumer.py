@@ -1,6 +1,7 @@
 """The consumer: polls records, hands them to outbox_consume_v1, and commits the offsets after the procedure has."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from outboxd import health, metrics
+from outboxd import health, metrics, tracing
 from outboxd.database import Database
 from outboxd.kafka import Outage, connect
 from outboxd.records import parse
@@ -114,7 +115,9 @@ def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> l
     waiting: set[int] = set()
     for batch in _batches(entries, settings.batch_bytes):
         health.beat()
+        began_ns = time.time_ns()
         outcomes = database.consume(batch)
+        tracing.consumed(((entry.id, entry.record) for entry in entries), outcomes, began_ns)
         metrics.count_outcomes(outcome.outcome for outcome in outcomes)
         log.debug("consumed", **Counter(outcome.outcome for outcome in outcomes))
         waiting.update(outcome.id for outcome in outcomes if outcome.is_waiting)

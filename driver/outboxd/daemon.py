@@ -13,7 +13,7 @@ import mysql.connector
 import structlog
 from mysql.connector import errorcode
 
-from outboxd import consumer, migrations, monitor, recovery, relay, systemd
+from outboxd import consumer, migrations, monitor, recovery, relay, systemd, tracing
 from outboxd.database import Database
 from outboxd.endpoints import serving
 from outboxd.health import Health
@@ -38,7 +38,7 @@ def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
     stop = threading.Event()
     _stop_on_signals(stop)
     health = Health(stop, settings.stall_seconds + settings.wait_ms / 1000)
-    with serving(settings, health) as served:
+    with serving(settings, health) as served, tracing.starting():
         try:
             until_available(stop, partial(check_schema, settings))
         except Unavailable:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from outboxd import health, metrics
+from outboxd import health, metrics, tracing
 from outboxd.database import Message, Receipt
 from outboxd.kafka import Outage, connect
 from outboxd.records import headers_of
@@ -67,9 +67,11 @@ class _Sending:
     published: list[Receipt] = field(default_factory=list)
     refused: list[tuple[Message, KafkaError]] = field(default_factory=list)
     unanswered: str | None = None
+    began_ns: int = field(default_factory=time.time_ns)
 
     def answer(self, message: Message, error: KafkaError | None) -> None:
         self.in_flight -= 1
+        tracing.published(message, self.began_ns, error)
         if error is None:
             self.published.append(message.receipt)
             return

@@ -56,7 +56,7 @@ def test_nothing_is_to_be_done_where_all_is_well(
     invoke: Invoke, cluster: MockCluster, mysql_server: Server, installed_database: str
 ) -> None:
     url = root_url(mysql_server, installed_database)
-    as_daemon = invoke("doctor", kafka_bootstrap=cluster.bootstrap, topics="chat")
+    as_daemon = invoke("doctor", kafka_bootstrap=cluster.bootstrap)
     as_owner = invoke("doctor", kafka_bootstrap=cluster.bootstrap, mysql_url=url)
     for done in (as_daemon, as_owner):
         found = findings(done)
