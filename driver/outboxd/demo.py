@@ -205,7 +205,9 @@ def _write(settings: Settings, topic: str, lines: list[bytes], killed: threading
     shares: list[list[bytes]] = [[] for _ in range(WRITERS)]
     for line in lines:
         shares[crc32(enqueue.parse(line)["conversation_id"].encode()) % WRITERS].append(line)
-    writers = [_Writer(settings, topic, share, size, killed) for share, size in zip(shares, (20, 100, 500), strict=True)]
+    writers = [
+        _Writer(settings, topic, share, size, killed) for share, size in zip(shares, (20, 100, 500), strict=True)
+    ]
     for writer in writers:
         writer.start()
     return writers
