@@ -7,6 +7,7 @@ import pytest
 
 from tests.deploy import flyway
 from tests.deploy.support import empty_database, migrate
+from tests.servers.missing import skip_or_fail
 from tests.sql.schema import create_statements, describe
 from tests.sql.support import Database, Server, migration_files
 
@@ -18,10 +19,8 @@ HISTORY = "flyway_schema_history"
 def tool() -> flyway.Flyway:
     """Flyway; skipped where it cannot be had, but never in CI."""
     reason = flyway.available()
-    if reason is not None and os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
     if reason is not None:
-        pytest.skip(reason)
+        skip_or_fail(reason)
     return flyway.find()
 
 

@@ -1,7 +1,6 @@
 """Helpers of the tests of metrics and health: what a daemon's pages say, and programs that check them."""
 
 import functools
-import os
 import subprocess
 import urllib.error
 import urllib.request
@@ -10,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.driver.support import Daemon, Setting
 from tests.servers import tools
 from tests.servers.errors import ServerError
+from tests.servers.missing import skip_or_fail
 from tests.sql.application import Application
 from tests.sql.support import Database
 
@@ -105,10 +104,7 @@ def tool(program: str) -> tuple[str, ...]:
     try:
         return tools.find(program)
     except ServerError as error:
-        reason = str(error)
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+        skip_or_fail(str(error))
 
 
 def check(program: str, *arguments: str | Path, stdin: str = "") -> str:

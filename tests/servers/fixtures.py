@@ -3,9 +3,7 @@
 Nothing is looked for or downloaded before a test asks for a server.
 """
 
-import os
 from collections.abc import Iterator
-from typing import NoReturn
 
 import pytest
 from pytest_mysql import factories
@@ -13,6 +11,7 @@ from pytest_mysql.executor import MySQLExecutor
 
 from tests.servers import kafka, kafka_install, mysql_install
 from tests.servers.errors import ServerError
+from tests.servers.missing import skip_or_fail
 
 # Not durable: the server is thrown away, and this makes the tests faster.
 _THROWAWAY = (
@@ -57,14 +56,7 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Run
     """A Kafka of its own for the test session; skipped where none can be had, but never in CI."""
     reason = kafka_install.available()
     if reason is not None:
-        _cannot(reason)
+        skip_or_fail(reason)
     broker = kafka.start(kafka_install.find(), tmp_path_factory.mktemp("kafka"))
     yield broker
     broker.stop()
-
-
-def _cannot(reason: str) -> NoReturn:
-    """Skip the test, or fail it in CI, where a missing Kafka is a mistake."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
