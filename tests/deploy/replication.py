@@ -126,7 +126,7 @@ def _follow(servers: Pair) -> None:
             f" SOURCE_USER = '{_ACCOUNT}', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1;"
             "START REPLICA"
         )
-    eventually(lambda: servers.semisync()["clients"] == "1", seconds=20)
+    eventually(lambda: servers.semisync()["clients"] == "1", seconds=60)
 
 
 def contents(server: Server, database: str) -> dict[str, list[Row]]:

@@ -320,13 +320,20 @@ def test_tables_of_any_collation_are_adopted(mysql_server: Server, charset: str)
 def test_old_and_new_work_off_one_backlog_and_every_message_takes_effect_once(
     lineage: Database, go: GoService, mysql_server: Server, tmp_path: Path
 ) -> None:
-    texts = [f"text {number}" for number in range(400)]
+    written: list[str] = []
+    written_enough = threading.Event()
 
-    def write(create: Callable[[str, str], int], ours: list[str]) -> None:
-        for number, text in enumerate(ours):
-            create(f"key {number % 9}", chat_payload(text))
+    def write(create: Callable[[str, str], int]) -> None:
+        number = len(written)
+        written.append(f"text {number} of {threading.current_thread().name}")
+        create(f"key {number % 9}", chat_payload(written[-1]))
 
-    write(go.create, texts[:200])  # the backlog
+    def go_on_writing(create: Callable[[str, str], int]) -> None:
+        while not written_enough.is_set():
+            write(create)
+
+    for _ in range(200):
+        write(go.create)  # the backlog
     migrate(mysql_server, NAME)
     stop = threading.Event()
     with ExitStack() as stack:
@@ -334,27 +341,31 @@ def test_old_and_new_work_off_one_backlog_and_every_message_takes_effect_once(
         sessions = [stack.enter_context(mysql_server.connect(NAME)) for _ in range(4)]
         dispatcher = Dispatcher(GoService(sessions[0]), cluster.bootstrap, stop)
         old_consumer = OldConsumer(GoService(sessions[1]), cluster.bootstrap, stop)
-        old_writer = threading.Thread(target=write, args=(GoService(sessions[2]).create, texts[200:300]))
+        old_writer = threading.Thread(target=go_on_writing, args=(GoService(sessions[2]).create,))
         new_writer = threading.Thread(
-            target=write, args=(lambda key, payload: sessions[3].enqueue(key, payload=payload), texts[300:])
+            target=go_on_writing, args=(lambda key, payload: sessions[3].enqueue(key, payload=payload),)
         )
         daemon = start()
         daemon.says("started")
-        threads = [dispatcher, old_consumer, old_writer, new_writer]
-        for thread in threads:
+        writers, old = [old_writer, new_writer], [dispatcher, old_consumer]
+        for thread in writers + old:
             thread.start()
         try:
             daemon.eventually(
-                lambda: list(lineage.statuses().values()) == ["consumed"] * len(texts), "all are consumed", seconds=30
+                lambda: len(written) >= 400 and dispatcher.sent > 0 and old_consumer.left > 0,
+                "both the old dispatcher and the daemon have sent",
+                seconds=60,
             )
+            written_enough.set()
+            for thread in writers:
+                thread.join()
+            daemon.eventually(lambda: set(lineage.statuses().values()) == {"consumed"}, "all are consumed", seconds=60)
             # Whatever was sent a second time arrives a second time, and does nothing.
             eventually(lambda: old_consumer.taken == dispatcher.sent)
         finally:
+            written_enough.set()
             stop.set()
-            for thread in threads:
+            for thread in writers + old:
                 thread.join()
         assert daemon.stop() == 0
-    assert sorted(lineage.chats()) == sorted(texts)
-    # Both had their part in it.
-    assert dispatcher.sent > 0
-    assert old_consumer.left > 0
+    assert sorted(lineage.chats()) == sorted(written)

@@ -111,7 +111,7 @@ class Daemon:
         """Wait until it has logged this event so many times."""
         self.eventually(lambda: len(self.events(name, **members)) >= count, f"{name} {members}", seconds)
 
-    def eventually(self, condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
+    def eventually(self, condition: Callable[[], bool], what: str, seconds: float = 45) -> None:
         """Wait until the condition holds; fail at once where the daemon has ended."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -148,7 +148,7 @@ def test_tls_option_given_as_a_flag_means_what_it_says(
             account.name,
         )
         process.stdin.close()
-        assert process.wait(15) == 0
+        assert process.wait(45) == 0
     assert bool(encrypted) is cipher
 
 

@@ -115,4 +115,4 @@ def test_in_a_terminal_it_follows_the_tables_until_a_key_ends_it(
         screen.shows(rf"chat +{CHAT} +5 ")
         screen.shows(rf"chat +{CHAT} +5 .* 0\.0 +0\.0")
         screen.type(key)
-        assert process.wait(10) == 0
+        assert process.wait(45) == 0

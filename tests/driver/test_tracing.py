@@ -51,7 +51,7 @@ def run_until(account: Account, cluster: MockCluster, db: Database) -> Iterator[
         with ThreadPoolExecutor(2) as pool:
             halves = pool.submit(relay.run, own, "relay-a", stop), pool.submit(consumer.run, own, stop)
             try:
-                eventually(lambda: condition() or any(half.done() for half in halves), 15)
+                eventually(lambda: condition() or any(half.done() for half in halves), 45)
             finally:
                 stop.set()
             for half in halves:

@@ -40,7 +40,7 @@ def test_daemon_that_is_killed_again_and_again_delivers_every_message_once_and_i
             unfinished.append(set(db.statuses().values()) & {"pending", "published"})
             writing.result(30)
     last = start_daemon(kafka_options=QUICK_GROUP, **where)
-    last.eventually(lambda: count_unfinished(db) == 0, "all final", seconds=30)
+    last.eventually(lambda: count_unfinished(db) == 0, "all final", seconds=60)
     assert last.stop() == 0
 
     assert complaints(chats, arrived(db)) == []

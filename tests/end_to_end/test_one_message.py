@@ -83,7 +83,7 @@ def test_record_that_the_topic_does_not_take_is_dead_and_holds_up_no_other(
     daemon = start_daemon(
         kafka_bootstrap=kafka_broker.bootstrap, kafka_options={"linger.ms": 50}, topics=topic, group=topic
     )
-    daemon.eventually(lambda: "pending" not in db.statuses().values(), "nothing pending", seconds=20)
+    daemon.eventually(lambda: "pending" not in db.statuses().values(), "nothing pending", seconds=60)
     daemon.eventually(lambda: "published" not in db.statuses().values(), "nothing published")
     assert db.statuses() == dict.fromkeys(before + after, "consumed") | {large: "dead"}
     assert "MSG_SIZE_TOO_LARGE" in db.message(large)["last_error"]

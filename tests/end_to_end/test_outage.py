@@ -68,7 +68,7 @@ def test_mysql_that_is_away_at_the_start_is_waited_for(own_mysql: OwnMySQL, star
     assert daemon.events("started") == []
     own_mysql.start()
     with own_mysql.connect() as db:
-        daemon.eventually(all_consumed(db), "consumed", seconds=20)
+        daemon.eventually(all_consumed(db), "consumed", seconds=60)
         assert db.chats() == ["before"]
     assert len(said(daemon, "waiting")["main"]) == 1
     assert len(said(daemon, "back")["main"]) == 1
@@ -88,7 +88,7 @@ def test_mysql_that_goes_away_later_is_waited_for(own_mysql: OwnMySQL, start_on_
     with own_mysql.connect() as db:
         after = db.enqueue("after")
         db.enqueue("after")
-        daemon.eventually(all_consumed(db), "consumed", seconds=20)
+        daemon.eventually(all_consumed(db), "consumed", seconds=60)
         assert db.chats() == ["before", "after", "after"]
         assert db.message(after)["retry_count"] == 0
     waiting = said(daemon, "waiting")
@@ -114,7 +114,7 @@ def test_mysql_that_is_killed_under_load_loses_and_repeats_nothing(
     own_mysql.kill()
     own_mysql.start()
     with own_mysql.connect() as db:
-        daemon.eventually(all_consumed(db), "consumed", seconds=30)
+        daemon.eventually(all_consumed(db), "consumed", seconds=60)
         assert sorted(db.chats()) == texts
         for last_digit in "0123456789":
             of_key = [text for text in db.chats() if text.endswith(last_digit)]
@@ -133,7 +133,7 @@ def test_connections_that_were_ended_while_idle_are_made_again(
         for session in db.column("SELECT id FROM performance_schema.processlist WHERE id <> CONNECTION_ID()"):
             db.execute(f"KILL {session}")
         db.enqueue("after")
-        daemon.eventually(all_consumed(db), "the second is consumed", seconds=20)
+        daemon.eventually(all_consumed(db), "the second is consumed", seconds=60)
     assert daemon.stop() == 0
 
 
@@ -176,7 +176,7 @@ def test_kafka_that_is_away_at_the_start_and_again_later_is_waited_for(
     daemon.outlives(1)
     assert set(db.statuses().values()) == {"pending"}
     own_kafka.start()
-    daemon.eventually(all_consumed(db), "the first are consumed", seconds=20)
+    daemon.eventually(all_consumed(db), "the first are consumed", seconds=60)
     assert_said(daemon, times=1)
 
     own_kafka.stop()
@@ -187,7 +187,7 @@ def test_kafka_that_is_away_at_the_start_and_again_later_is_waited_for(
     daemon.outlives(1)
     assert "published" not in db.statuses().values()
     own_kafka.start()
-    daemon.eventually(all_consumed(db), "all are consumed", seconds=20)
+    daemon.eventually(all_consumed(db), "all are consumed", seconds=60)
     assert sorted(db.chats()) == sorted("abcabcdefgh")
     assert_said(daemon, times=2)
     assert daemon.stop() == 0
@@ -215,6 +215,6 @@ def test_messages_wait_out_kafka_though_their_timeout_passes_again_and_again(
         ("pending", 0)
     ] * 3
     cluster.come_up()
-    daemon.eventually(all_consumed(db), "consumed", seconds=20)
+    daemon.eventually(all_consumed(db), "consumed", seconds=60)
     assert_said(daemon, times=1)
     assert daemon.stop() == 0

@@ -30,7 +30,7 @@ def migration_files() -> list[Path]:
     return sorted(SQL_FOLDER.glob("*/V*.sql"), key=lambda path: path.name)
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until the condition holds; fail the test after the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -85,6 +85,15 @@ class Database:
     def execute(self, sql: str, *params: Any) -> None:
         """Run a statement or a script, without results."""
         self.rows(sql, *params)
+
+    def kill_sessions(self, account: str) -> None:
+        """End all sessions of an account; one that has ended by itself meanwhile is as good."""
+        for session in self.column("SELECT id FROM performance_schema.processlist WHERE user = %s", account):
+            try:
+                self.execute(f"KILL {session}")
+            except mysql.connector.Error as error:
+                if error.errno != errorcode.ER_NO_SUCH_THREAD:
+                    raise
 
     def row(self, sql: str, *params: Any) -> Row:
         """Return the only row."""
