@@ -8,9 +8,10 @@ from tests.driver.conftest import account, cluster, fresh_database, no_settings_
 from tests.driver.mock_kafka import MockCluster
 from tests.driver.support import QUICK_GROUP
 from tests.end_to_end.brokers import Broker
-from tests.end_to_end.own_servers import OwnKafka, OwnMySQL
+from tests.end_to_end.own_servers import QUICK, SMALL, OwnMySQL
 from tests.servers import kafka_install
 from tests.servers.kafka import RunningKafka
+from tests.servers.kafka_cluster import KafkaCluster
 from tests.servers.mysql_install import MySQLInstall
 
 __all__ = ["account", "cluster", "fresh_database", "no_settings_from_outside", "outboxd", "start_daemon"]
@@ -26,10 +27,10 @@ def broker(request: pytest.FixtureRequest, cluster: MockCluster) -> Broker:
 
 
 @pytest.fixture(scope="session")
-def own_kafka(kafka_broker: RunningKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnKafka]:
+def own_kafka(kafka_broker: RunningKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """A Kafka that tests may stop and start; not to be had where the shared one is not."""
     assert kafka_broker.bootstrap
-    own = OwnKafka(kafka_install.find(), tmp_path_factory.mktemp("own-kafka"))
+    own = KafkaCluster(kafka_install.find(), tmp_path_factory.mktemp("own-kafka"), properties=QUICK)
     own.start()
     yield own
     own.stop()
@@ -38,7 +39,7 @@ def own_kafka(kafka_broker: RunningKafka, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def own_mysql(mysql_programs: MySQLInstall, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnMySQL]:
     """A MySQL with an outbox in it that tests may stop, kill and start."""
-    own = OwnMySQL(mysql_programs, tmp_path_factory.mktemp("own-mysql"))
+    own = OwnMySQL(mysql_programs, tmp_path_factory.mktemp("own-mysql") / "data", SMALL)
     own.start()
     own.prepare()
     yield own

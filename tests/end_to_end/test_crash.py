@@ -8,7 +8,7 @@ import pytest
 
 from tests.driver.support import QUICK_GROUP, StartDaemon, create_topic
 from tests.end_to_end.chat import Chat, arrived, complaints, enqueue, read_chat
-from tests.end_to_end.own_servers import OwnKafka
+from tests.servers.kafka_cluster import KafkaCluster
 from tests.sql.support import Connect, Database
 
 MESSAGES = 3000
@@ -18,7 +18,7 @@ SMALL = [Chat(conversation, 7, "user", text) for text in ("one", "two", "three")
 
 @pytest.mark.kafka
 def test_daemon_that_is_killed_again_and_again_delivers_every_message_once_and_in_order(
-    start_daemon: StartDaemon, own_kafka: OwnKafka, connect: Connect, db: Database
+    start_daemon: StartDaemon, own_kafka: KafkaCluster, connect: Connect, db: Database
 ) -> None:
     topic = create_topic(own_kafka.bootstrap)
     where = {"kafka_bootstrap": own_kafka.bootstrap, "topics": topic, "group": topic}

@@ -9,7 +9,8 @@ import pytest
 
 from tests.driver.mock_kafka import MockCluster
 from tests.driver.support import QUICK, QUICK_GROUP, Daemon, Setting, StartDaemon, create_topic, daemons
-from tests.end_to_end.own_servers import OwnKafka, OwnMySQL
+from tests.end_to_end.own_servers import OwnMySQL
+from tests.servers.kafka_cluster import KafkaCluster
 from tests.sql.support import Database, chat_payload
 
 # librdkafka's own wait between attempts is up to 10 s.
@@ -155,7 +156,7 @@ def test_stop_ends_in_time_though_mysql_answers_nothing(own_mysql: OwnMySQL, sta
 
 
 @pytest.fixture
-def on_own_kafka(own_kafka: OwnKafka) -> Iterator[dict[str, Any]]:
+def on_own_kafka(own_kafka: KafkaCluster) -> Iterator[dict[str, Any]]:
     """Settings for a topic on the Kafka that is broken here; it runs again afterwards."""
     own_kafka.start()
     topic = create_topic(own_kafka.bootstrap)
@@ -165,7 +166,7 @@ def on_own_kafka(own_kafka: OwnKafka) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.kafka
 def test_kafka_that_is_away_at_the_start_and_again_later_is_waited_for(
-    own_kafka: OwnKafka, on_own_kafka: dict[str, Any], start_daemon: StartDaemon, db: Database
+    own_kafka: KafkaCluster, on_own_kafka: dict[str, Any], start_daemon: StartDaemon, db: Database
 ) -> None:
     topic = on_own_kafka["topics"]
     own_kafka.stop()

@@ -24,11 +24,25 @@ _AT_A_TIME = 24
 
 
 class Applications:
-    """Starts them on entering the block, and ends them on leaving it; they write while the block does other things."""
+    """Starts them on entering the block, and ends them on leaving it; they write while the block does other things.
 
-    def __init__(self, scene: Scene, seed: int, messages: int, processes: int, name: str = "application") -> None:
+    Patient ones go on after errors of MySQL, which else are a FaultError.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        seed: int,
+        messages: int,
+        processes: int,
+        name: str = "application",
+        *,
+        patient: bool = False,
+    ) -> None:
         self.killed = 0
         self._scene = scene
+        self._patient = patient
+        self._enough = scene.folder / f"{name}s have written enough"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._plans = self._deal(seed, messages, [f"{name}-{number}" for number in range(processes)])
 
@@ -43,6 +57,10 @@ class Applications:
         for process in self._running.values():
             process.kill()
             process.wait()
+
+    def say_enough(self) -> None:
+        """Let each end after the transaction that it is in, though it has not written all."""
+        self._enough.touch()
 
     def finish(self, seconds: float = 300) -> None:
         """Wait until all is written. Those that killed themselves are started again by whoever waits."""
@@ -59,6 +77,10 @@ class Applications:
                 log = (self._scene.folder / f"{plan.name}.log").read_text(encoding="utf-8")
                 raise FaultError(f"application {plan.name} ended with exit code {code}:\n{log}")
         return all(process.poll() == 0 for process in self._running.values())
+
+    def written(self) -> int:
+        """How many messages have committed so far."""
+        return len(self.ledger().committed)
 
     def ledger(self) -> Ledger:
         """What they know."""
@@ -80,6 +102,8 @@ class Applications:
                 topics=self._scene.topics,
                 chat=str(lines),
                 ledger=str(self._scene.folder / f"{name}.ledger"),
+                enough=str(self._enough),
+                patient=self._patient,
                 host=self._scene.server.host,
                 port=self._scene.server.port,
                 user=ACCOUNT,

@@ -1,10 +1,11 @@
-"""Compares what applications were told had committed with what the tables hold."""
+"""Compares what applications were told had committed with what the tables and the topics hold."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.ledger import Entry, Ledger
+from tests.faults.topic import Record
 from tests.sql.support import Database, Row
 
 _EVIDENCE = 20
@@ -22,28 +23,38 @@ class Verdict:
     strangers: int
     dead: int
     unfinished: int
+    unrecorded: int = 0
     evidence: list[str] = field(default_factory=list)
 
     @property
     def is_well(self) -> bool:
         """Every message once and in order, and nothing else."""
-        return not (self.lost or self.duplicated or self.out_of_order or self.strangers or self.dead or self.unfinished)
+        return not (
+            self.lost
+            or self.duplicated
+            or self.out_of_order
+            or self.strangers
+            or self.dead
+            or self.unfinished
+            or self.unrecorded
+        )
 
     def __str__(self) -> str:
         """As in a report."""
         return (
             f"{self.messages} messages, {self.lost} lost, {self.duplicated} duplicated, "
             f"{self.out_of_order} out of order, {self.strangers} that never committed, {self.dead} dead, "
-            f"{self.unfinished} unfinished"
+            f"{self.unfinished} unfinished, {self.unrecorded} not in the topic"
         )
 
 
-def check(ledger: Ledger, session: Database) -> Verdict:
-    """Compare the ledger with chat_histories and the outbox.
+def check(ledger: Ledger, session: Database, records: Sequence[Record] | None = None) -> Verdict:
+    """Compare the ledger with chat_histories, the outbox and, where they are given, all records of the topics.
 
     lost: committed, and no row of chat_histories is this message to the byte; a dead one counts as dead instead.
     duplicated: rows beyond the first of a message. out of order: rows that come, by chat_histories.id, after a row
-    with a higher outbox id of their topic and key. strangers: rows that no committed message accounts for.
+    with a higher outbox id of their topic and key. strangers: rows, and records, that no committed message accounts
+    for. unrecorded: messages with an effect, and no record of theirs is the message as it was enqueued.
     """
     known = {_row_of(entry): entry for entry in [*ledger.committed, *ledger.in_doubt]}
     rows = session.rows(
@@ -71,15 +82,26 @@ def check(ledger: Ledger, session: Database) -> Verdict:
     evidence += [f"never committed: {row}" for row in strangers]
     evidence += [f"dead: {outbox[id_]}" for id_ in sorted(dead)]
     evidence += [f"unfinished: {row}" for row in unfinished]
+
+    invented: list[Record] = []
+    unrecorded: list[Entry] = []
+    if records is not None:
+        by_id = {entry.id: entry for entry in known.values()}
+        invented = [record for record in records if record.id not in by_id]
+        sent = {record.id for record in records if record.id in by_id and record.is_of(by_id[record.id])}
+        unrecorded = [entry for entry in known.values() if times[entry.id] and entry.id not in sent]
+        evidence += [f"never committed, and in the topic: {record}" for record in invented]
+        evidence += [f"not in the topic: {entry}" for entry in unrecorded]
     return Verdict(
         messages=len(ledger.committed),
         in_doubt=len(ledger.in_doubt),
         lost=len(lost),
         duplicated=sum(times[entry.id] - 1 for entry in duplicated),
         out_of_order=len(late),
-        strangers=len(strangers),
+        strangers=len(strangers) + len(invented),
         dead=len(dead),
         unfinished=len(unfinished),
+        unrecorded=len(unrecorded),
         evidence=evidence[:_EVIDENCE],
     )
 

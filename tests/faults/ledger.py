@@ -1,7 +1,7 @@
 """The ledger of an application: what it put into the outbox, and what it was told had committed.
 
 A JSON line is written when a transaction begins (so that a successor knows where to go on), before its COMMIT, and
-after. A transaction whose COMMIT was begun and never answered is in doubt: its messages may exist or not.
+after. A transaction whose COMMIT was begun and never answered well is in doubt: its messages may exist or not.
 """
 
 import json
@@ -25,14 +25,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What applications know: messages that committed, and messages whose COMMIT was never answered."""
+    """What applications know: messages that committed, messages whose COMMIT was never answered, and errors."""
 
     committed: Sequence[Entry]
     in_doubt: Sequence[Entry] = ()
+    errors: Sequence[str] = ()
 
     def __add__(self, other: "Ledger") -> "Ledger":
         """Both together."""
-        return Ledger([*self.committed, *other.committed], [*self.in_doubt, *other.in_doubt])
+        return Ledger(
+            [*self.committed, *other.committed], [*self.in_doubt, *other.in_doubt], [*self.errors, *other.errors]
+        )
 
 
 class Writer:
@@ -53,6 +56,10 @@ class Writer:
         """COMMIT was answered."""
         self._write({"committed": True})
 
+    def failed(self, error: str) -> None:
+        """MySQL did not let the transaction end; where that was before COMMIT, it is rolled back."""
+        self._write({"error": error})
+
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
@@ -67,6 +74,7 @@ def read(paths: Iterable[Path]) -> Ledger:
     """Read the ledgers of several applications."""
     committed: list[Entry] = []
     in_doubt: list[Entry] = []
+    errors: list[str] = []
     for path in paths:
         under_way: list[Entry] = []
         for line in _lines(path):
@@ -75,11 +83,13 @@ def read(paths: Iterable[Path]) -> Ledger:
                 under_way = []
             elif "commits" in line:
                 under_way = [Entry(**entry) for entry in line["commits"]]
+            elif "error" in line:
+                errors.append(line["error"])
             else:
                 in_doubt += under_way
                 under_way = []
         in_doubt += under_way
-    return Ledger(committed, in_doubt)
+    return Ledger(committed, in_doubt, errors)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from tests.faults import checker, handlers
+from tests.faults import checker, handlers, topic
 from tests.faults.applications import Applications
 from tests.faults.chaos import Chaos
 from tests.faults.checker import Verdict
@@ -46,7 +46,7 @@ def run(stage: Stage, seed: int, size: Size, ordering: str = "key") -> tuple[Ver
         scene.wait_until_final()
         took = time.monotonic() - began
         codes = scene.stop()
-        verdict = checker.check(applications.ledger(), scene.session)
+        verdict = checker.check(applications.ledger(), scene.session, topic.read(scene.bootstrap, scene.topics))
         done = (
             f"{size.applications} applications, {applications.killed} times killed in a transaction, wrote for"
             f" {wrote:.0f} s; {_DRIVERS_OF_A_KIND} relays and {_DRIVERS_OF_A_KIND} consumers, {chaos.killed} times"

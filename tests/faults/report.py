@@ -1,9 +1,10 @@
 """What a fault was and what came of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tests.faults.checker import Verdict
+from tests.faults.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,10 @@ class Report:
         return "\n".join(
             [head, f"  done:  {self.done}", f"  found: {self.found}", *(f"  wrong: {what}" for what in self.problems)]
         )
+
+
+Run = Callable[[Stage, int], Report]
+"""Runs a fault on a stage with a seed."""
 
 
 def summary(reports: Iterable[Report]) -> str:

@@ -1,17 +1,14 @@
 """What every fault needs: private servers, and for each a database, topics and processes of its own."""
 
-import os
 import secrets
 import shutil
-import signal
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -19,11 +16,14 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tests.driver.support import Setting
 from tests.faults.driver import Driver
 from tests.faults.handlers import PLAIN
 from tests.faults.launcher import Faults
-from tests.servers import kafka, kafka_install, mysql, mysql_install, process
+from tests.servers import kafka_install, mysql_install
 from tests.servers.errors import ServerError
+from tests.servers.kafka_cluster import KafkaCluster
+from tests.servers.lasting import LastingMySQL
 from tests.servers.paths import cache_dir
 from tests.sql.support import Database, Server
 
@@ -35,6 +35,7 @@ _SETTINGS: dict[str, str] = {
     "lease_seconds": str(LEASE_S),
     "wait_ms": "200",
     "stop_seconds": "5",
+    "metrics_address": "",
 }
 # Milliseconds; a broker allows less than 6 seconds only where it is told to.
 _GROUP = {"session.timeout.ms": int(SESSION_TIMEOUT_S * 1000), "heartbeat.interval.ms": 300, "fetch.wait.max.ms": 50}
@@ -51,16 +52,23 @@ class Scene:
 
     database: str
     server: Server
-    session: Database
     password: str
     bootstrap: str
     topics: Sequence[str]
     folder: Path
     drivers: list[Driver] = field(default_factory=list)
+    _session: Database | None = None
 
-    def start(self, only: str, name: str, *, faults: Faults | None = None, **settings: str | int) -> Driver:
+    @property
+    def session(self) -> Database:
+        """A session for the one thread that works on the scene; another one once the server has dropped it."""
+        if self._session is None or not self._session.is_connected:
+            self._session = self.server.connect(self.database)
+        return self._session
+
+    def start(self, only: str, name: str, *, faults: Faults | None = None, **settings: Setting) -> Driver:
         """Start `outboxd run --only relay` or consumer, logging debug lines; it is gone when the scene ends."""
-        options = {
+        options: dict[str, Setting] = {
             "mysql_url": f"mysql://{ACCOUNT}:{self.password}@{self.server.host}:{self.server.port}/{self.database}",
             "kafka_bootstrap": self.bootstrap,
             "kafka_options": _GROUP,
@@ -138,10 +146,15 @@ class Scene:
 class Stage:
     """Running servers, on which scenes are set one after the other."""
 
-    mysql: mysql.RunningMySQL
-    kafka: kafka.RunningKafka
+    mysql: LastingMySQL
+    kafka: KafkaCluster
     folder: Path
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def restore(self) -> None:
+        """Start what a fault has left stopped. Raises ServerError where that cannot be done."""
+        self.mysql.start()
+        self.kafka.start()
 
     @contextmanager
     def scene(self, *, topics: int = 1, partitions: int = 4) -> Iterator[Scene]:
@@ -154,23 +167,22 @@ class Stage:
             server.migrate(name)
         names = [f"{name}.chat-{number}" for number in range(1, topics + 1)]
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
-        for made in admin.create_topics([NewTopic(topic, partitions, 1) for topic in names]).values():
+        for made in admin.create_topics([NewTopic(topic, partitions, self.kafka.replicas) for topic in names]).values():
             made.result()
         folder = self.folder / name
         folder.mkdir()
-        with server.connect(name) as session:
-            session.execute(
-                f"CREATE USER IF NOT EXISTS {ACCOUNT};"
-                f"ALTER USER {ACCOUNT} IDENTIFIED BY '{password}';"
-                f"GRANT EXECUTE ON {name}.* TO {ACCOUNT}"
-            )
-            session.register(PLAIN, "outbox_write_chat_history_v1")
-            scene = Scene(name, server, session, password, self.kafka.bootstrap, names, folder)
-            try:
-                yield scene
-            finally:
-                for driver in scene.drivers:
-                    driver.kill()
+        scene = Scene(name, server, password, self.kafka.bootstrap, names, folder)
+        scene.session.execute(
+            f"CREATE USER IF NOT EXISTS {ACCOUNT};"
+            f"ALTER USER {ACCOUNT} IDENTIFIED BY '{password}';"
+            f"GRANT EXECUTE ON {name}.* TO {ACCOUNT}"
+        )
+        scene.session.register(PLAIN, "outbox_write_chat_history_v1")
+        try:
+            yield scene
+        finally:
+            for driver in scene.drivers:
+                driver.kill()
 
 
 @contextmanager
@@ -184,45 +196,34 @@ def _not_durable(server: Server) -> Iterator[None]:
 
 
 @contextmanager
-def open_stage(folder: Path, say: Callable[[str], None]) -> Iterator[Stage]:
+def open_stage(folder: Path, say: Callable[[str], None], brokers: int = 1) -> Iterator[Stage]:
     """Start MySQL, durable as it is by default, and Kafka; both are gone at the end, the folder with the logs stays.
 
     Raises ServerError where a server cannot be had.
     """
     mysql_programs, kafka_programs = mysql_install.find(), kafka_install.find()
-    say("starting MySQL and Kafka")
+    say(f"starting MySQL and {brokers} Kafka {'nodes' if brokers > 1 else 'node'}")
     with ExitStack() as cleanup:
         # The servers' data is large, and of no use afterwards.
         data = Path(tempfile.mkdtemp(prefix="faults-", dir=cache_dir()))
         cleanup.callback(shutil.rmtree, data, ignore_errors=True)
-        mysql_port, *kafka_ports = _ports(3)
-        start_kafka = partial(kafka.start, port=kafka_ports[0], controller_port=kafka_ports[1], properties=_BROKER)
+        database = LastingMySQL(mysql_programs, data / "mysql", ["--innodb-print-all-deadlocks=ON"])
+        cluster = KafkaCluster(kafka_programs, data / "kafka", brokers, _BROKER)
+        cleanup.callback(_end, database, cluster)
+        cleanup.callback(_keep_log, data / "mysql" / "error.log", folder / "mysql.log")
         with ThreadPoolExecutor() as pool:
-            starting = pool.submit(start_kafka, kafka_programs, data / "kafka")
-            cleanup.callback(_stop_kafka, starting)
-            options = ["--innodb-print-all-deadlocks=ON"]
-            database = mysql.start(mysql_programs, data / "mysql", extra=options, port=mysql_port)
-            cleanup.callback(shutil.copy, data / "mysql" / "error.log", folder / "mysql.log")
-            cleanup.callback(_end, database)
-            broker = starting.result()
-        yield Stage(database, broker, folder)
+            for starting in [pool.submit(database.start), pool.submit(cluster.start)]:
+                starting.result()
+        yield Stage(database, cluster, folder)
 
 
-def _ports(number: int) -> list[int]:
-    """Different free ports. Two threads that each look for one may find the same."""
-    found: set[int] = set()
-    while len(found) < number:
-        found.add(process.free_port())
-    return list(found)
+def _keep_log(log: Path, kept: Path) -> None:
+    with suppress(OSError):  # not one where the server has not begun to start
+        shutil.copy(log, kept)
 
 
-def _stop_kafka(starting: Future[kafka.RunningKafka]) -> None:
-    with suppress(ServerError):
-        _end(starting.result())
-
-
-def _end(server: mysql.RunningMySQL | kafka.RunningKafka) -> None:
+def _end(database: LastingMySQL, cluster: KafkaCluster) -> None:
     """By force: nobody will want the data."""
-    if process.identity(server.pid) == server.identity:
-        os.kill(server.pid, signal.SIGKILL)
-    server.stop()
+    with suppress(ServerError):
+        database.kill()
+    cluster.kill()

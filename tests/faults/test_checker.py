@@ -4,9 +4,19 @@ import pytest
 
 from tests.faults import checker
 from tests.faults.ledger import Entry, Ledger
+from tests.faults.topic import Record
 from tests.sql.support import Database
 
-_FOUND = {"messages": 6, "lost": 0, "duplicated": 0, "out_of_order": 0, "strangers": 0, "dead": 0, "unfinished": 0}
+_FOUND = {
+    "messages": 6,
+    "lost": 0,
+    "duplicated": 0,
+    "out_of_order": 0,
+    "strangers": 0,
+    "dead": 0,
+    "unfinished": 0,
+    "unrecorded": 0,
+}
 
 
 @pytest.fixture
@@ -20,8 +30,8 @@ def ledger(db: Database) -> Ledger:
     return Ledger(entries)
 
 
-def _found(ledger: Ledger, db: Database) -> dict[str, int]:
-    verdict = checker.check(ledger, db)
+def _found(ledger: Ledger, db: Database, records: list[Record] | None = None) -> dict[str, int]:
+    verdict = checker.check(ledger, db, records)
     found = {name: getattr(verdict, name) for name in _FOUND}
     assert verdict.is_well == (found == _FOUND | {"messages": found["messages"]})
     assert bool(verdict.evidence) != verdict.is_well
@@ -100,3 +110,30 @@ def test_checker_sees_a_message_that_stayed_behind(db: Database, ledger: Ledger,
     told = Entry(message, "chat", "c", 7, "user", "told to be committed")
     lost = 0 if status == "dead" else 1
     assert _found(Ledger([*ledger.committed, told]), db) == _FOUND | {"messages": 7, "lost": lost, name: 1}
+
+
+def _records(ledger: Ledger, db: Database) -> list[Record]:
+    """The topic as a relay leaves it."""
+    payloads = {row["id"]: row["payload"] for row in db.messages()}
+    return [Record(entry.id, entry.topic, entry.key, payloads[entry.id].encode()) for entry in ledger.committed]
+
+
+def test_checker_finds_nothing_wrong_with_a_topic_of_all_messages_and_lets_them_be_there_twice(
+    db: Database, ledger: Ledger
+) -> None:
+    assert _found(ledger, db, _records(ledger, db) * 2) == _FOUND
+
+
+def test_checker_sees_a_message_that_took_effect_and_is_not_in_the_topic(db: Database, ledger: Ledger) -> None:
+    assert _found(ledger, db, _records(ledger, db)[1:]) == _FOUND | {"unrecorded": 1}
+
+
+def test_checker_sees_a_record_that_says_something_else(db: Database, ledger: Ledger) -> None:
+    records = _records(ledger, db)
+    records[2] = Record(records[2].id, "chat", "a", records[2].value.replace(b"text 2", b"text 3"))
+    assert _found(ledger, db, records) == _FOUND | {"unrecorded": 1}
+
+
+def test_checker_sees_a_record_of_a_message_that_never_committed(db: Database, ledger: Ledger) -> None:
+    records = _records(ledger, db)
+    assert _found(ledger, db, [*records, Record(10**9, "chat", "a", records[0].value)]) == _FOUND | {"strangers": 1}

@@ -3,6 +3,8 @@
 It enqueues its share of the chat in transactions of random length, held open for random times, so that they commit in
 another order than their ids. Some are rolled back; some end with the process, which kills itself and is to be started
 again. All chance comes from the seed and the position in the chat, so a successor goes on as its predecessor would.
+A patient one takes errors of MySQL as an application must: the transaction is over, and the next one is begun, on a new
+connection where the old one is gone. It ends early once the file `enough` is there.
 """
 
 import json
@@ -15,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import mysql.connector
+
 from tests.bench.chat import Chat
 from tests.faults import ledger
 from tests.faults.handlers import PLAIN
@@ -24,6 +28,7 @@ KILLED_IN_TRANSACTION = ("before the intent to commit", "before COMMIT", "after 
 _FATES = ("committed", "rolled back", *KILLED_IN_TRANSACTION)
 _ODDS = (90, 7, 1, 1, 1)
 _LONGEST_TRANSACTION = 8
+_PAUSE_S = 0.1
 _HOLDS_S = {0.0: 45, 0.01: 25, 0.05: 15, 0.3: 12, 1.0: 3}
 
 
@@ -36,6 +41,8 @@ class Plan:
     topics: Sequence[str]
     chat: str
     ledger: str
+    enough: str
+    patient: bool
     host: str
     port: int
     user: str
@@ -52,14 +59,34 @@ def main(plan: Plan) -> None:
     chat = [Chat(*json.loads(line)) for line in Path(plan.chat).read_text(encoding="utf-8").splitlines()]
     position = ledger.position(Path(plan.ledger))
     book = ledger.Writer(Path(plan.ledger))
-    account = {"host": plan.host, "port": plan.port, "user": plan.user, "password": plan.password}
-    with Database(**account, database=plan.database) as session:
-        while position < len(chat):
-            chance = random.Random(f"{plan.seed} {plan.name} {position}")
-            size = chance.randint(1, _LONGEST_TRANSACTION)
-            book.begins(position + size)
+    session: Database | None = None
+    while position < len(chat) and not Path(plan.enough).exists():
+        chance = random.Random(f"{plan.seed} {plan.name} {position}")
+        size = chance.randint(1, _LONGEST_TRANSACTION)
+        book.begins(position + size)
+        try:
+            session = session or _connect(plan)
             _transact(plan, session, book, chance, list(enumerate(chat[position : position + size], position)))
-            position += size
+        except mysql.connector.Error as error:
+            if not plan.patient:
+                raise
+            book.failed(f"{error.errno}: {error.msg}")
+            session = session and _rolled_back(session)
+            time.sleep(_PAUSE_S)
+        position += size
+
+
+def _connect(plan: Plan) -> Database:
+    return Database(host=plan.host, port=plan.port, user=plan.user, password=plan.password, database=plan.database)
+
+
+def _rolled_back(session: Database) -> Database | None:
+    """The session without its transaction; None where it is gone, and the transaction with it."""
+    try:
+        session.execute("ROLLBACK")
+    except mysql.connector.Error:
+        return None
+    return session
 
 
 def _transact(

@@ -1,6 +1,7 @@
 """Server processes: started as daemons, recognised for certain, and ended."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -103,6 +104,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def lasting_port() -> int:
+    """A free port that no outgoing connection gets while its server is away: one below Linux's range for those."""
+    return next(port for port in random.sample(range(20_000, 32_000), 12_000) if port_is_free(port))
 
 
 def port_is_free(port: int) -> bool:

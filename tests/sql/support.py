@@ -86,6 +86,11 @@ class Database:
         """Run a statement or a script, without results."""
         self.rows(sql, *params)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server answers in this session; asks it."""
+        return bool(self._connection.is_connected())
+
     def kill_sessions(self, account: str) -> None:
         """End all sessions of an account; one that has ended by itself meanwhile is as good."""
         for session in self.column("SELECT id FROM performance_schema.processlist WHERE user = %s", account):
