@@ -1,13 +1,21 @@
-"""The floor: the same row changes as plain multi-row SQL, as fast as one connection does them."""
+"""The floor: the same row changes as plain multi-row SQL over one connection, as fast as that does them.
 
+Two of them. In the first the client reads the payloads and writes the chat that is in them, as any consumer must that
+is no procedure. In the second the server copies the chat from one table to the other and no payload leaves it after
+the claim: less than any outbox can do, as the payloads have to go to Kafka and come back.
+"""
+
+import json
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from tests.bench.measurement import Measurement, rate
 from tests.bench.stage import BenchError, Stage
-from tests.sql.support import Database
+from tests.sql.support import Database, Row
 
 # Ids are consecutive and nobody else is at work, so a batch is a range of the primary key: faster than a list of
-# ids, than the status index with its delete-marked entries, and than payloads that travel to the client and back.
+# ids, and than the status index with its delete-marked entries.
 _CLAIM = """
 SELECT id, topic, message_key, payload
   FROM agent_outbox_messages FORCE INDEX (PRIMARY)
@@ -18,7 +26,9 @@ _PUBLISH = """
 UPDATE agent_outbox_messages
    SET status = 'published', next_retry_at = NULL, published_at = UTC_TIMESTAMP(6), updated_at = UTC_TIMESTAMP(6)
  WHERE id BETWEEN %s AND %s AND status = 'pending'"""
-_INSERT = """
+_INSERT = "INSERT INTO chat_histories (user_id, chat_id, role, message_content, created_at) VALUES "
+_ROW = "(%s, %s, %s, %s, UTC_TIMESTAMP(6))"
+_COPY = """
 INSERT INTO chat_histories (user_id, chat_id, role, message_content, created_at)
 SELECT chat.user_id, chat.chat_id, chat.role, chat.message, UTC_TIMESTAMP(6)
   FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
@@ -35,7 +45,22 @@ UPDATE agent_outbox_messages
  WHERE id BETWEEN %s AND %s AND status = 'published'"""
 
 
-def _sample(stage: Stage) -> float:
+Write = Callable[[Database, Sequence[Row]], None]
+
+
+def _write(session: Database, batch: Sequence[Row]) -> None:
+    values: list[object] = []
+    for row in batch:
+        chat = json.loads(row["payload"])
+        values += (chat["user_id"], chat["conversation_id"], chat["role"], chat["message"])
+    session.execute(_INSERT + ", ".join([_ROW] * len(batch)), *values)
+
+
+def _copy(session: Database, batch: Sequence[Row]) -> None:
+    session.execute(_COPY, batch[0]["id"], batch[-1]["id"])
+
+
+def _sample(write: Write, stage: Stage) -> float:
     """Messages per second; two commits a batch, as relay and consumer have: published, then history and consumed."""
     stage.clear()
     stage.fill(stage.sizes.messages)
@@ -46,7 +71,7 @@ def _sample(stage: Stage) -> float:
             first, last = batch[0]["id"], batch[-1]["id"]
             session.execute(_PUBLISH, first, last)
             session.execute("START TRANSACTION")
-            session.execute(_INSERT, first, last)
+            write(session, batch)
             session.execute(_CONSUMED, first, last)
             session.execute("COMMIT")
         seconds = time.monotonic() - started
@@ -64,7 +89,14 @@ def _check(session: Database, messages: int) -> None:
 MEASUREMENT = Measurement(
     keys=("floor_per_s",),
     title="the floor: plain multi-row SQL",
-    sample=_sample,
+    sample=partial(_sample, _write),
     summarise=rate("floor_per_s", "the same row changes, one connection, batches of 1,000, two commits each, no Kafka"),
+    repeated=True,
+)
+IN_SERVER = Measurement(
+    keys=("floor_in_server_per_s",),
+    title="the floor where no payload is written by a client",
+    sample=partial(_sample, _copy),
+    summarise=rate("floor_in_server_per_s", "the same, the server copying the chat from table to table: no target"),
     repeated=True,
 )

@@ -16,6 +16,7 @@ _RATES = {
     "row_at_a_time_per_s": "row at a time\n(the lineage's way)",
     "end_to_end_per_s": "end to end\n(daemon and Kafka)",
     "floor_per_s": "the floor\n(plain SQL, no Kafka)",
+    "floor_in_server_per_s": "the floor\n(inside the server)",
 }
 _QUIET_CORES = 0.1
 _STYLES = {Verdict.OK: "green", Verdict.MISSED: "bold red", Verdict.NOT_JUDGED: "dim"}
@@ -70,7 +71,8 @@ def draw(path: Path, values: Mapping[str, Any], console: Console) -> None:
     )
     figure.suptitle("messages per second")
     rates = {label: values[key] for key, label in _RATES.items() if key in values}
-    bars = left.barh(list(rates), list(rates.values()), color=("#9aa5b1", "#2f6fde", "#4a5560")[-len(rates) :])
+    colors = ["#2f6fde" if key == "end_to_end_per_s" else "#9aa5b1" for key in _RATES if key in values]
+    bars = left.barh(list(rates), list(rates.values()), color=colors)
     left.bar_label(bars, fmt="{:,.0f}", padding=4)
     left.margins(x=0.15)
     scale = {int(processes): per_s for processes, per_s in values.get("scale", {}).items()}

@@ -33,6 +33,7 @@ from tests.bench.targets import Judgement, Verdict, judge
 
 MEASUREMENTS: tuple[Measurement, ...] = (
     floor.MEASUREMENT,
+    floor.IN_SERVER,
     row_at_a_time.MEASUREMENT,
     end_to_end.MEASUREMENT,
     latency.MEASUREMENT,

@@ -24,8 +24,12 @@ class Judgement:
 
 
 _AT_MOST = {"claim_growth": 1.2, "enqueue_overhead": 1.15, "idle_cpu": 0.01, "memory_growth": 1.25, "time_growth": 1.2}
-_SHARE_OF_FLOOR = 0.6
-_TIMES_ROW_AT_A_TIME = 10
+_LEAST = {"floor_per_s": 0.6, "row_at_a_time_per_s": 10}
+_NAMES = {
+    "floor_per_s": "floor",
+    "floor_in_server_per_s": "floor in the server",
+    "row_at_a_time_per_s": "row at a time",
+}
 _P50_MS, _P99_MS = 20, 100
 
 
@@ -42,21 +46,18 @@ def judge(key: str, values: Mapping[str, Any], details: Mapping[str, Any]) -> Ju
     if key == "scale":
         return Judgement("rising until the machine is the limit", "", _verdict(detail["rises_to_the_limit"]))
     if key == "end_to_end_per_s":
-        return _judge_end_to_end(value, values.get("floor_per_s"), values.get("row_at_a_time_per_s"))
+        return _judge_end_to_end(value, values)
     return None
 
 
-def _judge_end_to_end(value: float, floor: float | None, row_at_a_time: float | None) -> Judgement:
-    target = f">= {_SHARE_OF_FLOOR} x floor (aim: 0.8), >= {_TIMES_ROW_AT_A_TIME} x row at a time"
-    reached: list[bool] = []
-    compared: list[str] = []
-    if floor is not None:
-        reached.append(value >= _SHARE_OF_FLOOR * floor)
-        compared.append(f"{value / floor:.2f} x floor")
-    if row_at_a_time is not None:
-        reached.append(value >= _TIMES_ROW_AT_A_TIME * row_at_a_time)
-        compared.append(f"{value / row_at_a_time:.1f} x row at a time")
-    return Judgement(target, ", ".join(compared), _verdict(all(reached) if reached else None))
+def _judge_end_to_end(value: float, values: Mapping[str, Any]) -> Judgement:
+    ratios = {key: value / values[key] for key in _NAMES if values.get(key)}
+    reached = [ratio >= _LEAST[key] for key, ratio in ratios.items() if key in _LEAST]
+    return Judgement(
+        f">= {_LEAST['floor_per_s']} x floor (aim: 0.8), >= {_LEAST['row_at_a_time_per_s']} x row at a time",
+        ", ".join(f"{ratio:.2f} x {_NAMES[key]}" for key, ratio in ratios.items()),
+        _verdict(all(reached) if reached else None),
+    )
 
 
 def _verdict(reached: bool | None) -> Verdict:

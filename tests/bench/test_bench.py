@@ -24,6 +24,7 @@ from tests.servers.paths import CHECKOUT
 
 _KEYS = [
     "floor_per_s",
+    "floor_in_server_per_s",
     "row_at_a_time_per_s",
     "end_to_end_per_s",
     "latency_ms",
