@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN    := .venv/bin
 CHAT   ?=
 KAFKA  ?=
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help up down mysql demo test lint format docs bundle bench faults clean
+.PHONY: help up down mysql demo test lint format docs bundle bench faults soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -57,6 +58,10 @@ bench: .venv/installed ## measure against the floor of plain SQL: a table, build
 
 faults: .venv/installed ## try to break it: kills, stops and outages under load, for some minutes
 	@$(BIN)/python -m tests.faults
+
+soak: .venv/installed ## a steady load with random faults: make soak [MINUTES=10]; fails on growth, writes build/soak.png
+	@$(BIN)/pip install --quiet --group bench
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 clean: down ## remove all that was made here, downloads included
 	rm -rf .venv .cache build dist

@@ -19,7 +19,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.stage import ACCOUNT, FaultError, Scene
 from tests.servers.paths import CHECKOUT
 
-_LINES = 40_000
+_FEWEST_LINES = 40_000
 _AT_A_TIME = 24
 
 
@@ -90,7 +90,7 @@ class Applications:
         """Deal the chat out at random, so that each conversation is written by several of them."""
         chance = random.Random(f"{seed} shares")
         shares: list[list[chat.Chat]] = [[] for _ in names]
-        for line in islice(_conversations(chance), messages):
+        for line in islice(_conversations(chance, max(messages, _FEWEST_LINES)), messages):
             chance.choice(shares).append(line)
         plans = []
         for name, share in zip(names, shares, strict=True):
@@ -125,10 +125,10 @@ class Applications:
             )
 
 
-def _conversations(chance: random.Random) -> Iterator[chat.Chat]:
+def _conversations(chance: random.Random, lines: int) -> Iterator[chat.Chat]:
     """Real conversations, few at a time, so that several applications write to each at the same moment."""
     turns: dict[str, deque[chat.Chat]] = defaultdict(deque)
-    for line in chat.read(chat.default_file(), _LINES):
+    for line in chat.read(chat.default_file(), lines):
         turns[line.conversation_id].append(line)
     waiting = iter(turns.values())
     under_way = list(islice(waiting, _AT_A_TIME))

@@ -1,0 +1,43 @@
+"""What is looked at every few seconds: the drivers that are never killed, their sessions, the table, and the lag."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import psutil
+
+from tests.faults.driver import Driver
+from tests.faults.stage import ACCOUNT, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One moment; what is of processes is the mean of those that live all the time."""
+
+    at_s: float
+    memory_mib: float
+    open_files: float
+    threads: float
+    connections: int
+    table_mib: float
+    lag_s: float
+
+
+def take(scene: Scene, steady: Sequence[Driver], began: float) -> Sample:
+    """Look now. Raises mysql.connector.Error where MySQL cannot be asked just now."""
+    processes = [psutil.Process(driver.pid) for driver in steady]
+    (lag,) = scene.session.call("outbox_lag_v1", None)
+    return Sample(
+        at_s=time.monotonic() - began,
+        memory_mib=fmean(process.memory_info().rss for process in processes) / 2**20,
+        open_files=fmean(process.num_fds() for process in processes),
+        threads=fmean(process.num_threads() for process in processes),
+        connections=scene.session.value("SELECT COUNT(*) FROM performance_schema.processlist WHERE user = %s", ACCOUNT),
+        table_mib=scene.session.value(
+            "SELECT file_size FROM information_schema.innodb_tablespaces WHERE name = %s",
+            f"{scene.database}/agent_outbox_messages",
+        )
+        / 2**20,
+        lag_s=float(max(lag["pending_seconds"] or 0, lag["published_seconds"] or 0)),
+    )
