@@ -33,7 +33,7 @@ demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jso
 	@$(BIN)/python -m tests.servers with-mysql -- $(BIN)/outboxd demo $(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)')
 
 test: lint ## lint, then all tests, on real servers
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed ## ruff, mypy, the form of every routine, and whether the docs still say what the code does
 	@$(BIN)/ruff check --quiet .

@@ -12,7 +12,8 @@ from tenacity import (
     retry_if_exception_type,
     sleep_using_event,
     stop_when_event_set,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 log = structlog.get_logger()
@@ -48,7 +49,7 @@ def until_available(stop: threading.Event, action: Callable[[], Result]) -> Resu
 
     retrying = Retrying(
         retry=retry_if_exception_type(Unavailable),
-        wait=wait_exponential_jitter(initial=0.1, max=5, jitter=0.1),
+        wait=wait_exponential(multiplier=0.1, max=5) + wait_random(0, 0.1),
         sleep=sleep_using_event(stop),
         stop=stop_when_event_set(stop),
         before_sleep=say_once,
