@@ -3,6 +3,9 @@
     python -m outboxd.bundle [FOLDER]     writes FOLDER/outboxd-<version>.sql; FOLDER is build by default
     mysql DATABASE < build/outboxd-<version>.sql
 
+A release that drops what the one before needs comes with a second script, outboxd-<version>-post.sql, which does all
+that and drops it.
+
 It installs or upgrades, may be run again at any time, and keeps outbox_migrations as `outboxd migrate` does. A routine
 is created where it is missing and never replaced: its body does not change under its name. Every other statement is
 put into a procedure that first looks whether its migration is in, because outside of procedures SQL has no IF.
@@ -41,10 +44,10 @@ DROP PROCEDURE IF EXISTS outboxd_bundle_enter;
 DELIMITER $$
 
 CREATE PROCEDURE outboxd_bundle_begin (IN p_files JSON)
-COMMENT 'Refuses to begin where the server is too old, where another migration is at work, or after an edit.'
+COMMENT 'Refuses to begin on a server that is too old, while another migration is at work, and where files do not fit.'
 BEGIN
   DECLARE v_new_enough BOOLEAN DEFAULT FALSE;
-  DECLARE v_edited TEXT;
+  DECLARE v_edited, v_dropped TEXT;
   DECLARE CONTINUE HANDLER FOR 1146 BEGIN END; -- there is no outbox_migrations: nothing is installed
   /*!80029 SET v_new_enough = TRUE; */
   IF NOT v_new_enough THEN
@@ -63,6 +66,14 @@ BEGIN
    WHERE m.checksum <> f.checksum;
   IF v_edited IS NOT NULL THEN
     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = v_edited;
+  END IF;
+  SELECT MIN(CONCAT(m.file, ' is gone, dropped by ', m.dropped_by, ': use the script that holds that file'))
+    INTO v_dropped
+    FROM outbox_migrations AS m
+   WHERE m.dropped_by IS NOT NULL
+     AND JSON_SEARCH(p_files, 'one', m.dropped_by) IS NULL;
+  IF v_dropped IS NOT NULL THEN
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = v_dropped;
   END IF;
 END $$
 
@@ -133,12 +144,17 @@ def bundle(files: Sequence[Migration]) -> str:
     return "".join([begin, *(part.text(gone) for part in parts), _END])
 
 
-def write(folder: Path) -> Path:
-    """Write the bundle of this package's migrations into the folder, which is made if missing; returns its path."""
+def write(folder: Path, files: Sequence[Migration]) -> list[Path]:
+    """Write the bundles of a release's migrations into the folder, which is made if missing; returns their paths."""
+    scripts: dict[str, Sequence[Migration]] = {
+        f"outboxd-{__version__}.sql": [file for file in files if not file.is_post]
+    }
+    if any(file.is_post for file in files):
+        scripts[f"outboxd-{__version__}-post.sql"] = files
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"outboxd-{__version__}.sql"
-    path.write_text(bundle(migrations.available()), encoding="utf-8")
-    return path
+    for name, contents in scripts.items():
+        (folder / name).write_text(bundle(contents), encoding="utf-8")
+    return [folder / name for name in scripts]
 
 
 class _Part:
@@ -182,4 +198,5 @@ class _Part:
 
 
 if __name__ == "__main__":
-    print(write(Path(sys.argv[1] if len(sys.argv) > 1 else "build")))
+    for script in write(Path(sys.argv[1] if len(sys.argv) > 1 else "build"), migrations.available()):
+        print(script)

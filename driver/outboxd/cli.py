@@ -41,33 +41,44 @@ def run(settings: Settings, only: str | None) -> None:
 @cli.command()
 @click.option("--status", is_flag=True, help="only show what is installed")
 @click.option("--dry-run", is_flag=True, help="only print the SQL that would run, for the mysql client")
+@click.option("--post", is_flag=True, help="also drop what the release before needs, once nobody calls it")
 @with_settings
-def migrate(settings: Settings, status: bool, dry_run: bool) -> None:
-    """Install or upgrade the schema: applies the migrations that are missing."""
+def migrate(settings: Settings, status: bool, dry_run: bool, post: bool) -> None:
+    """Install or upgrade the schema: applies the migrations that are missing.
+
+    Daemons and applications of the release before go on working. What they need is dropped with --post alone.
+    """
     with Database(settings) as database:
         if status:
             _show_migrations(database)
             return
         if dry_run:
-            click.echo(migrations.script(database), nl=False)
+            click.echo(migrations.script(database, post=post), nl=False)
             return
         count = 0
-        for migration in migrations.apply(database):
+        for migration in migrations.apply(database, post=post):
             click.echo(f"applied {migration.file}")
             count += 1
-    click.echo(f"{count} applied, {len(migrations.available())} installed in {settings.database}")
+        left = [migration.file for migration in migrations.pending(database, post=True)]
+    click.echo(f"{count} applied, {len(migrations.available()) - len(left)} installed in {settings.database}")
+    if left:
+        click.echo(f"left for --post, once nobody calls what it drops: {', '.join(left)}")
 
 
 def _show_migrations(database: Database) -> None:
     there = migrations.installed(database)
+    is_empty = not there
     table = Table("version", "file", "installed", "by", "state", box=None)
     for migration in migrations.available():
         row = there.pop(migration.version, None)
         if row is None:
-            table.add_row(str(migration.version), migration.file, "", "", "missing")
+            state = "left for --post" if migration.is_post and not is_empty else "missing"
+            table.add_row(str(migration.version), migration.file, "", "", state)
         else:
             edited = row.checksum not in (None, migration.checksum)
             state = "edited since" if edited else "ok" if row.checksum else "ok (not by outboxd migrate)"
+            if row.dropped_by and not edited:
+                state = f"dropped by {row.dropped_by}"
             table.add_row(str(row.version), row.file, row.installed_at, row.installed_by, state)
     for row in there.values():
         table.add_row(str(row.version), row.file, row.installed_at, row.installed_by, "newer than this outboxd")

@@ -69,20 +69,28 @@ def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
 
 
 def check_schema(settings: Settings) -> None:
-    """Raise SchemaError naming the first migration that the daemon needs and the database does not have."""
+    """Raise SchemaError where the daemon and the schema do not fit.
+
+    It names the first migration that the daemon needs and the database does not have, or the one that was dropped by
+    a newer release. Migrations that the daemon does not know, and its own that only drop something, are no obstacle.
+    """
     with Database(settings) as database:
         try:
-            installed = database.installed()
+            dropped_by = database.installed()
         except mysql.connector.Error as error:
             if error.errno != errorcode.ER_SP_DOES_NOT_EXIST:
                 raise
-            installed = set()
-    missing = [migration.file for migration in migrations.available() if migration.version not in installed]
+            dropped_by = {}
+    needed = [migration for migration in migrations.available() if not migration.is_post]
+    missing = [migration.file for migration in needed if migration.version not in dropped_by]
     if missing:
         raise SchemaError(
             f"database {settings.database} lacks migration {missing[0]}"
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: run `outboxd migrate`"
         )
+    too_old = migrations.why_too_old(dropped_by)
+    if too_old:
+        raise SchemaError(f"database {settings.database}: {too_old}")
 
 
 def _work_until_stopped(

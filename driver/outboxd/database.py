@@ -107,9 +107,9 @@ class Database:
                 self._connection.disconnect()
             self._connection = None
 
-    def installed(self) -> set[int]:
-        """outbox_installed_v1: the numbers of the migrations that are installed."""
-        return {row["version"] for row in self.call("outbox_installed_v1")}
+    def installed(self) -> dict[int, str | None]:
+        """outbox_installed_v1: the numbers of the migrations that are installed, each with the file that dropped it."""
+        return {row["version"]: row["dropped_by"] for row in self.call("outbox_installed_v1")}
 
     def claim(self, relay: str, limit: int, lease_seconds: int, wait_ms: int) -> Iterator[Message]:
         """outbox_claim_v1, row by row as the server sends them, so that a batch is never in memory as a whole."""

@@ -80,9 +80,7 @@ def _schema(database: Database, settings: Settings) -> Finding:
     try:
         missing = migrations.pending(database)
     except MigrationError as error:
-        return Finding(
-            "migrations", str(error), "restore the file of the release, or install what it has become by hand"
-        )
+        return Finding("migrations", str(error), "use the outboxd and the files of one release")
     except mysql.connector.Error as error:
         if error.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
             raise
@@ -95,7 +93,7 @@ def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
     try:
         check_schema(settings)
     except SchemaError as error:
-        return Finding("migrations", str(error), "outboxd migrate, as the owner of the tables")
+        return Finding("migrations", str(error), "outboxd migrate of the release in use, as the owner of the tables")
     except mysql.connector.Error as error:
         if error.errno != errorcode.ER_PROCACCESS_DENIED_ERROR:
             raise

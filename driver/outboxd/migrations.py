@@ -2,18 +2,24 @@
 
 Every file enters itself into outbox_migrations, so that the mysql client and Flyway leave the same trace; this adds
 the checksum, and refuses a file that was edited after it was applied.
+
+Files only add, so that a daemon and applications of the release before go on while they are applied. What nobody calls
+any more is dropped by V<nnn>__post_<name>.sql, which is applied on demand, and writes its name into the rows of those
+files whose routines are gone.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mysql.connector
 from mysql.connector import errorcode
 
+from outboxd import __version__
 from outboxd.database import Database
+from outboxd.retry import Unavailable
 
 _INSIDE_PACKAGE = Path(__file__).parent / "sql"
 _INSIDE_CHECKOUT = Path(__file__).parents[2] / "sql"
@@ -21,7 +27,7 @@ _NAME = re.compile(r"V(\d+)__\w+\.sql")
 
 
 class MigrationError(Exception):
-    """A migration could not be applied, or was edited after it was; the message names the file."""
+    """A migration could not be applied, was edited after it was, or is of a newer release; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,11 @@ class Migration:
     def file(self) -> str:
         """The file's name, as in outbox_migrations."""
         return self.path.name
+
+    @property
+    def is_post(self) -> bool:
+        """Whether it drops what the release before needs."""
+        return "__post_" in self.file
 
     @property
     def text(self) -> str:
@@ -69,11 +80,16 @@ class Installed:
     checksum: str | None
     installed_at: str
     installed_by: str
+    dropped_by: str | None
 
 
 def available() -> list[Migration]:
     """The migrations of this package (or of the checkout it runs from), by number."""
-    root = _INSIDE_PACKAGE if _INSIDE_PACKAGE.is_dir() else _INSIDE_CHECKOUT
+    return in_folder(_INSIDE_PACKAGE if _INSIDE_PACKAGE.is_dir() else _INSIDE_CHECKOUT)
+
+
+def in_folder(root: Path) -> list[Migration]:
+    """The migrations in the folders below this one, by number."""
     found = ((_NAME.fullmatch(path.name), path) for path in root.glob("*/V*.sql"))
     return sorted((Migration(int(name[1]), path) for name, path in found if name), key=lambda m: m.version)
 
@@ -82,7 +98,8 @@ def installed(database: Database) -> dict[int, Installed]:
     """What outbox_migrations says is installed, by number; empty where there is no such table."""
     try:
         rows = database.query(
-            "SELECT version, file, checksum, CAST(installed_at AS CHAR(19)), installed_by FROM outbox_migrations"
+            "SELECT version, file, checksum, CAST(installed_at AS CHAR(19)), installed_by, dropped_by"
+            " FROM outbox_migrations"
         )
     except mysql.connector.Error as error:
         if error.errno != errorcode.ER_NO_SUCH_TABLE:
@@ -91,41 +108,65 @@ def installed(database: Database) -> dict[int, Installed]:
     return {row[0]: Installed(*row) for row in rows}
 
 
-def pending(database: Database) -> list[Migration]:
-    """The migrations that are missing, in order.
+def why_too_old(dropped_by: Mapping[int, str | None]) -> str | None:
+    """Why this outboxd does not fit a newer schema, or None: a file that it does not know has dropped what it may call.
 
-    Raises MigrationError for a file that was edited after it was applied.
+    Takes dropped_by of what is installed, by number.
+    """
+    known = available()
+    files = {migration.file for migration in known}
+    for migration in known:
+        dropper = dropped_by.get(migration.version)
+        if dropper is not None and dropper not in files:
+            return (
+                f"{migration.file} is gone, dropped by {dropper}:"
+                f" outboxd {__version__} is too old for this schema, use the release that {dropper} came with, or newer"
+            )
+    return None
+
+
+def pending(database: Database, *, post: bool = False) -> list[Migration]:
+    """The migrations that are missing, in order; those that drop something only with `post`, or where nothing is in.
+
+    Raises MigrationError for a file that was edited after it was applied, and where a newer release has dropped what
+    this one brings.
     """
     there = installed(database)
+    too_old = why_too_old({version: row.dropped_by for version, row in there.items()})
+    if too_old:
+        raise MigrationError(too_old)
     for migration in available():
         applied = there.get(migration.version)
         if applied and applied.checksum not in (None, migration.checksum):
             raise MigrationError(f"{migration.file} was edited after it was applied at {applied.installed_at} UTC")
-    return [migration for migration in available() if migration.version not in there]
+    with_post = post or not there
+    return [m for m in available() if m.version not in there and (with_post or not m.is_post)]
 
 
-def script(database: Database) -> str:
+def script(database: Database, *, post: bool = False) -> str:
     """What `apply` would run now, as one script for the mysql client; empty where there is nothing to do.
 
     Raises MigrationError as `pending` does.
     """
-    steps = [f"-- {migration.file}\n{migration.script}\n" for migration in pending(database)]
+    steps = [f"-- {migration.file}\n{migration.script}\n" for migration in pending(database, post=post)]
     return "".join(steps + [f"{migration.enter_checksum}\n" for migration in _without_checksum(database)])
 
 
-def apply(database: Database) -> Iterator[Migration]:
-    """Apply what is missing, in order, yielding each migration when it is in.
+def apply(database: Database, *, post: bool = False) -> Iterator[Migration]:
+    """Apply what is missing as `pending` tells, in order, yielding each migration when it is in.
 
-    Raises MigrationError for a file that was edited after it was applied, before anything is changed, and for one
-    that fails; files before it stay applied, and a later run goes on from there.
+    Raises MigrationError as `pending` does, before anything is changed, and for a file that fails; files before it stay
+    applied, and a later run goes on from there.
     """
     if database.query("SELECT GET_LOCK(CONCAT('outboxd ', LEFT(DATABASE(), 56)), 30)") != [(1,)]:
         raise MigrationError("another `outboxd migrate` is at work on this database: try again when it is done")
-    for migration in pending(database):
+    for migration in pending(database, post=post):
         try:
             database.run_script(migration.script)
         except mysql.connector.Error as error:
             raise MigrationError(f"{migration.file}: {error}") from error
+        except Unavailable as error:
+            raise MigrationError(f"{migration.file}: {error}; run `outboxd migrate` again") from error
         yield migration
     for migration in _without_checksum(database):
         database.query(migration.enter_checksum)

@@ -8,26 +8,26 @@ DELIMITER $$
 CREATE PROCEDURE outbox_installed_v1 ()
 COMMENT '
 Lists the migrations that are installed. outbox_version_v1 tells the newest only, and so not whether one before it is
-missing.
+missing. It is never dropped, so that an outboxd of any age can ask.
 
-Result set, by version: version, file.
+Result set, by version: version; file; dropped_by, the file that has dropped what this one made, or NULL.
 
 Called by: anybody; the daemon asks before it starts. Reads only; transaction: the caller''s.
 
 Example
   mysql> CALL outbox_installed_v1();
-  +---------+---------------------------+
-  | version | file                      |
-  +---------+---------------------------+
-  |       1 | V001__migrations.sql      |
-  |       2 | V002__lineage_tables.sql  |
-  |     ... | ...                       |
-  +---------+---------------------------+
+  +---------+--------------------------+------------+
+  | version | file                     | dropped_by |
+  +---------+--------------------------+------------+
+  |       1 | V001__migrations.sql     | NULL       |
+  |       2 | V002__lineage_tables.sql | NULL       |
+  |     ... | ...                      | ...        |
+  +---------+--------------------------+------------+
 '
 SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
-  SELECT version, file
+  SELECT version, file, dropped_by
     FROM outbox_migrations
    ORDER BY version;
 END $$

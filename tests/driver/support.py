@@ -20,22 +20,25 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from outboxd.settings import Settings
+from tests.servers.paths import CHECKOUT
 from tests.sql.support import Database, Server, eventually
 
 OUTBOXD = Path(sys.executable).with_name("outboxd")
-SAMPLE_CHAT = Path(__file__).resolve().parents[2] / "driver" / "outboxd" / "sample_chat.jsonl"
+SAMPLE_CHAT = CHECKOUT / "driver" / "outboxd" / "sample_chat.jsonl"
 
 # A mock cluster takes any timeout, so that a member that was killed is missed within a second.
 QUICK_GROUP = {"session.timeout.ms": 1000, "heartbeat.interval.ms": 200, "fetch.wait.max.ms": 50}
 QUICK = {"wait_ms": 200, "lease_seconds": 2, "stop_seconds": 3}
 
+Command = Sequence[str | Path]
 Setting = str | int | list[str] | Mapping[str, Any]
 Event = dict[str, Any]
 
 
 def environment(settings: Mapping[str, Setting]) -> dict[str, str]:
-    """The environment of a process that has these settings of outboxd and no others."""
+    """The environment of a process that has these settings of outboxd and no others, and finds the tests' modules."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("OUTBOXD_")}
+    own["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *filter(None, [own.get("PYTHONPATH")])])
     return own | {f"OUTBOXD_{name.upper()}": _as_text(value) for name, value in settings.items()}
 
 
@@ -60,16 +63,20 @@ class Invoke(Protocol):
 
 
 def run(
-    folder: Path, settings: Mapping[str, Setting], arguments: Sequence[str], stdin: bytes = b""
+    folder: Path,
+    settings: Mapping[str, Setting],
+    arguments: Sequence[str],
+    stdin: bytes = b"",
+    command: Command = (OUTBOXD,),
 ) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a folder, as a user would."""
+    """Run the installed command in a folder, as a user would, or another that is used alike."""
     done = subprocess.run(
-        [OUTBOXD, *arguments],
+        [*command, *arguments],
         env=environment(settings),
         cwd=folder,
         input=stdin,
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -87,11 +94,17 @@ def the_one_line(done: subprocess.CompletedProcess[str]) -> str:
 class Daemon:
     """`outboxd run` as a process; its log is read as a log collector reads it."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Setting], arguments: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Setting],
+        arguments: Sequence[str] = (),
+        command: Command = (OUTBOXD,),
+    ) -> None:
         self._log = folder / f"daemon-{uuid.uuid4().hex[:8]}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [OUTBOXD, "run", *arguments], env=environment(settings), cwd=folder, stdout=log, stderr=log
+                [*command, "run", *arguments], env=environment(settings), cwd=folder, stdout=log, stderr=log
             )
 
     @property
@@ -107,7 +120,7 @@ class Daemon:
             event for event in events if (name is None or event["event"] == name) and members.items() <= event.items()
         ]
 
-    def says(self, name: str, count: int = 1, seconds: float = 15, **members: object) -> None:
+    def says(self, name: str, count: int = 1, seconds: float = 45, **members: object) -> None:
         """Wait until it has logged this event so many times."""
         self.eventually(lambda: len(self.events(name, **members)) >= count, f"{name} {members}", seconds)
 

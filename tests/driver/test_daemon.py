@@ -4,12 +4,14 @@ import fcntl
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 
+from outboxd import __version__
 from tests.driver.mock_kafka import MockCluster
 from tests.driver.support import (
     OUTBOXD,
@@ -62,6 +64,41 @@ def test_daemon_refuses_a_schema_that_lacks_a_migration_and_names_it(
             " VALUES (%s, %s, %s, %s, %s)",
             *(row[name] for name in ("version", "file", "checksum", "installed_at", "installed_by")),
         )
+
+
+@pytest.fixture
+def dropped(connect: Connect) -> Iterator[str]:
+    """The name of a migration that a newer release's file has dropped, a file that this outboxd does not know."""
+    file = migration_files()[20].name
+    session = connect()
+    session.execute(
+        "INSERT INTO outbox_migrations (version, file)"
+        " VALUES (998, 'V998__new_v1.sql'), (999, 'V999__post_old_v1.sql');"
+        f"UPDATE outbox_migrations SET dropped_by = 'V999__post_old_v1.sql' WHERE file = '{file}'"
+    )
+    yield file
+    session.execute(
+        "UPDATE outbox_migrations SET dropped_by = NULL; DELETE FROM outbox_migrations WHERE version IN (998, 999)"
+    )
+
+
+def test_daemon_refuses_a_newer_schema_that_dropped_what_it_needs_and_names_both(outboxd: Run, dropped: str) -> None:
+    line = the_one_line(outboxd("run", topics="chat"))
+    assert f"{dropped} is gone, dropped by V999__post_old_v1.sql" in line
+    assert f"outboxd {__version__} is too old for this schema" in line
+    assert "outboxd migrate" not in line
+
+
+def test_daemon_starts_on_a_newer_schema_that_has_all_it_needs(
+    connect: Connect, dropped: str, start_daemon: StartDaemon
+) -> None:
+    # What was dropped is of a release that this one has never heard of.
+    session = connect()
+    session.execute("UPDATE outbox_migrations SET dropped_by = NULL WHERE file = %s", dropped)
+    session.execute("UPDATE outbox_migrations SET dropped_by = 'V999__post_old_v1.sql' WHERE version = 998")
+    daemon = start_daemon()
+    daemon.says("started")
+    assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize("only", [[], ["--only", "consumer"]], ids=["both halves", "consumer"])

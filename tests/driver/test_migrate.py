@@ -62,6 +62,50 @@ def test_edited_migration_is_refused_by_name_before_anything_is_changed(
     assert status.count("missing") == 1
 
 
+def test_newer_schema_that_dropped_what_this_release_brings_is_refused_by_name_and_left_alone(
+    invoke: Invoke, outboxd: Run, fresh: Database, fresh_url: str
+) -> None:
+    assert invoke("migrate", mysql_url=fresh_url).exit_code == 0
+    gone = migration_files()[20]
+    fresh.execute("INSERT INTO outbox_migrations (version, file) VALUES (999, 'V999__post_old_v1.sql')")
+    fresh.execute("UPDATE outbox_migrations SET dropped_by = 'V999__post_old_v1.sql' WHERE file = %s", gone.name)
+    before = fresh.rows("SELECT * FROM outbox_migrations")
+
+    line = the_one_line(outboxd("migrate", mysql_url=fresh_url))
+    assert f"{gone.name} is gone, dropped by V999__post_old_v1.sql" in line
+    assert "too old for this schema" in line
+    assert fresh.rows("SELECT * FROM outbox_migrations") == before
+    status = invoke("migrate", "--status", mysql_url=fresh_url).stdout
+    assert status.count("dropped by V999__post_old_v1.sql") == 1
+    assert status.count("newer than this outboxd") == 1
+
+
+def test_newer_schema_that_has_all_that_this_release_brings_is_left_alone(
+    invoke: Invoke, fresh: Database, fresh_url: str
+) -> None:
+    assert invoke("migrate", mysql_url=fresh_url).exit_code == 0
+    fresh.execute("INSERT INTO outbox_migrations (version, file) VALUES (999, 'V999__new_v1.sql')")
+    assert invoke("migrate", mysql_url=fresh_url).stdout.startswith("0 applied")
+
+
+def test_file_that_cannot_have_its_lock_is_named_and_may_be_run_again(
+    invoke: Invoke, outboxd: Run, fresh: Database, fresh_url: str, mysql_server: Server, fresh_database: str
+) -> None:
+    assert invoke("migrate", mysql_url=fresh_url).exit_code == 0
+    file = migration_files()[9]
+    assert "CREATE PROCEDURE" in file.read_text(encoding="utf-8")
+    fresh.execute("DELETE FROM outbox_migrations WHERE file = %s", file.name)
+    with mysql_server.connect(fresh_database) as other:
+        other.execute("START TRANSACTION")
+        other.enqueue()
+        impatient = {"init_command": "SET SESSION lock_wait_timeout = 1"}
+        line = the_one_line(outboxd("migrate", mysql_url=fresh_url, mysql_options=impatient))
+    assert file.name in line
+    assert "Lock wait timeout" in line
+    assert "again" in line
+    assert f"applied {file.name}" in invoke("migrate", mysql_url=fresh_url).stdout
+
+
 def test_migrations_that_the_mysql_client_applied_are_taken_over(
     invoke: Invoke, fresh: Database, fresh_url: str, fresh_database: str, mysql_server: Server
 ) -> None:
