@@ -1,24 +1,19 @@
-"""Writes those parts of the READMEs that have a source: what a COMMENT, a setting or a command says of itself.
+"""Writes those parts of the READMEs that have a source: what a COMMENT, a setting or a metric says of itself.
 
 ``python -m tests.sql_reference`` rewrites them between their markers; ``--check`` changes nothing and exits 1 if one
 differs.
 """
 
 import argparse
-import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import get_args, get_origin
 
-from annotated_types import Ge, Le, MinLen
-from pydantic.fields import FieldInfo
-
-from outboxd import cli
-from outboxd.settings import Settings
+from tests import reference_tables
+from tests.reference_tables import plain, table
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _SQL = Path("sql")
@@ -107,20 +102,22 @@ def sections() -> dict[tuple[Path, str], str]:
     return {
         (_SQL, "errors"): _errors(found),
         (_SQL, "routines"): _reference(found),
-        (_DRIVER, "commands"): _commands(),
-        (_DRIVER, "settings"): _settings(),
+        (_DRIVER, "commands"): reference_tables.commands(),
+        (_DRIVER, "settings"): reference_tables.settings(),
+        (_DRIVER, "metrics"): reference_tables.metrics(),
+        (_DRIVER, "alerts"): reference_tables.alerts(_readme(_DRIVER).read_text(encoding="utf-8")),
     }
 
 
 def _errors(found: Iterable[Routine]) -> str:
     (comment,) = (routine.comment for routine in found if routine.name == _RAISE)
-    return _table(("number", "meaning"), _ERROR.findall(comment))
+    return table(("number", "meaning"), _ERROR.findall(comment))
 
 
 def _reference(found: Sequence[Routine]) -> str:
-    public = [routine for routine in found if not routine.is_internal]
+    public = sorted((routine for routine in found if not routine.is_internal), key=lambda routine: routine.path.parent)
     internal = [routine for routine in found if routine.is_internal]
-    parts = [_table(("routine", "in short"), ((f"[{r.name}](#{r.name})", r.summary) for r in public))]
+    parts = [table(("routine", "in short"), ((f"[{r.name}](#{r.name})", r.summary) for r in public))]
     for audience, group in groupby(public, key=lambda routine: routine.audience):
         parts.append(f"### {audience.capitalize()}")
         parts += [_entry(routine) for routine in group]
@@ -144,7 +141,7 @@ def _block(lines: Sequence[str]) -> str:
     """One paragraph of a comment as Markdown: an example, a heading with a list, or prose."""
     if lines[0] == "Example":
         return "\n".join(["```text", *(line[2:] for line in lines[1:]), "```"])
-    head = _plain(" ".join(line for line in lines if not line.startswith(" ")))
+    head = plain(" ".join(line for line in lines if not line.startswith(" ")))
     items = list(_items(lines))
     if not items:
         return head
@@ -158,65 +155,18 @@ def _items(lines: Iterable[str]) -> Iterator[str]:
     item = ""
     for line in lines:
         if line.startswith("    "):
-            item += f" {_plain(line.strip())}"
+            item += f" {plain(line.strip())}"
         elif line.startswith("  "):
             if item:
                 yield item
-            named = _LEADING_NAME.sub(r"`\1`", _plain(line.strip()), count=1)
+            named = _LEADING_NAME.sub(r"`\1`", plain(line.strip()), count=1)
             item = "- " + re.sub(" +", " ", named)
     if item:
         yield item
 
 
-def _commands() -> str:
-    commands = cli.cli.commands.values()
-    return _table(
-        ("command", "what it does"),
-        ((f"`outboxd {c.name}`", inspect.cleandoc(c.help or "").partition("\n\n")[0]) for c in commands),
-    )
-
-
-def _settings() -> str:
-    rows = (
-        (f"`{name}`", _kind(field), _default(field), field.description or "")
-        for name, field in Settings.model_fields.items()
-    )
-    return _table(("setting", "type", "default", "meaning"), rows)
-
-
-def _kind(field: FieldInfo) -> str:
-    annotation = field.annotation
-    if get_origin(annotation) is list:
-        kind = f"list of {get_args(annotation)[0].__name__}"
-    elif get_origin(annotation) is dict:
-        kind = "names and values"
-    else:
-        kind = getattr(annotation, "__name__", str(annotation))
-    low = next((str(limit.ge) for limit in field.metadata if isinstance(limit, Ge)), None)
-    high = next((str(limit.le) for limit in field.metadata if isinstance(limit, Le)), None)
-    if low and high:
-        return f"{kind}, {low} to {high}"
-    if low:
-        return f"{kind}, {low} or more"
-    return f"{kind}, not empty" if any(isinstance(limit, MinLen) for limit in field.metadata) else kind
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    if field.default_factory is not None:
-        return f"`{field.default_factory.__name__}()`"
-    return f"`{field.default}`" if field.default not in ("", [], {}) else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown would take for a tag or the end of a cell, made plain."""
-    return text.replace("<", "&lt;").replace("|", "&#124;")
+def _readme(folder: Path) -> Path:
+    return _CHECKOUT / folder / "README.md"
 
 
 def _with_section(readme: str, name: str, text: str) -> str:
@@ -240,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         raise SystemExit(str(error)) from None
     for (folder, name), text in made.items():
-        path = _CHECKOUT / folder / "README.md"
+        path = _readme(folder)
         before = path.read_text(encoding="utf-8")
         try:
             after = _with_section(before, name, text)

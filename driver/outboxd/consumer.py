@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import mysql.connector
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from mysql.connector import errorcode
 
 from outboxd import health, metrics, tracing
-from outboxd.database import Database
+from outboxd.database import Database, Outcome
 from outboxd.kafka import Outage, connect
 from outboxd.records import parse
 from outboxd.retry import Unavailable, until_available
@@ -32,6 +34,7 @@ _PROPERTIES = {
     "queued.min.messages": 5_000,
     "queued.max.messages.kbytes": 4_096,
 }
+_STRANGERS_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +101,21 @@ def _poll(consumer: Any, limit: int, outage: Outage, wait_seconds: float) -> lis
 
 
 def _own(records: list[Any], source: str) -> Iterator[_Entry]:
-    """The records of this outbox; those of strangers are left out."""
+    """The records of this outbox; those of strangers are left out, and told as far as there are not too many."""
+    strangers = 0
     for record in records:
         try:
             id_, payload = parse(record, source)
         except ValueError as error:
-            place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
-            log.warning("stranger", record=place, reason=str(error))
+            strangers += 1
             metrics.consumed.labels("stranger").inc()
+            if strangers <= _STRANGERS_TOLD:
+                place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
+                log.warning("stranger", record=place, reason=str(error))
         else:
             yield _Entry(record, id_, payload)
+    if strangers > _STRANGERS_TOLD:
+        log.warning("more strangers", records=strangers - _STRANGERS_TOLD)
 
 
 def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> list[_Entry]:
@@ -116,7 +124,7 @@ def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> l
     for batch in _batches(entries, settings.batch_bytes):
         health.beat()
         began_ns = time.time_ns()
-        outcomes = database.consume(batch)
+        outcomes = list(_consume_batch(database, batch))
         tracing.consumed(((entry.id, entry.record) for entry in entries), outcomes, began_ns)
         metrics.count_outcomes(outcome.outcome for outcome in outcomes)
         log.debug("consumed", **Counter(outcome.outcome for outcome in outcomes))
@@ -125,6 +133,22 @@ def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> l
             if outcome.error and outcome.outcome != "deferred":
                 log.warning(outcome.outcome, id=outcome.id, error=outcome.error)
     return [entry for entry in entries if entry.id in waiting]
+
+
+def _consume_batch(database: Database, batch: list[tuple[int, str]]) -> Iterator[Outcome]:
+    """One call; or a call for each, where one is larger than the server takes. That one is its message's failure."""
+    try:
+        yield from database.consume(batch)
+    except mysql.connector.Error as error:
+        if error.errno != errorcode.ER_NET_PACKET_TOO_LARGE:
+            raise
+        if len(batch) > 1:
+            for record in batch:
+                yield from _consume_batch(database, [record])
+        else:
+            ((id_, payload),) = batch
+            reason = f"MySQL takes no record of {len(payload.encode())} bytes: {error.msg}"
+            yield database.refuse(id_, reason)
 
 
 def _batches(entries: list[_Entry], most_bytes: int) -> Iterator[list[tuple[int, str]]]:

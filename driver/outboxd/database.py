@@ -17,6 +17,7 @@ from outboxd.settings import Settings, SettingsError
 
 # The server's state, not the call's: trying again may help. All else is an error to be shown.
 _DISK_FULL = 1021
+_NO_SUCH_MESSAGE = 50004
 _SERVER_IS_NOT_AVAILABLE = 3168
 _PASSING = {
     errorcode.ER_CON_COUNT_ERROR,
@@ -155,7 +156,21 @@ class Database:
     def consume(self, records: Sequence[tuple[int, str]]) -> list[Outcome]:
         """outbox_consume_v1 of outbox ids and payloads, by ascending id: the order in which the rows are locked."""
         batch = [{"id": id_, "payload": payload} for id_, payload in sorted(records, key=lambda record: record[0])]
-        return [Outcome(*row) for row in self._call("outbox_consume_v1", json.dumps(batch, ensure_ascii=False))]
+        with self._cursor() as cursor:
+            _execute_call(cursor, "outbox_consume_v1", json.dumps(batch, ensure_ascii=False))
+            rows = cursor.fetchall()
+            # The last result set is the procedure's own: what handlers of applications select comes before it.
+            return [Outcome(*row) for row in _drain(cursor) or rows]
+
+    def refuse(self, message_id: int, reason: str) -> Outcome:
+        """outbox_mark_failed_v1 of a record that cannot be given to outbox_consume_v1."""
+        try:
+            self._call("outbox_mark_failed_v1", message_id, reason)
+        except mysql.connector.Error as error:
+            if error.errno != _NO_SUCH_MESSAGE:
+                raise
+            return Outcome(message_id, "unknown", None)
+        return Outcome(message_id, "failed", reason)
 
     def status(self) -> list[dict[str, Any]]:
         """outbox_status_v1: a row a status."""
@@ -261,8 +276,10 @@ class Database:
             finished = True
         except mysql.connector.Error as error:
             # Tried again on a new connection: the old one may be gone, or left inside a transaction by a killed call.
-            finished = not _is_passing(error)
-            if not finished:
+            passing = _is_passing(error)
+            # The server hangs up after a packet that is too large.
+            finished = not passing and error.errno != errorcode.ER_NET_PACKET_TOO_LARGE
+            if passing:
                 raise Unavailable(f"MySQL: {error}") from error
             raise
         finally:
@@ -286,14 +303,16 @@ def _with_reasons(refused: Sequence[tuple[Receipt, str]]) -> list[dict[str, Any]
     return [receipt.to_json() | {"reason": reason} for receipt, reason in refused]
 
 
-def _drain(cursor: Any) -> None:
-    """Read what is left of a call: every CALL ends with a status result of its own."""
+def _drain(cursor: Any) -> list[Any]:
+    """Read what is left of a call, which ends with a status result; returns the rows of the last result set in it."""
+    rows: list[Any] = []
     try:
         while cursor.nextset():
             if cursor.with_rows:
-                cursor.fetchall()
+                rows = cursor.fetchall()
     except MySQLInterfaceError as error:  # the connector translates those of the first statement only
         raise errors.get_mysql_exception(error.errno, msg=error.msg, sqlstate=error.sqlstate) from error
+    return rows
 
 
 def is_refusal(error: errors.Error) -> bool:

@@ -103,7 +103,10 @@ def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
 
 def _rights(database: Database) -> Finding:
     ((account, roles),) = database.query("SELECT CURRENT_USER(), CURRENT_ROLE()")
-    rows = database.query("SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()")
+    rows = database.query(  # the first does not show what an account may by its roles
+        "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()"
+        " UNION SELECT specific_name FROM information_schema.role_routine_grants WHERE specific_schema = DATABASE()"
+    )
     lacks = sorted(CALLED - {name for (name,) in rows})
     quoted = "'{}'@'{}'".format(*account.rsplit("@", 1))
     return fix_if(

@@ -29,7 +29,7 @@ registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 Info("outboxd_build", "The version of outboxd.", registry=registry).info({"version": __version__})
 
-_OUTCOMES = ("consumed", "duplicate", "deferred", "failed", "dead", "unknown", "waiting", "stranger")
+_OUTCOMES = ("consumed", "duplicate", "deferred", "failed", "dead", "unknown", "stranger")
 
 
 def _counter(name: str, what: str, **labels: tuple[str, ...]) -> Counter:

@@ -161,6 +161,10 @@ class Publisher:
             except BufferError:
                 self._serve(self._producer.poll)
                 continue
+            except ValueError as error:  # the client's own: a topic that has a NUL
+                sending.in_flight += 1
+                sending.answer(message, KafkaError(KafkaError.TOPIC_EXCEPTION, f"topic {message.topic!r}: {error}"))
+                return
             except KafkaException as error:
                 if error.args[0].fatal():
                     self._rebuild(error.args[0].str())

@@ -36,7 +36,7 @@ def parse(record: Any, source: str) -> tuple[int, str]:
     headers = dict(record.headers() or [])
     sent_by = (headers.get("ce_source") or b"").decode(errors="replace")
     if sent_by != source:
-        raise ValueError(f"its ce_source is {sent_by!r}, not {source!r}")
+        raise ValueError(f"its ce_source is {sent_by[:80]!r}, not {source!r}")
     event_id = (headers.get("ce_id") or b"").decode(errors="replace")
     if not (len(event_id) <= 20 and event_id.isascii() and event_id.isdigit() and int(event_id) < 2**64):
         raise ValueError(f"its ce_id is {event_id[:40]!r}, not the id of a message")

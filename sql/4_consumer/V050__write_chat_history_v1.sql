@@ -56,7 +56,7 @@ BEGIN
   END IF;
   -- An unsigned integer in JSON_TYPE is one beyond the range of BIGINT.
   IF NOT v_user_id_type <=> 'INTEGER' THEN
-    CALL outbox_raise_v1(50007, CONCAT('user_id must be an integer, it is ', COALESCE(LEFT(v_user_id_text, 60), 'missing')));
+    CALL outbox_raise_v1(50007, CONCAT('user_id must be an integer, it is ', COALESCE(LEFT(IF(v_user_id_type = 'STRING', JSON_QUOTE(v_user_id_text), v_user_id_text), 60), 'missing')));
   END IF;
   IF NOT v_chat_id_type <=> 'STRING' OR CHAR_LENGTH(v_chat_id_text) NOT BETWEEN 1 AND 255 THEN
     CALL outbox_raise_v1(50007, CONCAT('conversation_id must be a text of 1 to 255 characters, it is ',

@@ -23,9 +23,9 @@ A handler that ends the transaction by itself is found out by the lost savepoint
 is consumed and last_error says so; where it has rolled back, the message has failed.
 
 Errors
-  50009 the handler has rolled back, and with it all that the batch had done
-  1213, 1317: the server''s trouble, not the message''s. A lock that the handler cannot have in time (1205) is the
-    message''s own failure: another''s transaction must not stop those behind it
+  50009 the handler has rolled back, or was the victim of a deadlock, and with it all that the batch had done
+  1317: the server''s trouble, not the message''s. A lock that the handler cannot have (1205, 1213) is the message''s own
+    failure: another''s transaction must not stop those behind it
 
 Transaction: the caller''s. Uses the session variables @outbox_call, @outbox_id and @outbox_payload.
 
@@ -68,12 +68,23 @@ main: BEGIN
    WHERE id = p_id;
   BEGIN
     -- The server's trouble, not a message's: the whole batch is to be tried again.
-    DECLARE EXIT HANDLER FOR 1213, 1317
+    DECLARE EXIT HANDLER FOR 1317
       RESIGNAL;
-    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+    -- All that the batch had done is undone. Without this message it may go on; one whose handler deadlocks every time
+    -- must not stop those behind it.
+    DECLARE EXIT HANDLER FOR 1213
+    BEGIN
+      GET STACKED DIAGNOSTICS CONDITION 1 v_error = MESSAGE_TEXT;
+      CALL outbox_raise_v1(50009, v_error);
+    END;
+    -- NOT FOUND: an unhandled FETCH beyond the end is an error of no SQLEXCEPTION's class.
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION, NOT FOUND
     BEGIN
       DECLARE CONTINUE HANDLER FOR 1305 SET v_ended = TRUE;
       GET STACKED DIAGNOSTICS CONDITION 1 v_errno = MYSQL_ERRNO, v_error = MESSAGE_TEXT;
+      IF v_error = '' THEN
+        SET v_error = CONCAT('error ', v_errno, ' of handler ', v_handler, ', without a text');
+      END IF;
       ROLLBACK TO SAVEPOINT outbox_handler;
     END;
     SAVEPOINT outbox_handler;
@@ -84,7 +95,7 @@ main: BEGIN
            updated_at = v_now
      WHERE id = p_id;
     PREPARE outbox_call FROM @outbox_call;
-    EXECUTE outbox_call USING @outbox_id, @outbox_payload;
+    CALL outbox_call_handler_v1();
     RELEASE SAVEPOINT outbox_handler;
   END;
   SET @outbox_payload = NULL;
@@ -93,12 +104,18 @@ main: BEGIN
     COMMIT;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
-    IF NOT EXISTS (SELECT 1 FROM outbox_batch WHERE id = p_id) THEN
+    -- Not the row of outbox_batch: another handler of the batch may have committed that before.
+    IF NOT EXISTS (SELECT 1 FROM agent_outbox_messages WHERE id = p_id AND status = 'consumed' AND consumed_at = v_now) THEN
       CALL outbox_raise_v1(50009, CONCAT('handler ', v_handler, ' rolls back by itself', IF(v_errno = 1305, '', CONCAT(': ', v_error))));
     END IF;
     SET v_outcome = 'consumed',
-        v_error = CONCAT('handler ', v_handler, ' commits by itself: its effect and this mark are not one transaction');
+        v_error = CONCAT('handler ', v_handler, ' commits by itself: its effect and this mark are not one transaction',
+          IF(v_errno IN (0, 1305), '', CONCAT('; then it fails: ', v_error)));
     UPDATE agent_outbox_messages SET last_error = v_error WHERE id = p_id;
+    -- At once: a handler after this one may roll back, and this message is not looked at again.
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    START TRANSACTION;
   ELSEIF v_errno = 0 THEN
     SET v_outcome = 'consumed';
   ELSE

@@ -20,7 +20,7 @@ from tests.deploy.support import (
     mysql_url,
 )
 from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import QUICK, QUICK_GROUP, Setting, daemons
+from tests.driver.support import QUICK, QUICK_GROUP, Setting, daemons, run
 from tests.sql.support import SQL_FOLDER, Database, Server, refused
 
 DATABASE = "outboxd_roles"
@@ -279,6 +279,8 @@ def test_daemon_needs_the_roles_of_relay_and_consumer_and_no_others(site: Site, 
             wanted = dict.fromkeys([*good, stale], "consumed") | {bad: "dead"}
             daemon.eventually(lambda: site.root.statuses() == wanted, "all consumed but the bad one")
             assert daemon.stop() == 0
+        told = run(tmp_path, settings, ["doctor"]).stdout
+        assert "may call what the daemon calls" in " ".join(told.split()), told
     assert site.root.column("SELECT payload FROM mails") == ['{"to":"Ada"}']
     assert len(site.root.chats()) == 2
     assert site.root.value("SELECT COUNT(*) FROM outbox_slots WHERE relay IS NOT NULL") == 0

@@ -69,11 +69,11 @@ class Observed:
         text = get(self.address, "/metrics").text
         return {name: value for name, value in samples(text).items() if name.startswith("outboxd_")}
 
-    def eventually(self, condition: Callable[[dict[str, float]], bool], what: str, seconds: float = 15) -> None:
+    def eventually(self, condition: Callable[[dict[str, float]], bool], what: str, seconds: float = 45) -> None:
         """Wait until the metrics meet the condition."""
         self.daemon.eventually(lambda: condition(self.metrics()), what, seconds)
 
-    def turns(self, path: str, status: int, reason: str, seconds: float = 15) -> None:
+    def turns(self, path: str, status: int, reason: str, seconds: float = 45) -> None:
         """Wait until a page has this status and says this."""
 
         def answered() -> bool:

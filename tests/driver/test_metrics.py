@@ -83,7 +83,8 @@ def test_record_that_kafka_refuses_for_now_is_a_failure_of_the_relay(
     cluster.refuse_next(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     seen = observe(start_daemon("--only", "relay", **OBSERVED))
     seen.eventually(lambda now: now['outboxd_messages_failed_total{stage="relay"}'] == 1, "refused")
-    assert db.message(message)["retry_count"] == 1
+    # The answer is counted, and then the failure is marked.
+    seen.daemon.eventually(lambda: db.message(message)["retry_count"] == 1, "marked")
     assert seen.metrics()['outboxd_kafka_errors_total{error="TOPIC_AUTHORIZATION_FAILED"}'] == 1
 
 

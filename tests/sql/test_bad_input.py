@@ -238,7 +238,7 @@ def test_chat_payload_that_does_not_fit_is_refused_by_every_writer(db: Database,
     ("payload", "said"),
     [
         ("[]", "payload must be a JSON object, it is of type ARRAY"),
-        ('{"user_id":"x7"}', "user_id must be an integer, it is x7"),
+        ('{"user_id":"x7"}', 'user_id must be an integer, it is "x7"'),
         ("{}", "user_id must be an integer, it is missing"),
         (
             '{"user_id":7,"conversation_id":["c"]}',

@@ -529,3 +529,27 @@ def test_slow_handler_lets_the_first_message_of_each_key_pass_and_leaves_the_res
     assert all(row == before[row["id"]] for row in db.messages() if row["id"] in {slow[1], slow[2], quick[2]})
     assert db.consume(slow[1], slow[2], quick[2]) == {slow[1]: "consumed", slow[2]: "waiting", quick[2]: "consumed"}
     assert db.consume(slow[2]) == {slow[2]: "consumed"}
+
+
+def test_handler_that_rolls_back_is_found_out_behind_one_that_commits(db: Database, app: Application) -> None:
+    app.business("commits", f"{RECORD}; COMMIT")
+    app.business("rolls_back", f"{RECORD}; ROLLBACK; {FAIL}")
+    first = db.enqueue_published("a", biz_type="commits", payload="{}")
+    second = db.enqueue_published("b", biz_type="rolls_back", payload="{}")
+    assert db.consume(first, second)[second] == "failed"
+    assert db.statuses() == {first: "consumed", second: "pending"}
+    assert "commits by itself" in db.message(first)["last_error"]
+    assert "rolls back by itself: the application says no" in db.message(second)["last_error"]
+
+
+def test_handler_that_fetches_beyond_the_end_fails_and_one_that_selects_no_row_does_not(
+    db: Database, app: Application
+) -> None:
+    no_row = "DECLARE v_found INT; DECLARE v_all CURSOR FOR SELECT id FROM app_effects WHERE FALSE"
+    app.business("fetches", f"{no_row}; {RECORD}; OPEN v_all; FETCH v_all INTO v_found")
+    app.business("selects", f"{no_row}; {RECORD}; SELECT id INTO v_found FROM app_effects WHERE FALSE")
+    first = db.enqueue_published("a", biz_type="fetches", payload="{}")
+    second = db.enqueue_published("b", biz_type="selects", payload="{}")
+    assert db.consume(first, second) == {first: "failed", second: "consumed"}
+    assert "No data" in db.message(first)["last_error"]
+    assert app.effects() == [second]
