@@ -1,6 +1,6 @@
 """All faults, by group and name, in the sizes of a full run."""
 
-from tests.faults import delays, kafka_faults, order, slots
+from tests.faults import bad_handlers, delays, handler_locks, inputs, kafka_faults, order, sizes, slots, strangers
 from tests.faults.report import Run
 from tests.faults.slots import Change
 
@@ -21,6 +21,17 @@ GROUPS: dict[str, dict[str, Run]] = {
         "wide": lambda stage, _: slots.batches(stage, 100_000, 100_000),
     },
     "kafka": kafka_faults.FAULTS,
+    "input": {
+        "payloads": lambda stage, _: inputs.payloads(stage),
+        "sizes": lambda stage, _: sizes.sizes(stage),
+        "packets": lambda stage, _: sizes.packets(stage),
+        "names": lambda stage, _: inputs.names(stage),
+        "strangers": lambda stage, _: strangers.strangers(stage),
+        "handlers": lambda stage, _: bad_handlers.handlers(stage),
+        "deadlocks": lambda stage, _: handler_locks.deadlocks(stage, 5),
+        "lock-waits": lambda stage, _: handler_locks.lock_waits(stage),
+        "long-work": lambda stage, _: handler_locks.long_work(stage, 1.0),
+    },
 }
 
 

@@ -4,15 +4,15 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, cycle
+from itertools import cycle
 
-from tests.bench import chat
 from tests.faults import checker, handlers
+from tests.faults.good_chat import GoodChat
 from tests.faults.launcher import Faults
 from tests.faults.ledger import Entry, Ledger
 from tests.faults.report import Report, problems_of
 from tests.faults.stage import Scene, Stage
-from tests.sql.support import Database, key_of
+from tests.sql.support import key_of
 
 # All in one slot, where they have the best chance to be in each other's way.
 _SLOT = 7
@@ -36,29 +36,6 @@ class Delays:
         return f"median {self.median_ms:.0f} ms, 95 % within {self.p95_ms:.0f} ms, worst {self.worst_ms:.0f} ms"
 
 
-class _Chat:
-    """Enqueues real chat under given keys, and keeps the ledger."""
-
-    def __init__(self, topic: str) -> None:
-        self.entries: list[Entry] = []
-        self._topic = topic
-        self._numbers = count(1)
-        self._lines = cycle(chat.read(chat.default_file(), 500))
-
-    def enqueue(self, session: Database, *keys: str) -> list[Entry]:
-        """A message a key."""
-        made = [self._one(session, key) for key in keys]
-        self.entries += made
-        return made
-
-    def _one(self, session: Database, key: str) -> Entry:
-        line = next(self._lines)
-        text = f"{line.message} #{next(self._numbers)}"
-        arguments = (self._topic, key, line.user_id, key, line.role, text, None)
-        id_ = session.out("outbox_enqueue_chat_history_v1", *arguments)
-        return Entry(int(id_), self._topic, key, line.user_id, line.role, text)
-
-
 def stuck_keys(stage: Stage, messages: int) -> Report:
     """Chat of good keys while others of their slot and partition are stuck; then all are healed, and must arrive.
 
@@ -69,7 +46,7 @@ def stuck_keys(stage: Stage, messages: int) -> Report:
         handlers.fail_by_key(scene.session, FAILING)
         relay = scene.start("relay", "relay", faults=Faults(refuse_key=REFUSED))
         scene.start("consumer", "consumer")
-        written = _Chat(scene.topics[0])
+        written = GoodChat(scene.topics[0])
         with scene.server.connect(scene.database) as application:
             warm = written.enqueue(scene.session, *_GOOD)
             scene.wait_until(lambda: _are_consumed(scene, warm), "the daemons work", 30)
@@ -111,7 +88,7 @@ def slow_key(stage: Stage, messages: int, seconds: float) -> Report:
         handlers.be_slow_by_key(scene.session, SLOW, seconds)
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
-        written = _Chat(scene.topics[0])
+        written = GoodChat(scene.topics[0])
         warm = written.enqueue(scene.session, *_GOOD)
         scene.wait_until(lambda: _are_consumed(scene, warm), "the daemons work", 30)
         written.enqueue(scene.session, *[SLOW] * _BACKLOG)
@@ -135,7 +112,7 @@ def _problems_of(delays: Delays) -> list[str]:
     return [f"the good keys were delayed: {delays}"] if delays.p95_ms > _LIMIT_MS else []
 
 
-def _steadily(written: _Chat, scene: Scene, messages: int) -> Iterator[Entry]:
+def _steadily(written: GoodChat, scene: Scene, messages: int) -> Iterator[Entry]:
     keys = cycle(_GOOD)
     for _ in range(messages):
         yield from written.enqueue(scene.session, next(keys))
