@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN    := .venv/bin
 CHAT   ?=
 KAFKA  ?=
+SERVICE ?= pypi
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help up down mysql demo test lint format docs bundle bench faults soak clean
+.PHONY: help up down mysql demo test lint format audit docs bundle bench faults soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -45,6 +46,12 @@ lint: .venv/installed ## ruff, mypy, the form of every routine, and whether the 
 
 format: .venv/installed ## put the code into ruff's format
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+audit: .venv/installed ## look up known vulnerabilities of all that .venv has: make audit [SERVICE=osv]
+	@$(BIN)/pip install --quiet --group audit
+	@$(BIN)/pip freeze --exclude-editable | $(BIN)/pip-audit --requirement /dev/stdin --no-deps --disable-pip --strict \
+	  --progress-spinner off --vulnerability-service $(SERVICE) \
+	  || { echo 'audit: a vulnerability was found, or a package could not be looked up: see above' >&2; exit 1; }
 
 docs: .venv/installed ## write the generated parts of the READMEs anew
 	@$(BIN)/python -m tests.sql_reference

@@ -13,7 +13,7 @@ from outboxd import enqueue as enqueuing
 from outboxd.database import Database
 from outboxd.doctor import doctor
 from outboxd.migrations import MigrationError
-from outboxd.options import console, echo_message, progress, with_settings
+from outboxd.options import console, echo_message, progress, say, with_settings
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings, SettingsError
 from outboxd.top import top
@@ -103,7 +103,7 @@ def enqueue(settings: Settings, topic: str, strict: bool, file: BinaryIO) -> Non
             for line in lines:
                 if line.error:
                     refused += 1
-                    click.echo(f"line {line.number}: {line.error}", err=True)
+                    say(f"line {line.number}: {line.error}", err=True)
             enqueued += sum(line.error is None for line in lines)
             bar.update(task, completed=enqueued)
     click.echo(f"{enqueued} enqueued, {refused} refused")

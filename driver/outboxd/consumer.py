@@ -131,7 +131,8 @@ def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> l
         waiting.update(outcome.id for outcome in outcomes if outcome.is_waiting)
         for outcome in outcomes:
             if outcome.error and outcome.outcome != "deferred":
-                log.warning(outcome.outcome, id=outcome.id, error=outcome.error)
+                # Not the error: it may quote the message. last_error has it, for those who may read messages.
+                log.warning(outcome.outcome, id=outcome.id)
     return [entry for entry in entries if entry.id in waiting]
 
 

@@ -20,7 +20,7 @@ from outboxd.asking import (
     yes_option,
 )
 from outboxd.database import Database
-from outboxd.options import console, echo_message, with_settings
+from outboxd.options import cell, console, echo_message, with_settings
 from outboxd.settings import Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -50,15 +50,15 @@ def list_dead(settings: Settings, limit: int, **filters: Any) -> None:
         count = count_messages(database, "dead", *_matching(**filters))
     table = Table("id", "topic", "key", "business type", "failures", "died at (UTC)", "error", box=None)
     for row in rows:
-        error = (row["last_error"] or "").replace("\n", " ")
+        error = cell((row["last_error"] or "").replace("\n", " ")[:100])
         table.add_row(
             str(row["id"]),
-            row["topic"],
-            row["message_key"],
-            row["biz_type"],
+            cell(row["topic"]),
+            cell(row["message_key"]),
+            cell(row["biz_type"]),
             str(row["retry_count"]),
             f"{row['updated_at']:%F %T}",
-            error if len(error) <= 100 else f"{error[:99]}…",
+            error if len(row["last_error"] or "") <= 100 else f"{error}…",
         )
     if rows:
         console.print(table)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 
 from outboxd.finding import Finding, fix_if
@@ -16,12 +16,15 @@ _PATIENCE_SECONDS = 3
 
 def findings(settings: Settings, max_allowed_packet: int | None) -> Iterator[Finding]:
     """Look at everything; max_allowed_packet is MySQL's, None where it is not known."""
-    kafka = connect(AdminClient, settings, {"error_cb": lambda _: None})
+    errors: list[KafkaError] = []
+    kafka = connect(AdminClient, settings, {"error_cb": errors.append})
     try:
         there = kafka.list_topics(timeout=_PATIENCE_SECONDS)
     except KafkaException as error:
         to_do = f"see that {settings.kafka_bootstrap} answers, and check kafka_options"
-        yield Finding("Kafka", error.args[0].str(), to_do)
+        kafka.poll(0)
+        # The first says why, such as a certificate; later ones and the exception only that nobody answers.
+        yield Finding("Kafka", (errors or error.args)[0].str(), to_do)
         return
     yield Finding("Kafka", f"brokers: {len(there.brokers)}")
     if not settings.topics:

@@ -10,7 +10,14 @@ from outboxd.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
-_AWAY = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE}
+# Certificates and passwords too: what librdkafka says next is only that all brokers are down.
+_AWAY = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._AUTHENTICATION,
+    KafkaError._RESOLVE,
+    KafkaError._SSL,
+    KafkaError._TRANSPORT,
+}
 
 
 def connect(kind: Callable[[dict[str, Any]], Any], settings: Settings, properties: dict[str, Any]) -> Any:

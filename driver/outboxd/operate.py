@@ -24,7 +24,7 @@ from outboxd.asking import (
 )
 from outboxd.database import Database
 from outboxd.dead_letters import dead
-from outboxd.options import console, with_settings
+from outboxd.options import cell, console, say, with_settings
 from outboxd.settings import Settings
 
 _older_than = click.option("--older-than", type=age, required=True, help="such as 90s, 15m, 12h, 7d or 1d12h")
@@ -45,13 +45,13 @@ def pause(settings: Settings, topic: str | None, biz_type: str | None) -> None:
                 "SELECT kind, name, paused_at, paused_by FROM outbox_policies WHERE paused_at IS NOT NULL"
             )
             for kind, name, paused_at, paused_by in rows:
-                click.echo(f"{_kind(kind)} {name}: paused since {paused_at:%F %T} UTC by {paused_by}")
+                say(f"{_kind(kind)} {name}: paused since {paused_at:%F %T} UTC by {paused_by}")
             click.echo(f"{len(rows)} paused")
             return
         _check_one(topic, biz_type)
         (row,) = database.call("outbox_pause_v1", topic, biz_type)
     since = f" since {row['paused_at']:%F %T} UTC by {row['paused_by']}"
-    click.echo(f"{_kind(row['kind'])} {row['name']} is paused{'' if row['changed'] else f' already,{since}'}")
+    say(f"{_kind(row['kind'])} {row['name']} is paused{'' if row['changed'] else f' already,{since}'}")
 
 
 @click.command()
@@ -63,7 +63,7 @@ def resume(settings: Settings, topic: str | None, biz_type: str | None) -> None:
     _check_one(topic, biz_type)
     with Database(settings) as database:
         (row,) = database.call("outbox_resume_v1", topic, biz_type)
-    click.echo(f"{_kind(row['kind'])} {row['name']} {'is relayed again' if row['changed'] else 'was not paused'}")
+    say(f"{_kind(row['kind'])} {row['name']} {'is relayed again' if row['changed'] else 'was not paused'}")
 
 
 @click.command()
@@ -151,7 +151,7 @@ def list_policies(settings: Settings) -> None:
         backoff = f"{base} to {cap} s" if handler else ""
         since = f"{paused_at:%F %T}" if paused_at else ""
         retries = str(max_retry or "as enqueued") if handler else ""
-        table.add_row(name, handler or "not registered", ordering, retries, backoff, since)
+        table.add_row(cell(name), cell(handler or "not registered"), ordering, retries, backoff, since)
     console.print(table)
 
 
@@ -179,7 +179,7 @@ def set_policy(
     retries = "max retry as enqueued" if row["max_retry"] is None else f"max retry {row['max_retry']}"
     backoff = f"backoff {row['backoff_base_seconds']} to {row['backoff_cap_seconds']} s"
     done = "is set" if row["changed"] else "was so already"
-    click.echo(f"{biz_type} {done}: handler {row['handler']}, ordering {row['ordering']}, {retries}, {backoff}")
+    say(f"{biz_type} {done}: handler {row['handler']}, ordering {row['ordering']}, {retries}, {backoff}")
 
 
 @click.command()
@@ -201,10 +201,10 @@ def audit(settings: Settings, action: str | None, limit: int, as_json: bool) -> 
         details = json.loads(text)
         if as_json:
             line = {"id": number, "at": f"{at.isoformat()}Z", "account": account, "action": what, "details": details}
-            click.echo(json.dumps(line, ensure_ascii=False))
+            click.echo(json.dumps(line))
         else:
             changed = "" if messages is None else str(messages)
-            table.add_row(str(number), f"{at:%F %T}", account, what, changed, _in_short(details))
+            table.add_row(str(number), f"{at:%F %T}", cell(account), what, changed, cell(_in_short(details)))
     if not as_json:
         console.print(table)
 

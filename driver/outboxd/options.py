@@ -8,6 +8,7 @@ from typing import Any, get_origin
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from outboxd import logs
@@ -59,14 +60,29 @@ def progress() -> Progress:
 def echo_message(message: Mapping[str, Any]) -> None:
     """Print a message, a column a line."""
     for name, value in message.items():
-        click.echo(f"{name:14} {'' if value is None else value}")
+        say(f"{name:14} {'' if value is None else value}")
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line that has what users wrote in it."""
+    click.echo(printable(text), err=err)
+
+
+def printable(text: str) -> str:
+    """A line of what users wrote, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def cell(text: str) -> str:
+    """The same for a table, where rich would read [red] as a style."""
+    return escape(printable(text))
 
 
 def _pair(item: str, *, typed: bool) -> tuple[str, Any]:
     """Name and value; typed: with numbers and booleans told from text, as the connector wants them."""
     name, equals, text = item.partition("=")
     if not equals:
-        raise click.BadParameter(f"{item!r} is not NAME=VALUE")
+        raise click.BadParameter("what was given is not NAME=VALUE")  # and is not repeated: it may be a password
     with suppress(ValueError):
         return name, json.loads(text) if typed else text
     return name, text

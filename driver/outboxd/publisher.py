@@ -115,7 +115,8 @@ class Publisher:
             self._wait(sending)
         done.published, done.unanswered = sending.published, sending.unanswered
         for message, error in self._each_alone(sending.refused, done):
-            reason = f"Kafka refuses the record: {error.str()} ({error.name()})"
+            size = f"{len(message.payload.encode())} bytes, topic {message.topic!r}"
+            reason = f"Kafka refuses the record ({size}): {error.str()} ({error.name()})"
             (done.dead if error.code() in _HOPELESS else done.failed).append((message.receipt, reason))
         return done
 
@@ -148,7 +149,8 @@ class Publisher:
         return guilty
 
     def _send(self, message: Message, sending: _Sending) -> None:
-        headers = headers_of(message, self._settings.event_source)
+        # As bytes, because the client ends a text at a NUL.
+        headers = [(name, value.encode()) for name, value in headers_of(message, self._settings.event_source)]
         while not self._given_up():
             try:
                 self._connected().produce(
@@ -163,7 +165,7 @@ class Publisher:
                 continue
             except ValueError as error:  # the client's own: a topic that has a NUL
                 sending.in_flight += 1
-                sending.answer(message, KafkaError(KafkaError.TOPIC_EXCEPTION, f"topic {message.topic!r}: {error}"))
+                sending.answer(message, KafkaError(KafkaError.TOPIC_EXCEPTION, str(error)))
                 return
             except KafkaException as error:
                 if error.args[0].fatal():

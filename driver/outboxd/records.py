@@ -8,7 +8,7 @@ from typing import Any
 
 from outboxd.database import Message
 
-Headers = list[tuple[str, str | bytes | None]]
+Headers = list[tuple[str, str]]
 
 
 def headers_of(message: Message, source: str) -> Headers:
@@ -24,7 +24,11 @@ def headers_of(message: Message, source: str) -> Headers:
     ]
     if message.headers:
         taken = {name for name, _ in headers}
-        headers += [(name, value) for name, value in json.loads(message.headers).items() if name not in taken]
+        for name, value in json.loads(message.headers).items():
+            sent = name.partition("\0")[0]  # librdkafka ends a name there: ce_id and NUL would be another ce_id
+            if sent not in taken:
+                taken.add(sent)
+                headers.append((sent, value))
     return headers
 
 

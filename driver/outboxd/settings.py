@@ -28,7 +28,8 @@ class Settings(BaseSettings):
 
     mysql_url: str = Field(description="mysql://user:password@host:port/database")
     mysql_options: dict[str, Any] = Field(
-        default={}, description="further options of mysql-connector-python, such as ssl_ca"
+        default={},
+        description="further options of mysql-connector-python, such as ssl_ca, with which the server is verified",
     )
     kafka_bootstrap: str = Field(default="localhost:9092", description="host:port of Kafka brokers")
     kafka_options: dict[str, Any] = Field(
@@ -128,6 +129,8 @@ class Settings(BaseSettings):
             "user": unquote(url.username or ""),
             "password": unquote(url.password or ""),
             "database": self.database,
+            # The connector alone makes nothing of ssl_ca; who names an authority wants the certificate verified.
+            **({"ssl_verify_cert": True, "ssl_verify_identity": True} if "ssl_ca" in self.mysql_options else {}),
             **self.mysql_options,
         }
 

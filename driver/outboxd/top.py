@@ -13,12 +13,11 @@ from typing import Any
 import click
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from outboxd.database import Database
-from outboxd.options import console, with_settings
+from outboxd.options import cell, console, with_settings
 from outboxd.settings import Settings
 
 _ERRORS = 5
@@ -106,7 +105,7 @@ def _streams(sample: _Sample, before: _Sample | None) -> Table:
     total = _Stream()
     for (topic, biz_type), stream in sample.streams.items():
         earlier = before.streams.get((topic, biz_type), _Stream()) if before else None
-        table.add_row(_safe(topic), _safe(biz_type), *_numbers(stream), *_rates(sample, stream, before, earlier))
+        table.add_row(cell(topic), cell(biz_type), *_numbers(stream), *_rates(sample, stream, before, earlier))
         total = _sum(total, stream)
     if len(sample.streams) != 1:
         earlier = None
@@ -151,16 +150,14 @@ def _relays(sample: _Sample) -> Table:
     table = _table("relay", ">slots", "lease", ">backlog")
     for relay, slots, lease, backlog in sample.relays:
         ends = "" if lease is None else f"{lease:.1f} s" if lease > 0 else f"[red]ran out {_seconds(-lease)} ago[/]"
-        table.add_row("[red]nobody[/]" if relay is None else _safe(relay), str(slots), ends, str(backlog))
+        table.add_row("[red]nobody[/]" if relay is None else cell(relay), str(slots), ends, str(backlog))
     return table
 
 
 def _errors(sample: _Sample) -> Table:
     table = _table(">dead", "topic", "biz_type", "key", ">failures", "last error", ">ago")
     for id_, topic, biz_type, key, failures, error, ago in sample.dead:
-        table.add_row(
-            str(id_), _safe(topic), _safe(biz_type), _safe(key), str(failures), _safe(error or ""), _seconds(ago)
-        )
+        table.add_row(str(id_), cell(topic), cell(biz_type), cell(key), str(failures), cell(error or ""), _seconds(ago))
     if not sample.dead:
         table.add_row("none")
     return table
@@ -171,11 +168,6 @@ def _table(*titles: str) -> Table:
     for title in titles:
         table.add_column(title.removeprefix(">"), justify="right" if title.startswith(">") else "left", overflow="fold")
     return table
-
-
-def _safe(text: str) -> str:
-    """What users wrote, without what a terminal would obey."""
-    return escape("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
 
 
 def _seconds(value: float) -> str:

@@ -194,8 +194,8 @@ def test_brokers_that_are_away_leave_messages_unanswered_and_none_failed(
 
 def test_brokers_that_go_away_between_two_batches_fail_nothing(relays: Any, cluster: MockCluster, db: Database) -> None:
     first = db.enqueue()
-    relay = relays({"message.timeout.ms": 700})
-    relay.driver.mark_published(RELAY, relay.publish().published)
+    relay = relays({"message.timeout.ms": 1500})
+    eventually(lambda: relay.driver.mark_published(RELAY, relay.publish().published) == 1)
     second = db.enqueue()
     cluster.go_down()
     done = relay.publish()

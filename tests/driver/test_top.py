@@ -7,7 +7,7 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -66,7 +66,7 @@ class Terminal:
         self._master = master
         self._text = ""
 
-    def shows(self, pattern: str, seconds: float = 10) -> re.Match[str]:
+    def shows(self, pattern: str, seconds: float = 45) -> re.Match[str]:
         """Wait until the screen has shown this."""
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self._text)):
@@ -79,6 +79,13 @@ class Terminal:
     def type(self, keys: str) -> None:
         """Press keys."""
         os.write(self._master, keys.encode())
+
+    def closes(self, seconds: float = 45) -> None:
+        """Wait until nobody has it open. A terminal that nobody reads would hold up a command that writes to it."""
+        deadline = time.monotonic() + seconds
+        with suppress(OSError):  # what Linux says instead of an end of file
+            while os.read(self._master, 65_536):
+                assert time.monotonic() < deadline, "still open"
 
 
 @contextmanager
@@ -115,4 +122,5 @@ def test_in_a_terminal_it_follows_the_tables_until_a_key_ends_it(
         screen.shows(rf"chat +{CHAT} +5 ")
         screen.shows(rf"chat +{CHAT} +5 .* 0\.0 +0\.0")
         screen.type(key)
+        screen.closes()
         assert process.wait(45) == 0

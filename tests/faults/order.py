@@ -70,7 +70,7 @@ def run(stage: Stage, seed: int, size: Size, ordering: str = "key") -> tuple[Ver
 
 def _injected(scene: Scene) -> str:
     refused = sum(len(driver.events("injected")) for driver in scene.drivers)
-    failed = sum("injected" in event["error"] for driver in scene.drivers for event in driver.events("failed"))
+    failed = sum("id" in event for driver in scene.drivers for event in driver.events("failed"))
     return f"{refused} records refused, {failed} times a handler failed"
 
 
