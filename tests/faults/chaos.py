@@ -23,15 +23,16 @@ class _Return:
 
 
 class Chaos(threading.Thread):
-    """Works on the drivers until the block is left, and then brings all of them back.
+    """Works on the drivers until the block is left, and then brings all of them back; without kills it only freezes.
 
     A frozen driver stays so for longer than lapse seconds, after which others have taken over what it had. At least
     one of a kind is neither down nor frozen at any time, so that somebody is there to take over.
     """
 
-    def __init__(self, drivers: Sequence[Driver], seed: int, lapse: float) -> None:
+    def __init__(self, drivers: Sequence[Driver], seed: int, lapse: float, *, kills: bool = True) -> None:
         super().__init__(name="chaos")
         self.killed = self.frozen = 0
+        self._kills = kills
         self._drivers = drivers
         self._chance = random.Random(f"{seed} chaos")
         self._lapse = lapse
@@ -67,7 +68,7 @@ class Chaos(threading.Thread):
         if not victims:
             return
         victim = self._chance.choice(victims)
-        if self._chance.random() < 0.5:
+        if self._kills and self._chance.random() < 0.5:
             victim.kill()
             self.killed += 1
             self._away.append(_Return(now + self._chance.uniform(*_DOWN_S), victim))

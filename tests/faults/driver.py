@@ -27,12 +27,14 @@ class Driver:
         self.name = name
         self.only = only
         self.log = folder / f"{name}.log"
-        self._faults = faults
+        self.faults = faults
+        """Those of its next life."""
         path = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._environment = environment(settings) | {"PYTHONPATH": path}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._lives = 0
+        self._log_before = 0
         self._is_told_to_end = True
 
     @property
@@ -53,8 +55,23 @@ class Driver:
 
     @property
     def ended_by_itself(self) -> bool:
-        """Whether it has ended, and nobody told it to."""
-        return not self._is_told_to_end and not self.is_alive
+        """Whether it has ended, and neither was told to nor was killed at a step by its faults."""
+        return not self._is_told_to_end and not self.is_alive and not self.killed_itself
+
+    @property
+    def killed_itself(self) -> bool:
+        """Whether it is dead by its faults."""
+        return self.faults.kill_one_in > 0 and self._process is not None and self._process.poll() == -signal.SIGKILL
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said in its present life that it has started: from then on SIGTERM ends it well."""
+        return self.has_logged("started", self._log_before)
+
+    @property
+    def log_size(self) -> int:
+        """How many bytes it has logged."""
+        return self.log.stat().st_size if self.log.exists() else 0
 
     @property
     def log_end(self) -> str:
@@ -64,9 +81,13 @@ class Driver:
     def start(self) -> None:
         """Begin a new life; the chance of its faults is another one each time."""
         self._lives += 1
-        faults = replace(self._faults, seed=f"{self._faults.seed} {self.name} {self._lives}")
+        self._log_before = self.log_size
+        faults = replace(self.faults, seed=f"{self.faults.seed} {self.name} {self._lives}")
         command = [sys.executable, "-m", "tests.faults.launcher", "run", "--only", self.only, "--verbose"]
         with self.log.open("ab") as log:
+            if self._log_before:
+                log.write(b"\n")  # it may have been killed in the middle of a line
+                log.flush()
             self._process = subprocess.Popen(
                 command,
                 env={**self._environment, VARIABLE: faults.to_json()},
@@ -112,6 +133,12 @@ class Driver:
             finished = deque(line for line in lines if line.startswith("{") and line.endswith("}\n"))
         events = (json.loads(line) for line in finished)
         return [event for event in events if name is None or event["event"] == name]
+
+    def has_logged(self, name: str, since: int) -> bool:
+        """Whether it has logged an event of this name since its log had so many bytes."""
+        with self.log.open("rb") as log:
+            log.seek(since)
+            return f'"event": "{name}"'.encode() in log.read()
 
     def _send(self, number: signal.Signals) -> None:
         if self._process is not None:

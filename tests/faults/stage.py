@@ -38,7 +38,7 @@ _SETTINGS: dict[str, str] = {
     "metrics_address": "",
 }
 # Milliseconds; a broker allows less than 6 seconds only where it is told to.
-_GROUP = {"session.timeout.ms": int(SESSION_TIMEOUT_S * 1000), "heartbeat.interval.ms": 300, "fetch.wait.max.ms": 50}
+GROUP = {"session.timeout.ms": int(SESSION_TIMEOUT_S * 1000), "heartbeat.interval.ms": 300, "fetch.wait.max.ms": 50}
 _BROKER = {"group.min.session.timeout.ms": "1000"}
 
 
@@ -71,7 +71,7 @@ class Scene:
         options: dict[str, Setting] = {
             "mysql_url": f"mysql://{ACCOUNT}:{self.password}@{self.server.host}:{self.server.port}/{self.database}",
             "kafka_bootstrap": self.bootstrap,
-            "kafka_options": _GROUP,
+            "kafka_options": GROUP,
             "topics": list(self.topics),
             "group": self.database,
             "name": name,
@@ -149,6 +149,8 @@ class Stage:
     mysql: LastingMySQL
     kafka: KafkaCluster
     folder: Path
+    address: tuple[str, int] | None = None
+    """Host and port where clients reach MySQL; None: its own."""
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def restore(self) -> None:
@@ -160,7 +162,8 @@ class Stage:
     def scene(self, *, topics: int = 1, partitions: int = 4) -> Iterator[Scene]:
         """A new database, topics and group; all processes that were started in it are gone at the end."""
         name = f"outboxd_faults_{next(self._numbers)}"
-        server = Server(host=self.mysql.host, port=self.mysql.port, user="root")
+        host, port = self.address or (self.mysql.host, self.mysql.port)
+        server = Server(host, port, user="root")
         password = secrets.token_hex(8)
         with _not_durable(server):
             server.create_database(name)

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -21,10 +21,14 @@ _COMMON_ERRORS = 3
 
 @dataclass(slots=True)
 class Deed:
-    """What was done, and what is wrong by the fault's own check."""
+    """What was done, and what is wrong by the fault's own check.
+
+    own: messages that the fault itself enqueued, and checked; they leave no row in chat_histories.
+    """
 
     done: str
     problems: list[str] = field(default_factory=list)
+    own: Set[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Load:
     """Who is at work while the fault is done, and what is expected of it.
 
     Without the topics' records where the fault deletes them; with retries used up only where the fault is the message's
-    own, or its handler's.
+    own, or its handler's. The applications may see errors, but where the fault is none of MySQL's.
     """
 
     applications: int = 3
@@ -41,6 +45,7 @@ class Load:
     faults: Faults = field(default_factory=Faults)
     topics_are_kept: bool = True
     may_use_retries: bool = False
+    applications_see_no_errors: bool = False
     drain_seconds: float = 120
 
 
@@ -75,13 +80,15 @@ def run(stage: Stage, seed: int, name: str, fault: Fault, load: Load | None = No
         took = time.monotonic() - began
         codes = scene.stop()
         ledger = applications.ledger()
-        records = topic.read(scene.bootstrap, scene.topics) if load.topics_are_kept else None
+        records = _records(scene, done) if load.topics_are_kept else None
         verdict = checker.check(ledger, scene.session, records)
         problems = [*done.problems, *problems_of(verdict)]
         if any(codes.values()):
             problems.append(f"exit codes after SIGTERM: {codes}")
         if scene.retries() and not load.may_use_retries:
             problems.append(f"{scene.retries()} retries were used up for what is no message's fault")
+        if ledger.errors and load.applications_see_no_errors:
+            problems.append(f"the applications saw {_errors(ledger.errors)}")
         return Report(
             name,
             f"{load.applications} applications wrote for {wrote:.0f} s, {load.drivers_of_a_kind} relays and"
@@ -92,6 +99,10 @@ def run(stage: Stage, seed: int, name: str, fault: Fault, load: Load | None = No
             verdict,
             problems,
         )
+
+
+def _records(scene: Scene, done: Deed) -> list[topic.Record]:
+    return [record for record in topic.read(scene.bootstrap, scene.topics) if record.id not in done.own]
 
 
 def _errors(errors: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ class KafkaCluster:
     """Nodes 1 to `nodes`, each broker and controller; all topics have a replica on each, at most 3.
 
     Written is what a majority of the replicas has (min.insync.replicas). `properties` win over the ones given here.
+    Run by Java, each node has a second listener: see ``detour``.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class KafkaCluster:
         self._install, self._folder = install, folder
         self._ports = {node: process.lasting_port() for node in self.nodes}
         self._controllers = {node: process.lasting_port() for node in self.nodes}
-        if len({*self._ports.values(), *self._controllers.values()}) < 2 * nodes:
+        self._detours = {node: (process.lasting_port(), process.lasting_port()) for node in self.nodes}
+        others = [port for detour in self._detours.values() for port in detour]
+        if len({*self._ports.values(), *self._controllers.values(), *others}) < 4 * nodes:
             raise ServerError("two Kafka nodes were given the same port: try again")
         self._id = kafka.new_cluster_id()
         self._properties = self._of_all_nodes() | dict(properties or {})
         self._running: dict[int, kafka.RunningKafka] = {}
-        self.bootstrap = ",".join(f"{process.LOOPBACK}:{port}" for port in self._ports.values())
+        self.bootstrap = self.bootstrap_of(*self.nodes)
 
     @property
     def alive(self) -> list[int]:
@@ -58,6 +61,19 @@ class KafkaCluster:
     def port(self, node: int) -> int:
         """Where clients reach a node."""
         return self._ports[node]
+
+    def detour(self, node: int) -> tuple[int, int]:
+        """A port on which nobody listens, and the node's port to which a proxy there has to lead.
+
+        A client that comes through these ports is told the first ones of all nodes, and never leaves them.
+        """
+        if self._install.java is None:
+            raise ServerError("a Kafka node run by Docker has no second listener")
+        return self._detours[node]
+
+    def bootstrap_of(self, *nodes: int) -> str:
+        """These nodes only: the first one that a new client asks is not one that is down or frozen."""
+        return ",".join(f"{process.LOOPBACK}:{self._ports[node]}" for node in nodes)
 
     def start(self) -> None:
         """Start all nodes that do not run, at the same time, and wait until they answer."""
@@ -98,8 +114,19 @@ class KafkaCluster:
             controller_port=self._controllers[node],
             node_id=node,
             cluster_id=self._id,
-            properties=self._properties,
+            properties=self._listeners(node) | self._properties,
         )
+
+    def _listeners(self, node: int) -> dict[str, str]:
+        if self._install.java is None:
+            return {}
+        host, port, controller = process.LOOPBACK, self._ports[node], self._controllers[node]
+        told, listens = self._detours[node]
+        return {
+            "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller},DETOUR://{host}:{listens}",
+            "advertised.listeners": f"PLAINTEXT://{host}:{port},DETOUR://{host}:{told}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT",
+        }
 
     def _send(self, node: int, number: signal.Signals) -> None:
         os.kill(self._running[node].pid, number)
@@ -113,6 +140,8 @@ class KafkaCluster:
         voters = ",".join(f"{node}@{process.LOOPBACK}:{port}" for node, port in self._controllers.items())
         replicas, majority = str(self.replicas), str(self.replicas // 2 + 1)
         return {
+            # As in most clusters: a topic that is deleted stays away until somebody makes it.
+            "auto.create.topics.enable": "false",
             "controller.quorum.voters": voters,
             "default.replication.factor": replicas,
             "min.insync.replicas": majority,

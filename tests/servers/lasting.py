@@ -31,10 +31,17 @@ class LastingMySQL:
             raise ServerError("MySQL is not running")
         return self._running
 
-    def start(self) -> None:
-        """Start it, if it does not run."""
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server process exists: it may have ended by itself."""
+        return self._running is not None and process.identity(self._running.pid) == self._running.identity
+
+    def start(self, more: Sequence[str] = ()) -> None:
+        """Start it, with more options for this time, if it does not run: one that has ended by itself, too."""
+        if self._running is not None and not self.is_alive:
+            self.stop()
         if self._running is None:
-            self._running = mysql.start(self._install, self.data_dir, port=self.port, extra=self._extra)
+            self._running = mysql.start(self._install, self.data_dir, port=self.port, extra=[*self._extra, *more])
 
     def stop(self) -> None:
         """Shut it down, if it runs."""
@@ -47,6 +54,12 @@ class LastingMySQL:
         self._send(signal.SIGKILL)
         self.stop()
         wait_for_port(self.port)
+
+    def end(self) -> None:
+        """As kill, and harmless where it does not run: for the end of all, when nobody wants its data."""
+        if self.is_alive:
+            self.kill()
+        self.stop()
 
     def freeze(self) -> None:
         """Let it answer nothing, and close nothing."""
