@@ -42,6 +42,8 @@ _PROPERTIES = {
     "linger.ms": 20,
     "compression.type": "lz4",
     "message.timeout.ms": 60_000,
+    "socket.timeout.ms": 15_000,
+    "request.timeout.ms": 10_000,
     "message.max.bytes": 16 << 20,
     "topic.metadata.propagation.max.ms": 5_000,
     "queue.buffering.max.kbytes": 32_768,

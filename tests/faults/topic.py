@@ -53,10 +53,10 @@ def _records(client: Any, topics: Sequence[str]) -> Iterator[Record]:
                 begins.append(TopicPartition(topic, number, begin))
     client.assign(begins)
     while ends:
-        records = client.consume(_BATCH, _DEADLINE_S)
-        if not records:
+        first = client.poll(_DEADLINE_S)
+        if first is None:
             raise TimeoutError(f"no records for {_DEADLINE_S:.0f} s before the ends of {sorted(ends)}")
-        for record in records:
+        for record in [first, *client.consume(_BATCH, 0)]:
             if record.error() is not None:
                 continue
             yield Record(int(dict(record.headers())["ce_id"]), record.topic(), record.key().decode(), record.value())

@@ -12,7 +12,7 @@ from tests.servers.errors import ServerError
 from tests.servers.kafka_install import KafkaInstall
 from tests.servers.lasting import wait_for_port
 
-# So that the others miss a node that is gone within seconds.
+# So that a node that is gone is missed within seconds, and is not refused as its own double when it is back.
 _ALERT = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
 _INTERNAL_TOPICS = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
 
@@ -136,7 +136,7 @@ class KafkaCluster:
 
     def _of_all_nodes(self) -> dict[str, str]:
         if len(self.nodes) == 1:
-            return {}
+            return _ALERT
         voters = ",".join(f"{node}@{process.LOOPBACK}:{port}" for node, port in self._controllers.items())
         replicas, majority = str(self.replicas), str(self.replicas // 2 + 1)
         return {
