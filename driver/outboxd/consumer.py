@@ -33,6 +33,7 @@ _PROPERTIES = {
     "fetch.wait.max.ms": 500,
     "queued.min.messages": 5_000,
     "queued.max.messages.kbytes": 4_096,
+    "fetch.message.max.bytes": 262_144,
 }
 _STRANGERS_TOLD = 20
 

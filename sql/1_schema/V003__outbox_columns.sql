@@ -7,7 +7,8 @@ SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,N
 --   pending_slot  the relay's queue: read per slot from its head, in id order
 --   open_lane     everything of a lane that is not final: what must take effect before a later message may
 --   waiting_lane  pending again after a failure, a take-back, a requeue or a delay; a fresh message has
---                 next_retry_at = created_at and never enters, so that this index is nearly empty. An adopted row
+--                 next_retry_at = created_at and never enters, so that this index is nearly empty. One that failed
+--                 after the server's clock was set back waits for a time before its created_at. An adopted row
 --                 whose created_at is NULL cannot be told to be fresh and waits for its next_retry_at, if it has one.
 -- The lineage's index gets the topic as its last column, so that outbox_status counts without reading messages.
 --
@@ -27,7 +28,7 @@ ALTER TABLE agent_outbox_messages
   ADD COLUMN open_lane INT UNSIGNED GENERATED ALWAYS AS
     (IF(status IN (_utf8mb4'pending', _utf8mb4'published'), CRC32(CONCAT(topic, _utf8mb4':', message_key)), NULL)) VIRTUAL,
   ADD COLUMN waiting_lane INT UNSIGNED GENERATED ALWAYS AS
-    (IF(status = _utf8mb4'pending' AND (next_retry_at > created_at OR (created_at IS NULL AND next_retry_at IS NOT NULL)),
+    (IF(status = _utf8mb4'pending' AND (next_retry_at > created_at OR retry_count > 0 OR (created_at IS NULL AND next_retry_at IS NOT NULL)),
         CRC32(CONCAT(topic, _utf8mb4':', message_key)), NULL)) VIRTUAL,
   ALGORITHM = INSTANT;
 

@@ -29,7 +29,10 @@ BEGIN
     INTO p_slots
     FROM outbox_slots AS s
    WHERE s.relay = p_relay
-     AND EXISTS (SELECT 1 FROM outbox_relays AS r WHERE r.relay = p_relay AND r.lease_until > UTC_TIMESTAMP(6))
+     AND EXISTS (
+       SELECT 1 FROM outbox_relays AS r
+        WHERE r.relay = p_relay
+          AND r.lease_until BETWEEN UTC_TIMESTAMP(6) AND UTC_TIMESTAMP(6) + INTERVAL 2 * r.lease_seconds SECOND)
      FOR SHARE OF s;
 END $$
 

@@ -33,21 +33,26 @@ BEGIN
   DECLARE v_lease_until DATETIME(6);
   DECLARE v_alive, v_before, v_free, v_change, v_surplus INT;
   DECLARE v_alive_relays JSON;
+  DECLARE v_is_over BOOLEAN;
   DECLARE v_locked BOOLEAN DEFAULT FALSE;
 
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   START TRANSACTION;
 
-  SELECT MAX(lease_until) INTO v_lease_until FROM outbox_relays WHERE relay = p_relay;
+  SELECT MAX(lease_until), COALESCE(MAX(lease_until NOT BETWEEN v_now AND v_now + INTERVAL 2 * lease_seconds SECOND), FALSE)
+    INTO v_lease_until, v_is_over
+    FROM outbox_relays
+   WHERE relay = p_relay;
 
-  IF v_lease_until <= v_now THEN
-    -- Too late: others may be taking these slots at this moment. Join anew, as everybody else would.
+  IF v_is_over THEN
+    -- Too late, or the clock was set back: others may be taking these slots at this moment. Join anew, as everybody else would.
     UPDATE outbox_slots SET relay = NULL WHERE relay = p_relay ORDER BY slot;
   END IF;
-  IF v_lease_until IS NULL OR v_lease_until < v_now + INTERVAL p_lease_seconds * 2 / 3 SECOND THEN
-    INSERT INTO outbox_relays (relay, lease_until, joined_at)
-    VALUES (p_relay, v_now + INTERVAL p_lease_seconds SECOND, v_now)
-    ON DUPLICATE KEY UPDATE lease_until = v_now + INTERVAL p_lease_seconds SECOND;
+  IF v_lease_until IS NULL
+    OR v_lease_until NOT BETWEEN v_now + INTERVAL p_lease_seconds * 2 / 3 SECOND AND v_now + INTERVAL p_lease_seconds SECOND THEN
+    INSERT INTO outbox_relays (relay, lease_until, lease_seconds, joined_at)
+    VALUES (p_relay, v_now + INTERVAL p_lease_seconds SECOND, p_lease_seconds, v_now)
+    ON DUPLICATE KEY UPDATE lease_until = v_now + INTERVAL p_lease_seconds SECOND, lease_seconds = p_lease_seconds;
   END IF;
 
   -- The first 64 MOD n relays by name have one slot more, so that shares are exact without talking to each other.
@@ -57,7 +62,7 @@ BEGIN
     SELECT COUNT(*), COALESCE(SUM(relay < p_relay), 0), JSON_ARRAYAGG(relay)
       INTO v_alive, v_before, v_alive_relays
       FROM outbox_relays
-     WHERE lease_until > v_now;
+     WHERE lease_until BETWEEN v_now AND v_now + INTERVAL 2 * lease_seconds SECOND;
     SELECT COUNT(IF(relay = p_relay, 1, NULL)), COUNT(IF(relay IS NULL OR NOT JSON_CONTAINS(v_alive_relays, JSON_QUOTE(relay)), 1, NULL))
       INTO p_owned, v_free
       FROM outbox_slots;
@@ -89,7 +94,8 @@ BEGIN
 
   -- Alone, after all locks are given back.
   IF v_locked THEN
-    DELETE FROM outbox_relays WHERE lease_until < v_now - INTERVAL 1 HOUR;
+    DELETE FROM outbox_relays
+     WHERE lease_until NOT BETWEEN v_now - INTERVAL 1 HOUR AND v_now + INTERVAL 2 * lease_seconds SECOND;
     COMMIT;
   END IF;
 END $$

@@ -35,6 +35,7 @@ SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_too_late DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
   DECLARE v_quota INT DEFAULT CEIL(p_limit / GREATEST(p_owned, 1));
   DECLARE v_found INT;
   DECLARE v_paused_topics, v_paused_types JSON;
@@ -43,6 +44,7 @@ BEGIN
   START TRANSACTION;
   SELECT JSON_ARRAYAGG(name) INTO v_paused_topics FROM outbox_pauses WHERE kind = 'topic';
   SELECT JSON_ARRAYAGG(name) INTO v_paused_types FROM outbox_pauses WHERE kind = 'biz_type';
+  -- What went back to pending at a time that is yet to come did so before the clock was set back: it waits no longer.
   -- Every slot gives the same number; where that leaves the batch half empty, the slots that had more give more,
   -- up to the whole batch from one hot slot. The lowest ids stay, so that each slot gives a prefix of its queue.
   -- Both indexes are forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
@@ -67,7 +69,7 @@ BEGIN
             SELECT m.id, CRC32(CONCAT(m.topic, ':', m.message_key)) AS lane
               FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
              WHERE m.pending_slot = s.slot
-               AND (m.waiting_lane IS NULL OR m.next_retry_at <= v_now)
+               AND (m.waiting_lane IS NULL OR m.next_retry_at <= v_now OR (m.updated_at > v_too_late AND NOT m.updated_at <=> m.created_at))
                AND (v_paused_topics IS NULL OR NOT m.topic MEMBER OF (v_paused_topics))
                AND (v_paused_types IS NULL OR NOT m.biz_type MEMBER OF (v_paused_types))
                AND (v_paused_types IS NULL OR NOT EXISTS (
@@ -82,6 +84,7 @@ BEGIN
                   WHERE earlier.waiting_lane = CRC32(CONCAT(m.topic, ':', m.message_key))
                     AND earlier.id < m.id
                     AND earlier.next_retry_at > v_now
+                    AND NOT (earlier.updated_at > v_too_late AND NOT earlier.updated_at <=> earlier.created_at)
                     AND earlier.topic = m.topic
                     AND earlier.message_key = m.message_key
                     AND NOT EXISTS (

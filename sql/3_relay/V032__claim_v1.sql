@@ -49,7 +49,8 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 100);
   DECLARE v_lease_seconds INT DEFAULT COALESCE(p_lease_seconds, 30);
-  DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL COALESCE(p_wait_ms, 0) * 1000 MICROSECOND;
+  DECLARE v_began DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_deadline DATETIME(6) DEFAULT v_began + INTERVAL COALESCE(p_wait_ms, 0) * 1000 MICROSECOND;
   DECLARE v_pause DOUBLE DEFAULT 0.002;
   DECLARE v_owned INT;
   DECLARE v_top, v_new_top BIGINT UNSIGNED;
@@ -87,7 +88,8 @@ BEGIN
       IF v_heads IS NOT NULL THEN
         CALL outbox_hold_back_v1(v_heads, v_held);
       END IF;
-      IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline THEN
+      -- Before it began: the clock was set back.
+      IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline OR UTC_TIMESTAMP(6) < v_began THEN
         LEAVE work;
       END IF;
 
@@ -102,7 +104,7 @@ BEGIN
         IF NOT @@autocommit THEN
           COMMIT;
         END IF;
-        IF v_held OR v_new_top <> v_top OR UTC_TIMESTAMP(6) >= v_look_again_at THEN
+        IF v_held OR v_new_top <> v_top OR UTC_TIMESTAMP(6) >= v_look_again_at OR UTC_TIMESTAMP(6) < v_began THEN
           LEAVE pause;
         END IF;
       END LOOP;

@@ -27,9 +27,10 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   UPDATE outbox_relays
-     SET lease_until = v_now + INTERVAL COALESCE(p_lease_seconds, 30) SECOND
+     SET lease_until = v_now + INTERVAL COALESCE(p_lease_seconds, 30) SECOND,
+         lease_seconds = COALESCE(p_lease_seconds, 30)
    WHERE relay = p_relay
-     AND lease_until > v_now;
+     AND lease_until BETWEEN v_now AND v_now + INTERVAL 2 * lease_seconds SECOND;
 END $$
 
 DELIMITER ;

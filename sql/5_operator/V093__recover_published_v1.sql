@@ -47,6 +47,7 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_before DATETIME(6) DEFAULT v_now - INTERVAL p_older_than_seconds SECOND;
+  DECLARE v_too_late DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
   DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 1000);
   DECLARE v_audit_id BIGINT UNSIGNED;
   DECLARE v_ids JSON;
@@ -91,13 +92,14 @@ BEGIN
              ORDER BY m.status, m.next_retry_at, m.biz_type, m.topic, m.id
              LIMIT v_limit
           ) AS head
-         WHERE head.published_at < v_before
+         -- At a time that is yet to come: before the clock was set back, nobody knows how long ago.
+         WHERE head.published_at NOT BETWEEN v_before AND v_too_late
          UNION ALL
         SELECT id
           FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
          WHERE status = 'published'
            AND next_retry_at IS NOT NULL
-           AND COALESCE(published_at, updated_at) < v_before
+           AND COALESCE(published_at, updated_at) NOT BETWEEN v_before AND v_too_late
          ORDER BY id
          LIMIT v_limit
       ) AS stale;
@@ -110,7 +112,7 @@ BEGIN
              m.last_error = CONCAT('published at ', COALESCE(m.published_at, m.updated_at), ', not consumed within ', p_older_than_seconds, ' s: sent again'),
              m.updated_at = v_now
        -- Between the two reads it may have been consumed, failed and been published again.
-       WHERE COALESCE(m.published_at, m.updated_at) < v_before;
+       WHERE COALESCE(m.published_at, m.updated_at) NOT BETWEEN v_before AND v_too_late;
       SET p_recovered = ROW_COUNT();
       IF p_recovered > 0 THEN
         CALL outbox_audit_v1('recover_published', JSON_OBJECT(

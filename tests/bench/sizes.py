@@ -23,7 +23,7 @@ class Sizes:
     warm_up: int = 30_000
     shared_seconds: float = 1.5
     scale_messages: int = 20_000
-    growth_messages: int = 200_000
+    growth_messages: int = 500_000
     processes: tuple[int, ...] = (1, 2, 4)
 
     @property

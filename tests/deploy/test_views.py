@@ -165,10 +165,9 @@ def test_slots_that_nobody_owns_are_shown_with_their_backlog(db: Database) -> No
 
 
 def test_relays_are_shown_with_their_slots_leases_and_backlog(db: Database) -> None:
-    db.claim("relay-a", lease=30)
-    db.claim("relay-b", lease=40)
-    for relay in ("relay-a", "relay-b", "relay-a"):
-        db.claim(relay, lease=30)
+    leases = {"relay-a": 30, "relay-b": 40}
+    for relay in ("relay-a", "relay-b", "relay-a", "relay-b", "relay-a"):
+        db.claim(relay, lease=leases[relay])
     keys = [f"key {number}" for number in range(50)]
     for key in keys:
         db.enqueue(key)

@@ -1,6 +1,17 @@
 """All faults, by group and name, in the sizes of a full run."""
 
-from tests.faults import bad_handlers, delays, handler_locks, inputs, kafka_faults, order, sizes, slots, strangers
+from tests.faults import (
+    bad_handlers,
+    delays,
+    handler_locks,
+    inputs,
+    kafka_faults,
+    mysql_faults,
+    order,
+    sizes,
+    slots,
+    strangers,
+)
 from tests.faults.report import Run
 from tests.faults.slots import Change
 
@@ -21,6 +32,7 @@ GROUPS: dict[str, dict[str, Run]] = {
         "wide": lambda stage, _: slots.batches(stage, 100_000, 100_000),
     },
     "kafka": kafka_faults.FAULTS,
+    "mysql": mysql_faults.FAULTS,
     "input": {
         "payloads": lambda stage, _: inputs.payloads(stage),
         "sizes": lambda stage, _: sizes.sizes(stage),
