@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from mysql.connector.errors import Error
 
 from tests.sql.application import Application
 from tests.sql.support import Connect, Database, Result, background, chat_payload, eventually, ids, key_of, slot_of
