@@ -10,7 +10,7 @@ from tests.faults.report import Report, Run
 from tests.faults.stage import Scene, Stage
 from tests.faults.under_load import Deed, Load
 
-_BEFORE_S = (1.0, 3.0)
+_BEFORE_S = (0.5, 2.0)
 _DOWN_S = 120.0
 _TOO_FEW_S = 15.0
 _LAST_MARKS_S = 3.0
@@ -47,7 +47,7 @@ def controller_killed(stage: Stage, seed: int) -> Report:
     return under_load.run(stage, seed, "the controller is killed", fault, _LOAD)
 
 
-def brokers_down(stage: Stage, seed: int, seconds: float = _DOWN_S) -> Report:
+def brokers_down(stage: Stage, seed: int, seconds: float = _DOWN_S, load: Load = _LOAD) -> Report:
     """All brokers are killed at once, and started after so many seconds."""
 
     def fault(scene: Scene, chance: random.Random) -> Deed:
@@ -64,7 +64,7 @@ def brokers_down(stage: Stage, seed: int, seconds: float = _DOWN_S) -> Report:
             problems,
         )
 
-    return under_load.run(stage, seed, "all brokers are down", fault, _LOAD)
+    return under_load.run(stage, seed, "all brokers are down", fault, load)
 
 
 def too_few_replicas(stage: Stage, seed: int) -> Report:
