@@ -48,7 +48,7 @@ def migrate(settings: Settings, status: bool, dry_run: bool, post: bool) -> None
 
     Daemons and applications of the release before go on working. What they need is dropped with --post alone.
     """
-    with Database(settings) as database:
+    with Database(settings, answers_in_time=False) as database:  # an ALTER may take long
         if status:
             _show_migrations(database)
             return

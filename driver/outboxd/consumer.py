@@ -28,6 +28,9 @@ _PROPERTIES = {
     "auto.offset.reset": "earliest",
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": 10_000,
+    # Also how long a request to join the group is waited for on a connection that is half-open.
+    "max.poll.interval.ms": 60_000,
+    "socket.timeout.ms": 15_000,
     "topic.metadata.refresh.interval.ms": 2_000,
     "allow.auto.create.topics": True,
     "fetch.wait.max.ms": 500,

@@ -1,7 +1,11 @@
 """MySQL: one connection, one method a procedure. What a call means is told by the procedure's COMMENT."""
 
 import json
+import math
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,8 +96,12 @@ class Database:
     mysql.connector.Error otherwise; errors of outboxd's own have SQLSTATE 45000 (see outbox_raise_v1).
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, answers_in_time: bool = True) -> None:
         self._arguments = settings.mysql_arguments()
+        if answers_in_time:
+            # A connection may be half-open: without a limit its worker would wait for ever.
+            patience = settings.stall_seconds + math.ceil(settings.wait_ms / 1000)
+            self._arguments = {"read_timeout": patience, "write_timeout": patience, **self._arguments}
         self._connection: Any = None
 
     def __enter__(self) -> Self:
@@ -247,10 +255,17 @@ class Database:
         if not messages:
             return 0
         # By ascending id, the order of locks, and not in that of the acknowledgements. In a transaction, because the
-        # fence is a lock on the relay's slots: under autocommit it would end before the mark begins.
+        # fence is a lock on the relay's slots: under autocommit it would end before the mark begins. Sent as one, so
+        # that the server ends it, and gives the locks back, whatever becomes of this process and of the network.
         batch = sorted(messages, key=lambda message: message["id"])
-        with self.transaction():
-            return int(self.call_out(procedure, relay, json.dumps(batch, ensure_ascii=False)))
+        call, values = _call(procedure, (relay, json.dumps(batch, ensure_ascii=False)), "@outboxd_out")
+        try:
+            with self._cursor() as cursor, metrics.timed(procedure):
+                cursor.execute(f"START TRANSACTION; {call}; SELECT @outboxd_out; COMMIT", values)
+                return int(_drain(cursor)[0][0])
+        except mysql.connector.Error:
+            self.close()  # and with it the transaction
+            raise
 
     def _connect(self) -> Any:
         defaults = {
@@ -260,8 +275,9 @@ class Database:
             # A lock is waited for no longer than a message may hold up those of other keys behind it.
             "init_command": "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 2",
         }
+        arguments = {**defaults, **self._arguments}
         try:
-            return mysql.connector.connect(**{**defaults, **self._arguments})
+            return _connect_in_time(arguments, arguments["connection_timeout"] + arguments.get("read_timeout", 3600))
         except (AttributeError, TypeError, ValueError) as error:
             raise SettingsError(f"setting mysql_options: {error}") from error
 
@@ -288,10 +304,47 @@ class Database:
                 self.close()
 
 
+def _connect_in_time(arguments: dict[str, Any], seconds: float) -> Any:
+    """Connect in a thread of its own, which is left behind where it hangs: no timeout covers the TLS handshake."""
+    made: Future[Any] = Future()
+
+    def connect() -> None:
+        try:
+            connection = mysql.connector.connect(**arguments)
+        except Exception as error:
+            with suppress(InvalidStateError):
+                made.set_exception(error)
+            return
+        try:
+            made.set_result(connection)
+        except InvalidStateError:
+            connection.close()  # too late: nobody waits for it
+
+    threading.Thread(target=connect, name="connects", daemon=True).start()
+    try:
+        return made.result(seconds)
+    except FutureTimeoutError:
+        made.cancel()
+        raise errors.OperationalError(f"no connection to MySQL within {seconds} s") from None
+
+
 def _execute_call(cursor: Any, procedure: str, *arguments: object, out: str | None = None) -> None:
-    places = ["%s"] * len(arguments) + ([out] if out else [])
     with metrics.timed(procedure):
-        cursor.execute(f"CALL {procedure}({', '.join(places)})", arguments)
+        cursor.execute(*_call(procedure, arguments, out))
+
+
+def _call(procedure: str, arguments: Sequence[object], out: str | None) -> tuple[str, list[object]]:
+    """The statement, and the values for its places.
+
+    The connector looks for DELIMITER, a command of the mysql client, in the values, too, and would change the text of
+    a message that has the word, or send a part of it as a statement. So such a value is sent in hexadecimal digits.
+    """
+    places, values = [], []
+    for argument in arguments:
+        is_misread = isinstance(argument, str) and "delimiter" in argument.lower()
+        places.append("_utf8mb4 X%s" if is_misread else "%s")
+        values.append(str(argument).encode().hex() if is_misread else argument)
+    return f"CALL {procedure}({', '.join([*places, *([out] if out else [])])})", values
 
 
 def _is_passing(error: errors.Error) -> bool:

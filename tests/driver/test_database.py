@@ -96,6 +96,27 @@ def test_payload_passes_through_the_driver_byte_for_byte(driver: Driver, db: Dat
     assert db.message(message.id)["payload"] == payload
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "delimiter ; x",
+        "DELIMITER // ' ; `",
+        "say 'delimiter $$ a' don't; b",
+        "' delimiter ; ' ; SELECT 1; --",
+        "delimiter " * 20_000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_word_that_is_a_command_of_the_mysql_client_is_a_text_like_any_other(
+    driver: Driver, db: Database, text: str
+) -> None:
+    driver.enqueue("chat_history_persist", "chat", "k", chat_payload(text), None)
+    (message,) = driver.claim(RELAY, 10, 30, 0)
+    assert json.loads(message.payload)["message"] == text
+    assert [outcome.outcome for outcome in driver.consume([(message.id, message.payload)])] == ["consumed"]
+    assert db.chats() == [text]
+
+
 def test_killed_connection_is_unavailable_and_the_next_call_connects_again(driver: Driver, db: Database) -> None:
     killed = session_of(driver)
     db.execute(f"KILL {killed}")

@@ -3,10 +3,12 @@
 from tests.faults import (
     bad_handlers,
     delays,
+    driver_faults,
     handler_locks,
     inputs,
     kafka_faults,
     mysql_faults,
+    network_faults,
     order,
     sizes,
     slots,
@@ -31,8 +33,10 @@ GROUPS: dict[str, dict[str, Run]] = {
         "hot": lambda stage, _: slots.batches(stage, 20_000, 1),
         "wide": lambda stage, _: slots.batches(stage, 100_000, 100_000),
     },
+    "driver": driver_faults.FAULTS,
     "kafka": kafka_faults.FAULTS,
     "mysql": mysql_faults.FAULTS,
+    "network": network_faults.FAULTS,
     "input": {
         "payloads": lambda stage, _: inputs.payloads(stage),
         "sizes": lambda stage, _: sizes.sizes(stage),
