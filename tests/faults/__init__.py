@@ -1,5 +1,7 @@
-"""Faults: real processes that are killed and stopped while real chat goes through, and a checker of what arrived.
+"""Faults: servers, network and processes that fail while real chat goes through, and a checker of what arrived.
 
-``python -m tests.faults`` runs all of it; a short selection is among the tests. One module a fault, each with a
-function that does it and returns a report; ``stage`` has the servers, ``checker`` decides what was lost.
+``python -m tests.faults`` runs all of it; a short selection is among the tests. A fault is a function that does it and
+returns a report; they are in a folder for what fails, and listed in ``catalogue``. Here is what they share: ``stage``
+has the servers, ``under_load`` keeps applications and drivers at work while a fault is done, ``checker`` decides what
+was lost.
 """

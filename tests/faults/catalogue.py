@@ -1,21 +1,13 @@
 """All faults, by group and name, in the sizes of a full run."""
 
-from tests.faults import (
-    bad_handlers,
-    delays,
-    driver_faults,
-    handler_locks,
-    inputs,
-    kafka_faults,
-    mysql_faults,
-    network_faults,
-    order,
-    sizes,
-    slots,
-    strangers,
-)
+from tests.faults.drivers import faults as driver_faults
+from tests.faults.input import bad_handlers, handler_locks, inputs, sizes, strangers
+from tests.faults.kafka import faults as kafka_faults
+from tests.faults.keys import delays, order, slots
+from tests.faults.keys.slots import Change
+from tests.faults.mysql import faults as mysql_faults
+from tests.faults.network import faults as network_faults
 from tests.faults.report import Run
-from tests.faults.slots import Change
 
 _GENTLE = [Change(starts=16), Change(stops=7), Change(starts=3), Change(stops=8, starts=8)]
 _ROUGH = [Change(kills=5), Change(starts=4), Change(kills=6), Change(starts=11, stops=2, kills=2), Change(kills=8)]

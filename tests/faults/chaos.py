@@ -1,13 +1,11 @@
 """Chaos: kills, freezes and wakes drivers at random, and starts killed ones again."""
 
 import random
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
+from tests.faults.background import Background
 from tests.faults.driver import Driver
 
 _PAUSE_S = (0.3, 1.2)
@@ -22,7 +20,7 @@ class _Return:
     driver: Driver = field(compare=False)
 
 
-class Chaos(threading.Thread):
+class Chaos(Background):
     """Works on the drivers until the block is left, and then brings all of them back; without kills it only freezes.
 
     A frozen driver stays so for longer than lapse seconds, after which others have taken over what it had. At least
@@ -30,29 +28,18 @@ class Chaos(threading.Thread):
     """
 
     def __init__(self, drivers: Sequence[Driver], seed: int, lapse: float, *, kills: bool = True) -> None:
-        super().__init__(name="chaos")
+        super().__init__()
         self.killed = self.frozen = 0
         self._kills = kills
         self._drivers = drivers
         self._chance = random.Random(f"{seed} chaos")
         self._lapse = lapse
-        self._over = threading.Event()
         self._away: list[_Return] = []
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self.join()
 
     def run(self) -> None:
         """Until the block is left."""
         next_at = time.monotonic() + self._chance.uniform(*_PAUSE_S)
-        while not self._over.wait(0.02):
+        while not self.over.wait(0.02):
             now = time.monotonic()
             self._bring_back(now)
             if now >= next_at:

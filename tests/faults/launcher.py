@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from outboxd import cli, consumer, publisher, relay
-from tests.faults import refusals, steps
-from tests.faults.steps import Steps
+from tests.faults import refusals
+from tests.faults.drivers import steps
+from tests.faults.drivers.steps import Steps
 
 VARIABLE = "FAULTS"
 STEPS = steps.BEFORE_MARK

@@ -125,7 +125,7 @@ class Scene:
             for event in driver.events():
                 text = str(event.get("reason") or event.get("error") or "")
                 if event["level"] in {"warning", "error"} and "injected" not in text:
-                    counts[f"{event['event']}: {text[:_TROUBLE_LENGTH]}"] += 1
+                    counts[": ".join(filter(None, [event["event"], text[:_TROUBLE_LENGTH]]))] += 1
         return "; ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no other warnings"
 
     def stop(self) -> dict[str, int]:

@@ -1,12 +1,10 @@
 """Random faults beside the chaos of the drivers: sessions are killed, brokers freeze, are killed and come back."""
 
 import random
-import threading
 import time
 from collections import Counter
-from types import TracebackType
-from typing import Self
 
+from tests.faults.background import Background
 from tests.faults.stage import ACCOUNT, Scene, Stage
 
 _PAUSE_S = (8.0, 20.0)
@@ -14,26 +12,15 @@ _FROZEN_S = (0.5, 4.0)
 _DOWN_S = (2.0, 6.0)
 
 
-class Trouble(threading.Thread):
+class Trouble(Background):
     """Makes trouble until the block is left, and undoes what it has done; `failure` is what went wrong with itself."""
 
     def __init__(self, stage: Stage, scene: Scene, seed: int) -> None:
-        super().__init__(name="trouble")
+        super().__init__()
         self.made: Counter[str] = Counter()
         self.failure: Exception | None = None
         self._stage, self._scene = stage, scene
         self._chance = random.Random(f"{seed} trouble")
-        self._over = threading.Event()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self.join()
 
     def run(self) -> None:
         """Until the block is left."""
@@ -43,7 +30,7 @@ class Trouble(threading.Thread):
             "brokers killed": self._kill_broker,
         }
         try:
-            while not self._over.wait(self._chance.uniform(*_PAUSE_S)):
+            while not self.over.wait(self._chance.uniform(*_PAUSE_S)):
                 name = self._chance.choice(list(kinds))
                 kinds[name]()
                 self.made[name] += 1

@@ -1,0 +1,1 @@
+"""Faults of the drivers: killed, frozen, doubled, coming and going."""

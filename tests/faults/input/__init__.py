@@ -1,0 +1,1 @@
+"""Faults of what comes in: payloads, names, records of strangers, handlers."""

@@ -1,0 +1,1 @@
+"""Faults of Kafka: brokers, topics, groups and limits."""

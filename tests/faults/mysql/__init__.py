@@ -1,0 +1,1 @@
+"""Faults of MySQL: restarts, locks, limits, failover and clocks."""
