@@ -45,9 +45,9 @@ def fail_at_random(session: Database, seed: int, one_in: int, ordering: str) -> 
 
 
 def fail_by_key(session: Database, key: str) -> None:
-    """Let every attempt to persist chat of one key fail, to be tried again every second."""
+    """Let every attempt to persist chat of one key fail, to be tried again every second and never given up."""
     session.execute(_HANDLER.format(name="chat_write_by_key", before=_BY_KEY.format(key=key, then=_FAIL)))
-    session.execute("UPDATE outbox_biz_types SET backoff_cap_seconds = 1")
+    session.execute("UPDATE outbox_biz_types SET backoff_cap_seconds = 1, max_retry = 10000")
     _use(session, "chat_write_by_key")
 
 

@@ -94,7 +94,7 @@ class Scene:
                 raise FaultError(f"not within {seconds:.0f} s: {what}; {self.counts()}; logs are in {self.folder}")
             time.sleep(0.02)
 
-    def wait_until_final(self, seconds: float = 60) -> None:
+    def wait_until_final(self, seconds: float = 120) -> None:
         """Wait until every message is consumed or dead."""
         self.wait_until(lambda: not self._unfinished(), "every message is final", seconds)
 

@@ -60,7 +60,7 @@ def run(stage: Stage, seed: int, name: str, fault: Fault, load: Load | None = No
         for number in range(load.drivers_of_a_kind):
             scene.start("relay", f"relay-{number}", faults=load.faults, **load.settings)
             scene.start("consumer", f"consumer-{number}", faults=load.faults, **load.settings)
-        scene.wait_until(lambda: all(driver.events("started") for driver in scene.drivers), "the drivers started", 60)
+        scene.wait_until(lambda: all(driver.events("started") for driver in scene.drivers), "the drivers started", 90)
         chance = random.Random(f"{seed} {name}")
         began = time.monotonic()
         with (
@@ -72,7 +72,7 @@ def run(stage: Stage, seed: int, name: str, fault: Fault, load: Load | None = No
                 applications.are_done()  # starts those again that killed themselves
                 time.sleep(0.02)
             done = deed.result()
-            scene.wait_until(lambda: applications.written() >= _FEWEST, "some messages are written", 60)
+            scene.wait_until(lambda: applications.written() >= _FEWEST, "some messages are written", 90)
             applications.say_enough()
             applications.finish()
         wrote = time.monotonic() - began

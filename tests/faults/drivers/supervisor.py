@@ -51,7 +51,7 @@ def restart(scene: Scene, drivers: Sequence[Driver]) -> None:
         driver.kill()
         driver.faults = Faults()
         driver.start()
-    scene.wait_until(lambda: all(driver.is_ready for driver in drivers), "all drivers are back", 60)
+    scene.wait_until(lambda: all(driver.is_ready for driver in drivers), "all drivers are back", 90)
 
 
 def times_at_steps(drivers: Sequence[Driver], what: str) -> Counter[str]:

@@ -73,9 +73,9 @@ def lock_waits(stage: Stage) -> Report:
             id_ = _among(scene, good, "counts")
             began = time.monotonic()
             others = [entry for entry in good.entries if entry.key != "counts"]
-            scene.wait_until(lambda: _are_consumed(scene, others), "chat of other keys is consumed", 30)
+            scene.wait_until(lambda: _are_consumed(scene, others), "chat of other keys is consumed", 90)
             waited = time.monotonic() - began
-            scene.wait_until(lambda: scene.retries() > 0, "the message has failed", 30)
+            scene.wait_until(lambda: scene.retries() > 0, "the message has failed", 90)
             other.execute("ROLLBACK")
         scene.wait_until_final()
         retries = scene.retries()
@@ -142,7 +142,7 @@ def _wait_for_a_waiting_lock(scene: Scene) -> None:
         "SELECT COUNT(*) FROM performance_schema.data_locks"
         " WHERE object_schema = %s AND object_name = 'app_effects' AND lock_status = 'WAITING'"
     )
-    scene.wait_until(lambda: scene.session.value(waits, scene.database) > 0, "the handler waits for a lock", 30)
+    scene.wait_until(lambda: scene.session.value(waits, scene.database) > 0, "the handler waits for a lock", 90)
 
 
 def _are_consumed(scene: Scene, entries: list[Entry]) -> bool:

@@ -96,7 +96,7 @@ def strangers(stage: Stage) -> Report:
         good = GoodChat(own)
         victims = {case.name: _victim(scene, good, case) for case in _IMPOSTORS}
         (forged,) = good.enqueue(scene.session, _FORGED)
-        scene.wait_until(lambda: "pending" not in scene.counts(), "the relay has sent all", 30)
+        scene.wait_until(lambda: "pending" not in scene.counts(), "the relay has sent all", 90)
 
         left_out = _strangers(source, victims[_IMPOSTORS[0].name].id)
         before, behind = GoodChat(strange), GoodChat(strange)

@@ -55,7 +55,7 @@ def brokers_down(stage: Stage, seed: int, seconds: float = _DOWN_S, load: Load =
         time.sleep(chance.uniform(*_BEFORE_S))
         progress.wait_for_more(scene, 1, _DEADLINE_S)
         stage.kafka.kill()
-        scene.wait_until(lambda: all(driver.events("waiting") for driver in scene.drivers), "all say they wait", 60)
+        scene.wait_until(lambda: all(driver.events("waiting") for driver in scene.drivers), "all say they wait", 90)
         problems, written = _nothing_is_published(scene, seconds)
         stage.kafka.start()
         drained = progress.wait_for_all_until_now(scene, _DEADLINE_S)
@@ -123,7 +123,7 @@ def _kill(stage: Stage, scene: Scene, victim: int, controller: Callable[[], int]
     stage.kafka.kill(victim)
     elected = ""
     if controller is not None:
-        scene.wait_until(lambda: controller() not in {victim, -1}, "another controller is elected", 60)
+        scene.wait_until(lambda: controller() not in {victim, -1}, "another controller is elected", 90)
         elected = f", {controller()} elected after {time.monotonic() - began:.1f} s"
     slow.wait_for_work_of_others(scene, others, victim, led)
     took = time.monotonic() - began

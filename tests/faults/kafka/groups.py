@@ -23,7 +23,7 @@ def redelivered(stage: Stage, seed: int, load: Load = _LOAD) -> Report:
 
     def fault(scene: Scene, chance: random.Random) -> Deed:
         time.sleep(chance.uniform(*_BEFORE_S))
-        scene.wait_until(lambda: progress.consumed(scene) >= _FEWEST, f"{_FEWEST} messages have taken effect", 60)
+        scene.wait_until(lambda: progress.consumed(scene) >= _FEWEST, f"{_FEWEST} messages have taken effect", 90)
         consumers = [driver for driver in scene.drivers if driver.only == "consumer"]
         for consumer in consumers:
             consumer.terminate()

@@ -76,7 +76,7 @@ def sharing(stage: Stage, seed: int, gentle: Sequence[Change], rough: Sequence[C
             return applications.ledger()
 
         written = make(gentle, "gentle")
-        scene.wait_until(lambda: "pending" not in scene.counts(), "all is published", 30)
+        scene.wait_until(lambda: "pending" not in scene.counts(), "all is published", 90)
         copies = scene.records() - sum(scene.counts().values())
         written += make(rough, "rough")
         scene.start("consumer", "consumer")
@@ -187,11 +187,11 @@ def _start_relay(scene: Scene, number: int) -> Driver:
 
 def _until_even(scene: Scene, relays: Sequence[Driver]) -> float:
     """Wait until all relays have joined, then until their shares are even; returns how long the second took."""
-    scene.wait_until(lambda: all(relay.events("started") for relay in relays), "the relays have started", 60)
+    scene.wait_until(lambda: all(relay.events("started") for relay in relays), "the relays have started", 90)
     names = {str(relay.events("started")[-1]["name"]) + "-0" for relay in relays}
-    scene.wait_until(lambda: names <= _alive(scene.session), f"{len(names)} relays have joined", 60)
+    scene.wait_until(lambda: names <= _alive(scene.session), f"{len(names)} relays have joined", 90)
     began = time.monotonic()
-    scene.wait_until(lambda: _are_even(scene.session, names), f"{len(names)} relays have even shares", 30)
+    scene.wait_until(lambda: _are_even(scene.session, names), f"{len(names)} relays have even shares", 90)
     return time.monotonic() - began
 
 
@@ -207,14 +207,14 @@ def _are_even(session: Database, names: Set[str]) -> bool:
 def _freeze_at_step(scene: Scene, step: str, refuse_at_most: int) -> Driver:
     faults = Faults(seed=step, stop_after=step, refuse_one_in=5, refuse_at_most=refuse_at_most)
     relay = scene.start("relay", step, faults=faults, relay_workers=1)
-    scene.wait_until(lambda: relay.is_stopped, f"a relay stops after {step}", 30)
+    scene.wait_until(lambda: relay.is_stopped, f"a relay stops after {step}", 90)
     return relay
 
 
 def _wake(scene: Scene, relay: Driver) -> Event:
     """Wake a frozen relay, and return what it says of the round that it was frozen in."""
     relay.wake()
-    scene.wait_until(lambda: bool(relay.events("round")), f"{relay.name} ends its round", 30)
+    scene.wait_until(lambda: bool(relay.events("round")), f"{relay.name} ends its round", 90)
     return relay.events("round")[0]
 
 

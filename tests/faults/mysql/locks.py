@@ -107,7 +107,7 @@ def _alter_behind_a_reader(scene: Scene, reader: Database, other: Database, alte
             reader.rows(_NEWEST)
             altering.execute("SET lock_wait_timeout = 60")
             with background(lambda: altering.execute(alter)) as altered:
-                scene.wait_until(lambda: other.is_in(session_id, _WAITING_FOR_DEFINITION), "the ALTER waits", 30)
+                scene.wait_until(lambda: other.is_in(session_id, _WAITING_FOR_DEFINITION), "the ALTER waits", 90)
                 time.sleep(seconds)
                 reader.execute("COMMIT")
                 altered.result()
