@@ -8,7 +8,8 @@ from typing import Any
 
 import mysql.connector
 
-from outboxd.database import Database, is_refusal
+from outboxd.database import Database
+from outboxd.mysql_errors import is_refusal
 
 _CHAT = {"user_id": int, "conversation_id": str, "role": str, "message": str}
 

@@ -11,7 +11,7 @@ import pytest
 from mysql.connector.connection_cext import CMySQLConnection
 
 from outboxd.database import Database as Driver
-from outboxd.database import is_refusal
+from outboxd.mysql_errors import is_refusal
 from outboxd.retry import Unavailable
 from tests.driver.support import Account, settings
 from tests.sql.support import Connect, Database, Server, chat_payload, eventually

@@ -1,0 +1,43 @@
+"""What an error of MySQL means: trouble that passes, a refusal of what was given, or neither."""
+
+from mysql.connector import errorcode, errors
+
+# The server's state, not the call's: trying again may help. All else is an error to be shown.
+_DISK_FULL = 1021
+_SERVER_IS_NOT_AVAILABLE = 3168
+_PASSING = {
+    errorcode.ER_CON_COUNT_ERROR,
+    errorcode.ER_LOCK_DEADLOCK,
+    errorcode.ER_LOCK_WAIT_TIMEOUT,
+    errorcode.ER_OPTION_PREVENTS_STATEMENT,  # read only
+    errorcode.ER_QUERY_INTERRUPTED,
+    errorcode.ER_READ_ONLY_MODE,
+    errorcode.ER_RECORD_FILE_FULL,
+    errorcode.ER_SERVER_OFFLINE_MODE,
+    errorcode.ER_TOO_MANY_USER_CONNECTIONS,
+    errorcode.ER_UNKNOWN_ERROR,  # so says a multi-table UPDATE that was killed, now and then, instead of "interrupted"
+    errorcode.ER_USER_LIMIT_REACHED,
+    _DISK_FULL,
+    _SERVER_IS_NOT_AVAILABLE,
+}
+_CONNECTION = {
+    errorcode.ER_CLIENT_INTERACTION_TIMEOUT,
+    errorcode.ER_NET_READ_ERROR,
+    errorcode.ER_NET_READ_INTERRUPTED,
+    errorcode.ER_NET_WRITE_INTERRUPTED,
+    errorcode.ER_NET_ERROR_ON_WRITE,
+    errorcode.ER_SERVER_SHUTDOWN,
+}
+_CLIENT_ERRORS = range(2000, 2100)
+
+
+def is_passing(error: errors.Error) -> bool:
+    """Whether trying again may help: the server's trouble, or the connection's."""
+    if error.errno in {None, -1}:  # the connector's own, such as "MySQL Connection not available"
+        return isinstance(error, errors.OperationalError | errors.InterfaceError | errors.InternalError)
+    return error.errno in _PASSING or error.errno in _CONNECTION or error.errno in _CLIENT_ERRORS
+
+
+def is_refusal(error: errors.Error) -> bool:
+    """Whether a procedure or the server refused the arguments (SQLSTATE 45000, 22xxx), rather than being in trouble."""
+    return error.sqlstate is not None and (error.sqlstate == "45000" or error.sqlstate.startswith("22"))
