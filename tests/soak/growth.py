@@ -24,8 +24,9 @@ LIMITS = {
     "memory_mib": Limit(0.05, 2),
     "open_files": Limit(0, 3),
     "threads": Limit(0, 1),
-    # Of drivers that are killed and start again, and of applications between two transactions.
-    "connections": Limit(0.25, 3),
+    "sessions": Limit(0, 1),
+    # Of those that were killed a moment ago.
+    "orphans": Limit(0, 3),
     # Grows in steps, of 4 MiB and more, until the purge keeps pace.
     "table_mib": Limit(0.25, 8),
     "lag_s": Limit(0.5, 2),

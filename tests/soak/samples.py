@@ -10,16 +10,27 @@ import psutil
 from tests.faults.driver import Driver
 from tests.faults.stage import ACCOUNT, Scene
 
+_OWNERS = """
+SELECT a.attr_value
+  FROM performance_schema.session_connect_attrs AS a
+  JOIN performance_schema.processlist AS p ON p.id = a.processlist_id
+ WHERE a.attr_name = '_pid'
+   AND p.user = %s"""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One moment; what is of processes is the mean of those that live all the time."""
+    """One moment; what is of processes is the mean of those that live all the time.
+
+    Orphans are sessions in MySQL whose process is gone.
+    """
 
     at_s: float
     memory_mib: float
     open_files: float
     threads: float
-    connections: int
+    sessions: float
+    orphans: int
     table_mib: float
     lag_s: float
 
@@ -28,6 +39,7 @@ def take(scene: Scene, steady: Sequence[Driver], began: float) -> Sample:
     """Look now. Raises mysql.connector.Error where MySQL cannot be asked just now."""
     processes = [psutil.Process(driver.pid) for driver in steady]
     (lag,) = scene.session.call("outbox_lag_v1", None)
+    owners = [int(pid) for pid in scene.session.column(_OWNERS, ACCOUNT)]
     return Sample(
         at_s=time.monotonic() - began,
         memory_mib=fmean(process.memory_info().rss for process in processes) / 2**20,

@@ -7,8 +7,16 @@ import pytest
 from tests.soak import growth
 from tests.soak.samples import Sample
 
-_FLAT = Sample(at_s=0, memory_mib=90, open_files=30, threads=9, connections=12, table_mib=40, lag_s=0.1)
-_LEAKS = {"memory_mib": 0.2, "open_files": 0.1, "threads": 0.03, "connections": 0.3, "table_mib": 0.8, "lag_s": 0.1}
+_FLAT = Sample(at_s=0, memory_mib=90, open_files=30, threads=9, sessions=3, orphans=1, table_mib=40, lag_s=0.1)
+_LEAKS = {
+    "memory_mib": 0.2,
+    "open_files": 0.1,
+    "threads": 0.03,
+    "sessions": 0.03,
+    "orphans": 0.1,
+    "table_mib": 0.8,
+    "lag_s": 0.1,
+}
 
 
 def _growing(samples: list[Sample]) -> list[str]:
@@ -36,7 +44,7 @@ def test_what_rises_in_the_first_quarter_and_then_stays_is_no_growth(name: str) 
 
 
 def test_a_peak_in_the_end_is_no_growth() -> None:
-    peak = _with(_FLAT, memory_mib=500, lag_s=60, connections=80)
+    peak = _with(_FLAT, memory_mib=500, lag_s=60, orphans=80)
     assert _growing([*[_FLAT] * 90, *[peak] * 5, *[_FLAT] * 5]) == []
 
 
