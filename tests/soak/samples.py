@@ -45,7 +45,8 @@ def take(scene: Scene, steady: Sequence[Driver], began: float) -> Sample:
         memory_mib=fmean(process.memory_info().rss for process in processes) / 2**20,
         open_files=fmean(process.num_fds() for process in processes),
         threads=fmean(process.num_threads() for process in processes),
-        connections=scene.session.value("SELECT COUNT(*) FROM performance_schema.processlist WHERE user = %s", ACCOUNT),
+        sessions=fmean(owners.count(driver.pid) for driver in steady),
+        orphans=sum(not psutil.pid_exists(owner) for owner in owners),
         table_mib=scene.session.value(
             "SELECT file_size FROM information_schema.innodb_tablespaces WHERE name = %s",
             f"{scene.database}/agent_outbox_messages",
