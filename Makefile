@@ -63,7 +63,7 @@ bench: .venv/installed ## measure against the floor of plain SQL: a table, build
 	@$(BIN)/pip install --quiet --group bench
 	@$(BIN)/python -m tests.bench
 
-faults: .venv/installed ## try to break it: kills, stops and outages under load, for some minutes
+faults: .venv/installed ## all that can break, done to it under load: about three quarters of an hour
 	@$(BIN)/python -m tests.faults
 
 soak: .venv/installed ## a steady load with random faults: make soak [MINUTES=10]; fails on growth, writes build/soak.png
