@@ -8,8 +8,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 
@@ -17,6 +15,7 @@ from tests.bench import chat
 from tests.bench.run import MEASUREMENTS, Options, run
 from tests.bench.sizes import QUICK, Sizes
 from tests.bench.stage import BenchError
+from tests.servers import process
 from tests.servers.errors import ServerError
 from tests.servers.paths import CHECKOUT
 
@@ -26,8 +25,7 @@ _KEYS = [key for measurement in MEASUREMENTS for key in measurement.keys]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report; returns the exit code."""
     options = _parser().parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)  # an exception, so that servers and daemons are ended
+    process.leave_on_signals()
     sizes = QUICK if options.quick else Sizes()
     try:
         reached = run(
@@ -80,10 +78,6 @@ def _setting(text: str) -> tuple[str, str]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
     return name, value
-
-
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

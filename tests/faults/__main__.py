@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from tests.faults import catalogue
 from tests.faults.report import Report, Run, summary
 from tests.faults.stage import FaultError, Stage, open_stage
+from tests.servers import process
 from tests.servers.errors import ServerError
 
 _BROKERS = 3
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = "; ".join(f"{group}: {', '.join(faults)}" for group, faults in catalogue.GROUPS.items())
     parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"a fault or a group of them, default all ({names})")
     options = parser.parse_args(arguments)
+    process.leave_on_signals()
     try:
         faults = catalogue.find(options.faults)
     except KeyError as unknown:

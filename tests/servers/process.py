@@ -5,11 +5,14 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from tests.servers.errors import ServerError
 
@@ -42,6 +45,16 @@ def spawn(command: Sequence[str], log: Path) -> int:
             )
         except OSError as error:
             raise ServerError(f"{command[0]} cannot be run: {error.strerror}") from None
+
+
+def leave_on_signals() -> None:
+    """Let SIGTERM and SIGHUP be an exception in the main thread, so that servers which it started are ended."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def identity(pid: int) -> str | None:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from tests.faults.report import problems_of
 from tests.faults.stage import FaultError, open_stage
+from tests.servers import process
 from tests.servers.errors import ServerError
 from tests.servers.paths import CHECKOUT
 from tests.soak import chart, growth
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="repeats an earlier run")
     parser.add_argument("--out", type=Path, default=CHECKOUT / "build", help="folder of soak.png (default: build)")
     options = parser.parse_args(arguments)
+    process.leave_on_signals()
     if not options.minutes >= 1:
         parser.error(f"--minutes {options.minutes:g} is too short to see growth: give 1 or more")
     console = Console()
