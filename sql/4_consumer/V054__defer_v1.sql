@@ -35,10 +35,11 @@ BEGIN
     SET v_lanes = '[]';
   END IF;
 
-  -- Never the same time again: next_retry_at is the receipt that a late mark of the relay is checked by.
+  -- Never the same time again: next_retry_at is the receipt that a late mark of the relay is checked by. An earlier one
+  -- from a time that is yet to come is from before the clock was set back, and so is the time that it waits for.
   SELECT JSON_ARRAYAGG(JSON_ARRAY(open.lane, open.topic, open.message_key, open.id,
            IF(earlier.status = 'pending',
-              GREATEST(COALESCE(earlier.next_retry_at, v_now), v_now) + INTERVAL 1 MICROSECOND,
+              GREATEST(IF(earlier.updated_at > v_now + INTERVAL 1 MINUTE, v_now, COALESCE(earlier.next_retry_at, v_now)), v_now) + INTERVAL 1 MICROSECOND,
               v_now + INTERVAL LEAST(32, GREATEST(1, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND)))
     INTO v_first_open
     FROM (

@@ -60,6 +60,14 @@ def test_message_that_waited_for_its_retry_is_sent_at_once_and_before_its_follow
     assert db.claim_ids() == [failed, taken_back, later]
 
 
+def test_message_that_is_deferred_behind_one_from_before_is_sent_with_it(db: Database) -> None:
+    earlier = db.enqueue("k")
+    later = db.enqueue_published("k")
+    set_back(db)
+    assert db.consume(later) == {later: "deferred"}
+    assert db.claim_ids() == [earlier, later]
+
+
 def test_message_that_is_to_be_sent_later_keeps_its_time(db: Database) -> None:
     db.out("outbox_enqueue_with_options_v1", "chat_history_persist", "chat", "k", chat_payload(), None, None, 60)
     set_back(db)
