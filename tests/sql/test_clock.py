@@ -61,8 +61,8 @@ def test_message_that_waited_for_its_retry_is_sent_at_once_and_before_its_follow
 
 
 def test_message_that_is_deferred_behind_one_from_before_is_sent_with_it(db: Database) -> None:
-    earlier = db.enqueue("k")
-    later = db.enqueue_published("k")
+    earlier, later = db.enqueue_published("k"), db.enqueue_published("k")
+    db.call("outbox_mark_failed_v1", earlier, "no luck")
     set_back(db)
     assert db.consume(later) == {later: "deferred"}
     assert db.claim_ids() == [earlier, later]
