@@ -99,6 +99,7 @@ class Publisher:
         self.outage = Outage()
         self._next_beat = 0.0
         self._stop_seen: float | None = None
+        self._connected()  # at once: a new idempotent producer waits half a second for its id
 
     def publish(self, messages: Iterable[Message]) -> Round:
         """Send messages in their order, and wait until each is acknowledged, refused or given up.
