@@ -62,18 +62,19 @@ def check(ledger: Ledger, session: Database, records: Sequence[Record] | None = 
     )
     outbox = {row["id"]: row for row in session.rows(f"SELECT {_COLUMNS} FROM agent_outbox_messages")}
     found = [(row, known.get((row["user_id"], row["key"], row["role"], row["text"]))) for row in rows]
-    times = Counter(entry.id for _, entry in found if entry is not None)
+    # By entry: an id may be given out again by a server that took over and never saw the transaction in doubt.
+    times = Counter(entry for _, entry in found if entry is not None)
 
     strangers = [row for row, entry in found if entry is None]
-    duplicated = [entry for entry in known.values() if times[entry.id] > 1]
-    missing = [entry for entry in ledger.committed if not times[entry.id]]
+    duplicated = [entry for entry in known.values() if times[entry] > 1]
+    missing = [entry for entry in ledger.committed if not times[entry]]
     dead = {id_ for id_, row in outbox.items() if row["status"] == "dead"}
     lost = [entry for entry in missing if entry.id not in dead]
     unfinished = [row for row in outbox.values() if row["status"] in {"pending", "published"}]
     late = list(_out_of_order((row, entry) for row, entry in found if entry is not None))
 
     evidence = [f"lost: {entry}; outbox: {outbox.get(entry.id)}" for entry in lost]
-    evidence += [f"duplicated: {times[entry.id]} times {entry}; outbox: {outbox.get(entry.id)}" for entry in duplicated]
+    evidence += [f"duplicated: {times[entry]} times {entry}; outbox: {outbox.get(entry.id)}" for entry in duplicated]
     evidence += [
         f"out of order in {entry.topic}, {entry.key}: {outbox.get(entry.id)} as chat_histories.id {row['id']}"
         f" after {outbox.get(before.id)} as chat_histories.id {row_before['id']}"
@@ -86,17 +87,19 @@ def check(ledger: Ledger, session: Database, records: Sequence[Record] | None = 
     invented: list[Record] = []
     unrecorded: list[Entry] = []
     if records is not None:
-        by_id = {entry.id: entry for entry in known.values()}
+        by_id: dict[int, list[Entry]] = defaultdict(list)
+        for entry in known.values():
+            by_id[entry.id].append(entry)
         invented = [record for record in records if record.id not in by_id]
-        sent = {record.id for record in records if record.id in by_id and record.is_of(by_id[record.id])}
-        unrecorded = [entry for entry in known.values() if times[entry.id] and entry.id not in sent]
+        sent = {entry for record in records for entry in by_id.get(record.id, []) if record.is_of(entry)}
+        unrecorded = [entry for entry in known.values() if times[entry] and entry not in sent]
         evidence += [f"never committed, and in the topic: {record}" for record in invented]
         evidence += [f"not in the topic: {entry}" for entry in unrecorded]
     return Verdict(
         messages=len(ledger.committed),
         in_doubt=len(ledger.in_doubt),
         lost=len(lost),
-        duplicated=sum(times[entry.id] - 1 for entry in duplicated),
+        duplicated=sum(times[entry] - 1 for entry in duplicated),
         out_of_order=len(late),
         strangers=len(strangers) + len(invented),
         dead=len(dead),

@@ -137,3 +137,9 @@ def test_checker_sees_a_record_that_says_something_else(db: Database, ledger: Le
 def test_checker_sees_a_record_of_a_message_that_never_committed(db: Database, ledger: Ledger) -> None:
     records = _records(ledger, db)
     assert _found(ledger, db, [*records, Record(10**9, "chat", "a", records[0].value)]) == _FOUND | {"strangers": 1}
+
+
+def test_checker_lets_an_id_of_a_message_in_doubt_be_given_out_again(db: Database, ledger: Ledger) -> None:
+    first = ledger.committed[0]
+    never = Entry(first.id, "chat", "b", 7, "user", "its COMMIT never came, and another server took over")
+    assert _found(Ledger(ledger.committed, [never]), db, _records(ledger, db)) == _FOUND
