@@ -95,7 +95,8 @@ def terminal(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[bytes], 
     master, slave = pty.openpty()
     size = {"COLUMNS": "160", "LINES": "40", "TERM": "xterm"}
     process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", OUTBOXD, "top", "--interval", "0.2"],
+        # A shell's background jobs ignore Ctrl-C, and so would what the tests start there.
+        ["env", "--default-signal=INT", "setsid", "--ctty", "--wait", OUTBOXD, "top", "--interval", "0.2"],
         env=environment(settings) | size,
         cwd=folder,
         stdin=slave,
