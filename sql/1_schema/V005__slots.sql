@@ -3,13 +3,14 @@ SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,N
 
 -- Who relays what. A message's slot is CRC32(message_key) % 64; a relay owns slots as a consumer owns
 -- partitions. The lease is the relay's, by this server's clock: a slot is free when it has no relay or
--- when its relay's lease has run out. A lease that ends later than it could, had it begun now, is
--- from before the clock was set back, and has run out, too; twice its length is allowed, for clocks that are only
--- adjusted and for readings of the clock that overtake each other.
+-- when its relay's lease has run out. A lease lives from lease_from to lease_until: one that ends later than it
+-- could, had it begun now, is from before the clock was set back, and has run out, too; twice its length is allowed,
+-- for clocks that are only adjusted and for readings of the clock that overtake each other.
 CREATE TABLE outbox_relays (
   relay       VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
   lease_until DATETIME(6) NOT NULL,
   lease_seconds INT UNSIGNED NOT NULL DEFAULT 86400,
+  lease_from  DATETIME(6) GENERATED ALWAYS AS (lease_until - INTERVAL 2 * lease_seconds SECOND) VIRTUAL,
   joined_at   DATETIME(6) NOT NULL,
   PRIMARY KEY (relay)
 ) ENGINE = InnoDB COMMENT = 'outboxd: relays and their leases';

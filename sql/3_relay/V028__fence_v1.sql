@@ -32,7 +32,7 @@ BEGIN
      AND EXISTS (
        SELECT 1 FROM outbox_relays AS r
         WHERE r.relay = p_relay
-          AND r.lease_until BETWEEN UTC_TIMESTAMP(6) AND UTC_TIMESTAMP(6) + INTERVAL 2 * r.lease_seconds SECOND)
+          AND UTC_TIMESTAMP(6) BETWEEN r.lease_from AND r.lease_until)
      FOR SHARE OF s;
 END $$
 

@@ -39,7 +39,7 @@ BEGIN
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   START TRANSACTION;
 
-  SELECT MAX(lease_until), COALESCE(MAX(lease_until NOT BETWEEN v_now AND v_now + INTERVAL 2 * lease_seconds SECOND), FALSE)
+  SELECT MAX(lease_until), COALESCE(MAX(v_now NOT BETWEEN lease_from AND lease_until), FALSE)
     INTO v_lease_until, v_is_over
     FROM outbox_relays
    WHERE relay = p_relay;
@@ -62,7 +62,7 @@ BEGIN
     SELECT COUNT(*), COALESCE(SUM(relay < p_relay), 0), JSON_ARRAYAGG(relay)
       INTO v_alive, v_before, v_alive_relays
       FROM outbox_relays
-     WHERE lease_until BETWEEN v_now AND v_now + INTERVAL 2 * lease_seconds SECOND;
+     WHERE v_now BETWEEN lease_from AND lease_until;
     SELECT COUNT(IF(relay = p_relay, 1, NULL)), COUNT(IF(relay IS NULL OR NOT JSON_CONTAINS(v_alive_relays, JSON_QUOTE(relay)), 1, NULL))
       INTO p_owned, v_free
       FROM outbox_slots;
@@ -94,8 +94,7 @@ BEGIN
 
   -- Alone, after all locks are given back.
   IF v_locked THEN
-    DELETE FROM outbox_relays
-     WHERE lease_until NOT BETWEEN v_now - INTERVAL 1 HOUR AND v_now + INTERVAL 2 * lease_seconds SECOND;
+    DELETE FROM outbox_relays WHERE v_now NOT BETWEEN lease_from AND lease_until + INTERVAL 1 HOUR;
     COMMIT;
   END IF;
 END $$

@@ -30,7 +30,7 @@ BEGIN
      SET lease_until = v_now + INTERVAL COALESCE(p_lease_seconds, 30) SECOND,
          lease_seconds = COALESCE(p_lease_seconds, 30)
    WHERE relay = p_relay
-     AND lease_until BETWEEN v_now AND v_now + INTERVAL 2 * lease_seconds SECOND;
+     AND v_now BETWEEN lease_from AND lease_until;
 END $$
 
 DELIMITER ;
