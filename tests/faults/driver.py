@@ -1,7 +1,6 @@
 """One daemon as a process that can be killed, frozen and started again; its log is read as a collector would."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import psutil
 from tests.driver.support import Event, Setting, environment
 from tests.faults.launcher import VARIABLE, Faults
 from tests.servers import process
-from tests.servers.paths import CHECKOUT
 
 _STOP_DEADLINE_S = 20
 
@@ -29,8 +27,7 @@ class Driver:
         self.log = folder / f"{name}.log"
         self.faults = faults
         """Those of its next life."""
-        path = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._environment = environment(settings) | {"PYTHONPATH": path}
+        self._environment = environment(settings)
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._lives = 0
