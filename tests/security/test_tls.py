@@ -146,7 +146,8 @@ def test_daemon_waits_and_says_what_stands_between_it_and_kafka(
     faults = {
         "wrong CA": (secure_kafka.tls(ssl_ca_location=certificates.wrong_ca), NOT_VERIFIED),
         "wrong name": (secure_kafka.tls("localhost"), NOT_VERIFIED),
-        "no TLS": (secure_kafka.tls() | {"kafka_bootstrap": secure_kafka.running.bootstrap}, "SSL handshake failed"),
+        # What librdkafka says before that depends on whether the broker's end of the connection comes as a reset.
+        "no TLS": (secure_kafka.tls() | {"kafka_bootstrap": secure_kafka.running.bootstrap}, "in state SSL_HANDSHAKE)"),
         "no certificate": (secure_kafka.mutual(), "bad certificate"),
         "wrong certificate": (secure_kafka.mutual(**strange), "bad certificate"),
         "wrong password": (secure_kafka.sasl(WRONG_PASSWORD), "SASL authentication error"),
