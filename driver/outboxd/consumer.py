@@ -1,4 +1,4 @@
-"""The consumer: polls records, hands them to outbox_consume_v1, and commits the offsets after the procedure has."""
+"""The consumer: polls records, hands them to outbox_consume_v1, and lets their offsets be committed after that has."""
 
 import threading
 import time
@@ -21,10 +21,11 @@ from outboxd.retry import Unavailable, until_available
 from outboxd.settings import Settings
 
 log = structlog.get_logger()
-# Offsets by hand, and little memory for records fetched ahead.
+# Offsets are stored by hand, and committed by the client: at intervals, before it gives partitions away, and at the end.
+# A commit by hand fails in the middle of a rebalance. And little memory for records fetched ahead.
 _PROPERTIES = {
-    "enable.auto.commit": False,
     "enable.auto.offset.store": False,
+    "auto.commit.interval.ms": 1_000,
     "auto.offset.reset": "earliest",
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": 10_000,
@@ -34,6 +35,8 @@ _PROPERTIES = {
     "topic.metadata.refresh.interval.ms": 2_000,
     "allow.auto.create.topics": True,
     "fetch.wait.max.ms": 500,
+    # How long it fetches no more once it has enough; a second by default, in which a backlog's consumer runs dry.
+    "fetch.queue.backoff.ms": 20,
     "queued.min.messages": 5_000,
     "queued.max.messages.kbytes": 4_096,
     "fetch.message.max.bytes": 262_144,
@@ -53,8 +56,8 @@ class _Entry:
 def run(settings: Settings, stop: threading.Event) -> None:
     """Consume until stop is set, then leave the group.
 
-    A crash between the procedure's commit and the offset's delivers the records again, and the procedure finds them
-    consumed. Raises mysql.connector.Error where the procedure fails for good.
+    A crash between the procedure's commit and the offset's, a second later, delivers the records again, and the
+    procedure finds them consumed. Raises mysql.connector.Error where the procedure fails for good.
     """
     outage = Outage()
 
@@ -74,11 +77,11 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 if entries or records:
                     waiting = until_available(stop, partial(_consume, database, settings, entries))
                     seen = [entry.record for entry in entries] + records
-                    consumer.commit(offsets=_next_offsets(seen, waiting), asynchronous=True)
+                    _store(consumer, _next_offsets(seen, waiting))
         except Unavailable:
             pass  # stopped while MySQL was away: the offsets stay where they were
         finally:
-            consumer.close()  # waits for the commits under way
+            consumer.close()  # commits what is stored
 
 
 def _poll(consumer: Any, limit: int, outage: Outage, wait_seconds: float) -> list[Any]:
@@ -130,8 +133,9 @@ def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> l
         began_ns = time.time_ns()
         outcomes = list(_consume_batch(database, batch))
         tracing.consumed(((entry.id, entry.record) for entry in entries), outcomes, began_ns)
-        metrics.count_outcomes(outcome.outcome for outcome in outcomes)
-        log.debug("consumed", **Counter(outcome.outcome for outcome in outcomes))
+        counts = Counter(outcome.outcome for outcome in outcomes)
+        metrics.count_outcomes(counts)
+        log.debug("consumed", **counts)
         waiting.update(outcome.id for outcome in outcomes if outcome.is_waiting)
         for outcome in outcomes:
             if outcome.error and outcome.outcome != "deferred":
@@ -168,6 +172,15 @@ def _batches(entries: list[_Entry], most_bytes: int) -> Iterator[list[tuple[int,
         batch.append((entry.id, entry.payload))
     if batch:
         yield batch
+
+
+def _store(consumer: Any, offsets: list[TopicPartition]) -> None:
+    try:
+        consumer.store_offsets(offsets=offsets)
+    except KafkaException as error:
+        # All of their partitions have been given to other consumers meanwhile, which read the records again.
+        if error.args[0].code() not in (KafkaError._STATE, KafkaError._UNKNOWN_PARTITION):
+            raise
 
 
 def _next_offsets(records: list[Any], waiting: list[_Entry]) -> list[TopicPartition]:

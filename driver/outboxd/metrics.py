@@ -3,8 +3,9 @@
 https://prometheus.io/docs/practices/naming/
 """
 
+import collections
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -125,19 +126,15 @@ def count_round(done: "Round") -> None:
         batch_messages.labels("relay").observe(done.claimed)
 
 
-def count_outcomes(outcomes: Iterable[str]) -> None:
-    """What became of the records of one call of outbox_consume_v1."""
-    count = 0
-    for outcome in outcomes:
-        count += 1
-        if outcome == "waiting":  # for the next call, which will tell
-            continue
-        consumed.labels(outcome).inc()
-        if outcome in {"failed", "dead"}:
-            (failed if outcome == "failed" else dead).labels("consumer").inc()
-        elif outcome == "deferred":
-            deferred.inc()
-    batch_messages.labels("consumer").observe(count)
+def count_outcomes(outcomes: collections.Counter[str]) -> None:
+    """How many records of one call of outbox_consume_v1 came to which outcome."""
+    for outcome, records in outcomes.items():
+        if outcome != "waiting":  # for the next call, which will tell
+            consumed.labels(outcome).inc(records)
+    failed.labels("consumer").inc(outcomes["failed"])
+    dead.labels("consumer").inc(outcomes["dead"])
+    deferred.inc(outcomes["deferred"])
+    batch_messages.labels("consumer").observe(outcomes.total())
 
 
 def count_error(error: KafkaError) -> None:

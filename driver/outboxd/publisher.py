@@ -30,6 +30,13 @@ _REFUSED = _HOPELESS | {
     KafkaError.POLICY_VIOLATION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 }
+# Those that a broker has for a whole batch, because of one record in it.
+_OF_A_BATCH = {
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.INVALID_RECORD,
+    KafkaError.INVALID_MSG,
+    KafkaError.POLICY_VIOLATION,
+}
 
 # Idempotent and gapless, and the partitions that Java clients choose. The linger makes large record batches of a claim;
 # the wait at its end flushes, and so no record lingers then. The topic's own limit decides how large a record
@@ -139,10 +146,11 @@ class Publisher:
 
     def _each_alone(self, refused: list[tuple[Message, KafkaError]], done: Round) -> list[tuple[Message, KafkaError]]:
         """A broker refuses a whole batch for one record in it: sent alone, each answers for itself."""
-        if done.claimed == 1:
-            return refused
         guilty: list[tuple[Message, KafkaError]] = []
-        for message, _ in refused:
+        for message, error in refused:
+            if done.claimed == 1 or error.code() not in _OF_A_BATCH:
+                guilty.append((message, error))
+                continue
             alone = _Sending()
             self._send(message, alone)
             self._wait(alone)
@@ -152,8 +160,7 @@ class Publisher:
         return guilty
 
     def _send(self, message: Message, sending: _Sending) -> None:
-        # As bytes, because the client ends a text at a NUL.
-        headers = [(name, value.encode()) for name, value in headers_of(message, self._settings.event_source)]
+        headers = headers_of(message, self._settings.event_source)
         while not self._given_up():
             try:
                 self._connected().produce(

@@ -8,27 +8,28 @@ from typing import Any
 
 from outboxd.database import Message
 
-Headers = list[tuple[str, str]]
+# Values as bytes, because librdkafka's client ends a text at a NUL.
+Headers = list[tuple[str, bytes]]
 
 
 def headers_of(message: Message, source: str) -> Headers:
     """The headers of a message's record; its own come last and cannot replace those of CloudEvents."""
     headers: Headers = [
-        ("ce_specversion", "1.0"),
-        ("ce_id", str(message.id)),
-        ("ce_source", source),
-        ("ce_type", message.biz_type),
-        # A row of the lineage may have no time.
-        *([("ce_time", message.created_at.isoformat() + "Z")] if message.created_at else []),
-        ("content-type", "application/json"),
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"%d" % message.id),
+        ("ce_source", source.encode()),
+        ("ce_type", message.biz_type.encode()),
     ]
+    if message.created_at:  # a row of the lineage may have none
+        headers.append(("ce_time", f"{message.created_at.isoformat()}Z".encode()))
+    headers.append(("content-type", b"application/json"))
     if message.headers:
         taken = {name for name, _ in headers}
         for name, value in json.loads(message.headers).items():
             sent = name.partition("\0")[0]  # librdkafka ends a name there: ce_id and NUL would be another ce_id
             if sent not in taken:
                 taken.add(sent)
-                headers.append((sent, value))
+                headers.append((sent, value.encode()))
     return headers
 
 

@@ -46,9 +46,9 @@ class Settings(BaseSettings):
     name: str = Field(
         default_factory=socket.gethostname, min_length=1, max_length=64, description="this daemon's name in the slots"
     )
-    relay_workers: int = Field(default=2, ge=1, le=64, description="relay threads, each with slots of its own")
+    relay_workers: int = Field(default=1, ge=1, le=64, description="relay threads, each with slots of its own")
     consumer_workers: int = Field(default=1, ge=1, le=64, description="consumer threads, members of the group")
-    batch_size: int = Field(default=1000, ge=1, le=10_000, description="messages in one claim, and in one consume call")
+    batch_size: int = Field(default=2000, ge=1, le=10_000, description="messages in one claim, and in one consume call")
     batch_bytes: int = Field(
         default=8 << 20, ge=1 << 10, description="payload bytes in one consume call; stays below max_allowed_packet"
     )

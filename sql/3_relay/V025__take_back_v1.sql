@@ -10,13 +10,15 @@ CREATE PROCEDURE outbox_take_back_v1 (
 )
 COMMENT '
 Sends the published followers of a message that failed back to pending, to become due when it does: they have
-passed it on the way and would otherwise take effect before it. No retry is counted for them.
+passed it on the way and would only be deferred on arrival. No retry is counted for them. A follower that another
+transaction has locked is left to it: a consumer that has it will defer it.
 Internal: outbox_mark_failed_v1 calls it. Does nothing where the message is not pending.
 
 Parameters
   p_id BIGINT UNSIGNED: the message that failed
 
-Transaction: the caller''s. Locks the followers, whose ids are higher.
+Transaction: the caller''s. Locks the followers that are free, and waits for none: the caller may have
+locked later ones already.
 
 Example
   mysql> CALL outbox_take_back_v1(1);
@@ -24,12 +26,13 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_due_at DATETIME(6);
   DECLARE v_followers JSON;
 
   -- Found without locks, and then changed by primary key: an UPDATE that looks for them by their lane would wait for the
   -- transactions of applications that are just enqueuing into it.
-  SELECT JSON_ARRAYAGG(JSON_ARRAY(found.id, found.due_at))
-    INTO v_followers
+  SELECT MAX(found.due_at), JSON_ARRAYAGG(found.id)
+    INTO v_due_at, v_followers
     FROM (
       SELECT follower.id, failed.next_retry_at AS due_at
         FROM agent_outbox_messages AS failed FORCE INDEX (PRIMARY)
@@ -47,13 +50,15 @@ BEGIN
     ) AS found;
 
   IF v_followers IS NOT NULL THEN
-    UPDATE JSON_TABLE(v_followers, '$[*]' COLUMNS (
-             id BIGINT UNSIGNED PATH '$[0]',
-             due_at DATETIME(6) PATH '$[1]')) AS found
+    CALL outbox_lock_free_v1(v_followers, 'published');
+  END IF;
+  IF v_followers IS NOT NULL THEN
+    UPDATE JSON_TABLE(v_followers, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS found
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = found.id
        SET m.status = 'pending',
-           m.next_retry_at = found.due_at,
+           m.next_retry_at = v_due_at,
            m.updated_at = UTC_TIMESTAMP(6)
+     -- Under autocommit the locks are gone again.
      WHERE m.status = 'published';
   END IF;
 END $$

@@ -9,6 +9,7 @@ CREATE PROCEDURE outbox_read_heads_v1 (
   IN p_relay VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   IN p_limit INT,
   IN p_owned INT,
+  IN p_top BIGINT UNSIGNED,
   OUT p_heads JSON
 )
 COMMENT '
@@ -24,12 +25,13 @@ Parameters
   p_relay VARCHAR(128): the relay
   p_limit INT: messages at most
   p_owned INT: how many slots the relay owns
+  p_top BIGINT UNSIGNED: the last id to send
   OUT p_heads JSON: [[id, lane], ...] by ascending id; NULL where there is nothing
 
 Owns its transaction (READ UNCOMMITTED); changes nothing.
 
 Example
-  mysql> CALL outbox_read_heads_v1(''relay-a'', 1000, 64, @heads);
+  mysql> CALL outbox_read_heads_v1(''relay-a'', 1000, 64, 18446744073709551615, @heads);
 '
 SQL SECURITY DEFINER
 READS SQL DATA
@@ -69,6 +71,7 @@ BEGIN
             SELECT m.id, CRC32(CONCAT(m.topic, ':', m.message_key)) AS lane
               FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
              WHERE m.pending_slot = s.slot
+               AND m.id <= p_top
                AND (m.waiting_lane IS NULL OR m.next_retry_at <= v_now OR (m.updated_at > v_too_late AND NOT m.updated_at <=> m.created_at))
                AND (v_paused_topics IS NULL OR NOT m.topic MEMBER OF (v_paused_topics))
                AND (v_paused_types IS NULL OR NOT m.biz_type MEMBER OF (v_paused_types))

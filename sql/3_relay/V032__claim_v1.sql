@@ -27,7 +27,8 @@ marks want back: it changes whenever the message returns to pending, so that a m
 consumer has already sent the message back, does nothing.
 
 Order: a message is not returned while an earlier one of its topic and key is pending and not in the same batch, be
-it waiting for its retry or inserted by a transaction that has not committed yet.
+it waiting for its retry, inserted by a transaction that has not committed yet, or about to be inserted. So messages
+behind an id that has no row, which most often is one that was rolled back, wait for up to 100 ms.
 
 Errors
   50001 p_relay is NULL or empty; 50002 too long
@@ -54,7 +55,8 @@ BEGIN
   DECLARE v_pause DOUBLE DEFAULT 0.002;
   DECLARE v_owned INT;
   DECLARE v_top, v_new_top BIGINT UNSIGNED;
-  DECLARE v_heads JSON;
+  DECLARE v_heads, v_late JSON;
+  DECLARE v_gap BIGINT UNSIGNED;
   DECLARE v_held BOOLEAN;
   DECLARE v_look_again_at DATETIME(6);
 
@@ -81,12 +83,11 @@ BEGIN
     CALL outbox_share_slots_v1(p_relay, v_lease_seconds, v_owned);
 
     work: LOOP
-      SELECT COALESCE(MAX(id), 0) INTO v_top FROM agent_outbox_messages;
-      COMMIT;
-      CALL outbox_read_heads_v1(p_relay, v_limit, v_owned, v_heads);
+      CALL outbox_read_young_v1(v_top, v_late, v_gap);
+      CALL outbox_read_heads_v1(p_relay, v_limit, v_owned, v_top, v_heads);
       SET v_held = FALSE;
       IF v_heads IS NOT NULL THEN
-        CALL outbox_hold_back_v1(v_heads, v_held);
+        CALL outbox_hold_back_v1(v_heads, v_late, v_gap, v_held);
       END IF;
       -- Before it began: the clock was set back.
       IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline OR UTC_TIMESTAMP(6) < v_began THEN

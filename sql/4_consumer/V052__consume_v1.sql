@@ -87,7 +87,7 @@ BEGIN
         STRAIGHT_JOIN outbox_batch AS b ON b.id = failed.id
          SET b.outcome = 'failed',
              b.error = failed.error
-       WHERE b.outcome IS NULL;
+       WHERE b.outcome = 'todo';
       CALL outbox_defer_v1();
       CALL outbox_write_chat_histories_v1();
       SELECT JSON_ARRAYAGG(JSON_ARRAY(todo.id, todo.turn))
@@ -95,7 +95,7 @@ BEGIN
         FROM (
           SELECT id, ROW_NUMBER() OVER (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0) ORDER BY id) AS turn
             FROM outbox_batch
-           WHERE outcome IS NULL
+           WHERE outcome = 'todo'
            ORDER BY turn, id
            LIMIT 18446744073709551615
         ) AS todo;
@@ -105,12 +105,12 @@ BEGIN
             v_turn = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][1]')),
             v_at = v_at + 1;
         IF v_turn > v_last_turn AND UTC_TIMESTAMP(6) > v_deadline THEN
-          UPDATE outbox_batch SET outcome = 'waiting' WHERE outcome IS NULL;
+          UPDATE outbox_batch SET outcome = 'waiting' WHERE outcome = 'todo';
           LEAVE one_by_one;
         END IF;
         SET v_last_turn = v_turn;
         -- A failure before it may have deferred it.
-        IF EXISTS (SELECT 1 FROM outbox_batch WHERE id = v_id AND outcome IS NULL) THEN
+        IF EXISTS (SELECT 1 FROM outbox_batch WHERE id = v_id AND outcome = 'todo') THEN
           CALL outbox_handle_v1(v_id);
         END IF;
       END WHILE;

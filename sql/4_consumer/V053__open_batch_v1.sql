@@ -10,7 +10,7 @@ CREATE PROCEDURE outbox_open_batch_v1 (
 )
 COMMENT '
 Begins a batch of outbox_consume_v1: starts its transaction, locks its messages and puts them into the session''s
-temporary table outbox_batch, where outcome NULL means still to do.
+temporary table outbox_batch, where outcome todo means still to do.
 Internal.
 
 Parameters
@@ -32,7 +32,8 @@ BEGIN
     message_key VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     lane        INT UNSIGNED NULL COMMENT 'NULL where the business type has no order',
     handler     VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-    outcome     VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
+    outcome     ENUM('todo', 'consumed', 'duplicate', 'unknown', 'dead', 'failed', 'deferred', 'waiting')
+                CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL DEFAULT 'todo' COMMENT 'of a fixed size: it changes in place',
     error       VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL
   ) ENGINE = InnoDB;
 
@@ -42,7 +43,7 @@ BEGIN
   SELECT given.id, JSON_UNQUOTE(given.payload), m.topic, m.message_key,
          IF(t.ordering = 'none', NULL, m.open_lane),
          t.handler,
-         CASE COALESCE(m.status, '') WHEN 'pending' THEN NULL WHEN 'published' THEN NULL
+         CASE COALESCE(m.status, '') WHEN 'pending' THEN 'todo' WHEN 'published' THEN 'todo'
            WHEN 'consumed' THEN 'duplicate' WHEN 'dead' THEN 'dead' ELSE 'unknown' END
     FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$.id' ERROR ON EMPTY ERROR ON ERROR,

@@ -28,7 +28,7 @@ BEGIN
     FROM (
       SELECT lane, topic, message_key, MAX(id) AS last_id
         FROM outbox_batch
-       WHERE outcome IS NULL AND lane IS NOT NULL
+       WHERE outcome = 'todo' AND lane IS NOT NULL
        GROUP BY lane, topic, message_key
     ) AS lanes;
   IF v_lanes IS NULL THEN
@@ -54,7 +54,7 @@ BEGIN
          AND earlier.id < l.last_id
          AND earlier.topic = l.topic
          AND earlier.message_key = l.message_key
-        LEFT JOIN outbox_batch AS b ON b.id = earlier.id AND b.outcome IS NULL
+        LEFT JOIN outbox_batch AS b ON b.id = earlier.id AND b.outcome = 'todo'
        WHERE b.id IS NULL
          AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = earlier.biz_type AND t.ordering = 'none')
        GROUP BY l.lane, l.topic, l.message_key
@@ -73,7 +73,7 @@ BEGIN
         AND b.topic = first_open.topic
         AND b.message_key = first_open.message_key
         AND b.id > first_open.id
-        AND b.outcome IS NULL
+        AND b.outcome = 'todo'
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
        SET b.outcome = 'deferred',
            b.error = CONCAT('waits for message ', first_open.id),

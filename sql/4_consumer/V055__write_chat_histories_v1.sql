@@ -28,13 +28,13 @@ BEGIN
   DECLARE EXIT HANDLER FOR SQLEXCEPTION
   BEGIN
     ROLLBACK TO SAVEPOINT outbox_chat;
-    UPDATE outbox_batch SET outcome = NULL WHERE outcome = 'consumed';
+    UPDATE outbox_batch SET outcome = 'todo' WHERE outcome = 'consumed';
   END;
 
   SAVEPOINT outbox_chat;
   UPDATE outbox_batch
      SET outcome = 'consumed'
-   WHERE outcome IS NULL
+   WHERE outcome = 'todo'
      AND handler = 'outbox_write_chat_history_v1'
      AND JSON_VALID(payload)
      AND JSON_SCHEMA_VALID('{
@@ -51,7 +51,7 @@ BEGIN
     FROM (
       SELECT lane, topic, message_key, MIN(id) AS id
         FROM outbox_batch
-       WHERE outcome IS NULL AND lane IS NOT NULL
+       WHERE outcome = 'todo' AND lane IS NOT NULL
        GROUP BY lane, topic, message_key
     ) AS odd;
   IF v_odd IS NOT NULL THEN
@@ -62,7 +62,7 @@ BEGIN
              id BIGINT UNSIGNED PATH '$[3]')) AS odd
       STRAIGHT_JOIN outbox_batch AS b
          ON b.lane = odd.lane AND b.topic = odd.topic AND b.message_key = odd.message_key AND b.id > odd.id
-       SET b.outcome = NULL
+       SET b.outcome = 'todo'
      WHERE b.outcome = 'consumed';
   END IF;
 

@@ -90,7 +90,7 @@ MEASUREMENT = Measurement(
     keys=("floor_per_s",),
     title="the floor: plain multi-row SQL",
     sample=partial(_sample, _write),
-    summarise=rate("floor_per_s", "the same row changes, one connection, batches of 1,000, two commits each, no Kafka"),
+    summarise=rate("floor_per_s", "the same row changes, one connection, batches of 2,000, two commits each, no Kafka"),
     repeated=True,
 )
 IN_SERVER = Measurement(

@@ -8,7 +8,7 @@ class Sizes:
     """The sizes of a run; the defaults are those that the targets are judged at."""
 
     messages: int = 50_000
-    batch: int = 1000
+    batch: int = 2000
     repeats: int = 3
     row_at_a_time_messages: int = 3000
     latency_seconds: float = 15

@@ -194,9 +194,9 @@ class Database:
         """Claim a batch."""
         return self.call("outbox_claim_v1", relay, limit, lease, wait_ms)
 
-    def claim_ids(self, relay: str = "relay-a", limit: int | None = 1000) -> list[int]:
+    def claim_ids(self, relay: str = "relay-a", limit: int | None = 1000, wait_ms: int | None = 0) -> list[int]:
         """Claim a batch and return the ids only."""
-        return [row["id"] for row in self.claim(relay, limit)]
+        return [row["id"] for row in self.claim(relay, limit, wait_ms=wait_ms)]
 
     def mark(
         self, kind: str, claimed: Sequence[Mapping[str, Any]], relay: str = "relay-a", reason: str = "refused"

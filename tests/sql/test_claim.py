@@ -284,6 +284,42 @@ def test_claim_that_waits_goes_on_when_the_late_transaction_commits(db: Database
         assert time.monotonic() - committed < 1
 
 
+def test_message_that_is_not_inserted_yet_holds_back_the_later_ones(db: Database, connect: Connect) -> None:
+    slow = connect()
+    db.enqueue_in("consumed")
+    insert = "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload) VALUES "
+    rows = f"('{CHAT}', 'chat', 'another', '{{}}'), ('{CHAT}', 'chat', CONCAT('k', IF(SLEEP(0.05), '', '')), '{{}}')"
+    with background(lambda: slow.execute(insert + rows)) as inserting:
+        eventually(lambda: db.is_in(slow.session_id, "User sleep"))
+        late = db.enqueue("k")
+        assert db.claim_ids(wait_ms=5000) == [late - 2, late - 1, late]
+        inserting.result(timeout=10)
+
+
+def test_id_that_was_rolled_back_holds_back_the_later_ones_for_a_moment(db: Database, connect: Connect) -> None:
+    early, slow = db.enqueue("k"), connect()
+    slow.execute("START TRANSACTION")
+    slow.enqueue("another")
+    slow.execute("ROLLBACK")
+    late = db.enqueue("late")
+    db.execute("UPDATE agent_outbox_messages SET created_at = created_at + INTERVAL 0.9 SECOND WHERE id = %s", late)
+    claimed = db.claim()
+    assert ids(claimed) == [early]
+    db.mark("published", claimed)
+    assert db.claim_ids(wait_ms=5000) == [late]
+
+
+@pytest.mark.parametrize("created_at", ["UTC_TIMESTAMP(6) - INTERVAL 5 HOUR", "UTC_TIMESTAMP(6) + INTERVAL 8 HOUR"])
+def test_times_of_an_applications_own_hold_back_nothing(db: Database, connect: Connect, created_at: str) -> None:
+    early, slow = db.enqueue("k"), connect()
+    slow.execute("START TRANSACTION")
+    slow.enqueue("another")
+    slow.execute("ROLLBACK")
+    late = db.enqueue("late")
+    db.execute(f"UPDATE agent_outbox_messages SET created_at = {created_at} WHERE id = %s", late)
+    assert db.claim_ids() == [early, late]
+
+
 # Waiting in the server
 
 

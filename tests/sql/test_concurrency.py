@@ -167,6 +167,17 @@ def test_failure_and_consumption_of_its_follower_end_in_order(db: Database, conn
     assert db.chats() == []
 
 
+def test_failure_leaves_a_follower_to_the_consumer_that_has_locked_it(db: Database, connect: Connect) -> None:
+    consumer = connect()
+    first, second, third = (db.enqueue_published(payload=chat_payload(text)) for text in ("1", "2", "3"))
+    with open_transaction(consumer):
+        consumer.execute("SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", second)
+        assert db.consume((first, "garbage")) == {first: "failed"}
+        assert db.statuses() == {first: "pending", second: "published", third: "pending"}
+    assert db.consume(second) == {second: "deferred"}
+    assert db.chats() == []
+
+
 # Where sessions must not meet
 
 

@@ -263,7 +263,7 @@ def test_requeue_that_is_not_committed_is_not_claimed_and_holds_up_no_other_key(
     messages = fill(db, 3, "dead")
     with halfway(db, connect, requeue_dead) as requeue:
         follower, other = db.enqueue("k-1"), db.enqueue("other")
-        assert db.claim_ids() == [other], f"{follower} comes after a message that may still become pending"
+        assert db.claim_ids(wait_ms=1000) == [other], f"{follower} comes after a message that may still become pending"
     assert requeue.result() == 3
     assert db.claim_ids() == [*messages, follower, other]
 

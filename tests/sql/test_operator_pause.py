@@ -211,7 +211,7 @@ def test_no_pause_costs_no_read_per_message(db: Database) -> None:
     db.claim(limit=1)
 
     def cost(limit: int) -> int:
-        return reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", limit, 64))
+        return reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", limit, 64, 2**64 - 1))
 
     without = cost(600) - cost(64)
     pause(db, topic="another")
@@ -228,7 +228,7 @@ def test_paused_type_is_looked_up_once_however_long_a_lane_is(db: Database) -> N
         db.enqueue("a")
     db.execute("COMMIT")
     db.claim(limit=1)
-    assert reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", 200, 64)) < 20_000
+    assert reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", 200, 64, 2**64 - 1)) < 20_000
 
 
 # The calls themselves

@@ -114,7 +114,7 @@ def test_copy_that_is_consumed_meanwhile_is_not_copied_again(db: Database, conne
     messages = fill(db, 3, "consumed")
     with halfway(db, connect, replay) as replaying:
         other = db.enqueue("a")
-        assert db.claim_ids() == [other], "what is not committed yet holds up no other key"
+        assert db.claim_ids(wait_ms=1000) == [other], "what is not committed yet holds up no other key"
         db.consume(other)
     assert replaying.result() == (3, messages[-1])
     assert sorted(db.statuses().values()) == ["consumed"] * 4 + ["pending"] * 3

@@ -15,7 +15,7 @@ RELAY_STEPS = ("claim", "produce", "acknowledgement", "mark")
 """The claim's first row is read; the batch is produced; it is answered and not yet marked; it is marked."""
 BEFORE_MARK = RELAY_STEPS[:3]
 CONSUMER_STEPS = ("poll", "consumption", "offsets")
-"""Records are read and not yet handed to the procedure; it has committed, and the offsets not; their commit is sent."""
+"""Records are read and not yet handed to the procedure; it has committed, and the offsets not; they are stored."""
 STOPPED, KILLED = "stops", "dies"
 """What is logged before the process does so, with the step as the member `after`."""
 
@@ -84,10 +84,9 @@ def committing(reached: Reached) -> type[Consumer]:
     """The consumer's Kafka client."""
 
     class Committing(Consumer):
-        def commit(self, *arguments: Any, **more: Any) -> Any:
-            answer = super().commit(*arguments, **more)
+        def store_offsets(self, *arguments: Any, **more: Any) -> None:
+            super().store_offsets(*arguments, **more)
             reached("offsets")
-            return answer
 
     return Committing
 

@@ -32,7 +32,8 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL p_wait_ms * 1000 MICROSECOND;
   DECLARE v_owned INT;
-  DECLARE v_heads JSON;
+  DECLARE v_top, v_gap BIGINT UNSIGNED;
+  DECLARE v_heads, v_late JSON;
   DECLARE v_held BOOLEAN DEFAULT FALSE;
 
   CALL outbox_refuse_transaction_v1('outbox_claim_v2');
@@ -46,9 +47,10 @@ BEGIN
 
     work: LOOP
       COMMIT;
-      CALL outbox_read_heads_v1(p_relay, p_limit, v_owned, v_heads);
+      CALL outbox_read_young_v1(v_top, v_late, v_gap);
+      CALL outbox_read_heads_v1(p_relay, p_limit, v_owned, v_top, v_heads);
       IF v_heads IS NOT NULL THEN
-        CALL outbox_hold_back_v1(v_heads, v_held);
+        CALL outbox_hold_back_v1(v_heads, v_late, v_gap, v_held);
       END IF;
       IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline THEN
         LEAVE work;

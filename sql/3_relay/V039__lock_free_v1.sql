@@ -11,8 +11,9 @@ CREATE PROCEDURE outbox_lock_free_v1 (
 )
 COMMENT '
 Locks those of some messages that have this status and that no other transaction has locked. It never waits, so that
-an operator''s batch can neither hold up a claim or a consumer for longer than itself nor be part of a deadlock.
-Internal: the operator''s routines that change many messages call it.
+who has locked other messages already cannot be part of a deadlock, and an operator''s batch cannot hold up a claim or
+a consumer for longer than itself.
+Internal: outbox_take_back_v1 and the operator''s routines that change many messages call it.
 
 Parameters
   INOUT p_ids JSON: array of ids, ascending; comes back with those that are locked now, NULL if there is none
@@ -37,4 +38,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (82, 'V082__lock_free_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (39, 'V039__lock_free_v1.sql');
