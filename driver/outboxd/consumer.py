@@ -21,8 +21,8 @@ from outboxd.retry import Unavailable, until_available
 from outboxd.settings import Settings
 
 log = structlog.get_logger()
-# Offsets are stored by hand, and committed by the client: at intervals, before it gives partitions away, and at the end.
-# A commit by hand fails in the middle of a rebalance. And little memory for records fetched ahead.
+# Offsets are stored by hand, and committed by the client: at intervals, before it gives partitions away, and at the
+# end. A commit by hand fails in the middle of a rebalance. And little memory for records fetched ahead.
 _PROPERTIES = {
     "enable.auto.offset.store": False,
     "auto.commit.interval.ms": 1_000,
