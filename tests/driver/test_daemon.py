@@ -187,6 +187,16 @@ def test_daemon_that_waits_for_kafka_ends_within_stop_seconds(
     assert db.message(message)["retry_count"] == 0
 
 
+def test_daemon_stops_in_time_where_kafka_went_away_before_the_offsets_were_committed(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+) -> None:
+    message = db.enqueue()
+    daemon = start_daemon(stop_seconds=1)
+    daemon.eventually(lambda: db.statuses() == {message: "consumed"}, "consumed")
+    cluster.go_down()
+    assert daemon.stop(seconds=6) == 0
+
+
 def relay_waits(db: Database) -> bool:
     """Whether a relay has its batch and asks MySQL for nothing: it waits for Kafka."""
     return not db.value(
