@@ -9,7 +9,7 @@ class Sizes:
 
     messages: int = 50_000
     batch: int = 2000
-    repeats: int = 3
+    repeats: int = 5
     row_at_a_time_messages: int = 3000
     latency_seconds: float = 15
     latency_per_s: int = 200
