@@ -21,22 +21,24 @@ log = structlog.get_logger()
 # Refusals of the record itself. The hopeless ones no later attempt can change; the others may pass once an operator
 # has made the topic or given the right. Every other error is the brokers' trouble and counts against no message.
 _HOPELESS = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_EXCEPTION, KafkaError.INVALID_RECORD}
-_REFUSED = _HOPELESS | {
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError._UNKNOWN_PARTITION,
-    KafkaError._INVALID_ARG,
-    KafkaError.INVALID_MSG,
-    KafkaError.POLICY_VIOLATION,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-}
-# Those that a broker has for a whole batch, because of one record in it.
+# A broker has those of a batch for all of it, because of one record in it.
 _OF_A_BATCH = {
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.INVALID_RECORD,
     KafkaError.INVALID_MSG,
     KafkaError.POLICY_VIOLATION,
 }
+_REFUSED = (
+    _HOPELESS
+    | _OF_A_BATCH
+    | {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._INVALID_ARG,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
 
 # Idempotent and gapless, and the partitions that Java clients choose. The linger makes large record batches of a claim;
 # the wait at its end flushes, and so no record lingers then. The topic's own limit decides how large a record

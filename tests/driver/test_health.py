@@ -80,10 +80,10 @@ def test_worker_that_has_died_is_told_while_the_daemon_waits_for_the_others(
 ) -> None:
     cluster.go_down()
     db.enqueue()
-    seen = observe(start_daemon(lease_seconds=600, stale_seconds=30, stop_seconds=2, **OBSERVED))
+    seen = observe(start_daemon(relay_workers=2, lease_seconds=600, stale_seconds=30, stop_seconds=2, **OBSERVED))
     claims = 'outboxd_procedure_duration_seconds_count{procedure="outbox_claim_v1"}'
     seen.eventually(
-        lambda now: now.get(claims, 0) > 0 and now["outboxd_sampled_timestamp_seconds"] > 0, "all others are connected"
+        lambda now: now.get(claims, 0) > 3 and now["outboxd_sampled_timestamp_seconds"] > 0, "all others are connected"
     )
     db.execute(f"ALTER USER {Account.name} ACCOUNT LOCK")  # the recovery's first connection is still to come
     try:

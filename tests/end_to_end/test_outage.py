@@ -77,12 +77,13 @@ def test_mysql_that_is_away_at_the_start_is_waited_for(own_mysql: OwnMySQL, star
 
 
 def test_mysql_that_goes_away_later_is_waited_for(own_mysql: OwnMySQL, start_on_own_mysql: StartDaemon) -> None:
-    daemon = start_on_own_mysql()
+    daemon = start_on_own_mysql(relay_workers=2)
     with own_mysql.connect() as db:
         db.enqueue("before")
         daemon.eventually(all_consumed(db), "the first is consumed")
     own_mysql.stop()
-    daemon.says("waiting", worker="relay-0")
+    for relay in ("relay-0", "relay-1"):
+        daemon.says("waiting", worker=relay)
     daemon.outlives(1)
     own_mysql.start()
     with own_mysql.connect() as db:
@@ -91,8 +92,12 @@ def test_mysql_that_goes_away_later_is_waited_for(own_mysql: OwnMySQL, start_on_
         daemon.eventually(all_consumed(db), "consumed", seconds=60)
         assert db.chats() == ["before", "after", "after"]
         assert db.message(after)["retry_count"] == 0
-    (reason,) = said(daemon, "waiting")["relay-0"]
-    assert reason.startswith("MySQL: ")
+    waiting = said(daemon, "waiting")
+    assert {worker: len(reasons) for worker, reasons in waiting.items() if worker.startswith("relay")} == {
+        "relay-0": 1,
+        "relay-1": 1,
+    }
+    assert all(reason.startswith("MySQL: ") for reason in waiting["relay-0"] + waiting["relay-1"])
     assert daemon.stop() == 0
 
 
