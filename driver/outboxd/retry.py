@@ -1,4 +1,4 @@
-"""The one retry policy of the driver: wait for a server that is away, say so once, go on when it is back."""
+"""The one retry policy of the driver: wait for a server that is away, say why once, go on when it is back."""
 
 import threading
 import time
@@ -34,17 +34,16 @@ class Unavailable(Exception):
 def until_available(stop: threading.Event, action: Callable[[], Result]) -> Result:
     """Call action until it does not raise Unavailable, with exponential backoff from 0.1 to 5 seconds.
 
-    The first failure is logged, and the return. Once stop is set the last Unavailable is raised.
+    Each reason is logged once, because what comes back may be no better (read-only after a failover), and the return.
+    Once stop is set the last Unavailable is raised.
     """
-
     began = time.monotonic()
-    said = False
+    said: set[str] = set()
 
     def say_once(state: RetryCallState) -> None:
-        nonlocal said
         error = state.outcome and state.outcome.exception()
-        if isinstance(error, Unavailable) and not (said or error.announced):
-            said = True
+        if isinstance(error, Unavailable) and not error.announced and str(error) not in said:
+            said.add(str(error))
             log.warning("waiting", reason=str(error))
 
     retrying = Retrying(

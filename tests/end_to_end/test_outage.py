@@ -71,8 +71,7 @@ def test_mysql_that_is_away_at_the_start_is_waited_for(own_mysql: OwnMySQL, star
     with own_mysql.connect() as db:
         daemon.eventually(all_consumed(db), "consumed", seconds=60)
         assert db.chats() == ["before"]
-    assert len(said(daemon, "waiting")["main"]) == 1
-    assert len(said(daemon, "back")["main"]) == 1
+    assert_said_of_mysql(daemon, "main")
     assert daemon.stop() == 0
 
 
@@ -92,13 +91,18 @@ def test_mysql_that_goes_away_later_is_waited_for(own_mysql: OwnMySQL, start_on_
         daemon.eventually(all_consumed(db), "consumed", seconds=60)
         assert db.chats() == ["before", "after", "after"]
         assert db.message(after)["retry_count"] == 0
-    waiting = said(daemon, "waiting")
-    assert {worker: len(reasons) for worker, reasons in waiting.items() if worker.startswith("relay")} == {
-        "relay-0": 1,
-        "relay-1": 1,
-    }
-    assert all(reason.startswith("MySQL: ") for reason in waiting["relay-0"] + waiting["relay-1"])
+    for relay in ("relay-0", "relay-1"):
+        assert_said_of_mysql(daemon, relay)
     assert daemon.stop() == 0
+
+
+def assert_said_of_mysql(daemon: Daemon, worker: str) -> None:
+    """The worker says why it waits, each reason once, and once that MySQL is back."""
+    daemon.eventually(lambda: worker in said(daemon, "back"), f"{worker} is back")
+    reasons = said(daemon, "waiting")[worker]
+    assert len(set(reasons)) == len(reasons), reasons
+    assert all(reason.startswith("MySQL: ") for reason in reasons), reasons
+    assert len(said(daemon, "back")[worker]) == 1
 
 
 def test_mysql_that_is_killed_under_load_loses_and_repeats_nothing(
