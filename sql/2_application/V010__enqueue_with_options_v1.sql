@@ -81,7 +81,7 @@ BEGIN
     CALL outbox_raise_v1(50005, CONCAT('p_delay_seconds must not be negative: ', p_delay_seconds));
   END IF;
 
-  -- Both times come from one reading of the clock: equal times are what tells a fresh message (see waiting_lane).
+  -- Both times come from one reading of the clock: equal times are what tells a fresh message (see waits).
   INSERT INTO agent_outbox_messages
     (biz_type, topic, message_key, payload, headers, status, retry_count, max_retry, next_retry_at, created_at, updated_at)
   VALUES

@@ -43,12 +43,14 @@ BEGIN
   DECLARE v_ordering VARCHAR(8) CHARACTER SET utf8mb4;
   DECLARE v_changed INT;
 
-  -- Aggregates, so that a type that is not registered has the defaults.
+  -- Aggregates, so that a type that is not registered has the defaults. Locking, so that an older snapshot of the
+  -- caller's transaction does not hide the message, which is changed below.
   SELECT COALESCE(MAX(t.backoff_base_seconds), 1), COALESCE(MAX(t.backoff_cap_seconds), 32), COALESCE(MAX(t.ordering), 'key'), MAX(t.max_retry)
     INTO v_base, v_cap, v_ordering, v_max_retry
     FROM agent_outbox_messages AS m
     JOIN outbox_biz_types AS t ON t.biz_type = m.biz_type
-   WHERE m.id = p_id;
+   WHERE m.id = p_id
+     FOR UPDATE OF m;
 
   -- Assignments run from left to right: retry_count is still the old one until it is assigned, last.
   UPDATE agent_outbox_messages

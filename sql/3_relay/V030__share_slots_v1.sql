@@ -44,10 +44,6 @@ BEGIN
     FROM outbox_relays
    WHERE relay = p_relay;
 
-  IF v_is_over THEN
-    -- Too late, or the clock was set back: others may be taking these slots at this moment. Join anew, as everybody else would.
-    UPDATE outbox_slots SET relay = NULL WHERE relay = p_relay ORDER BY slot;
-  END IF;
   IF v_lease_until IS NULL
     OR v_lease_until NOT BETWEEN v_now + INTERVAL p_lease_seconds * 2 / 3 SECOND AND v_now + INTERVAL p_lease_seconds SECOND THEN
     INSERT INTO outbox_relays (relay, lease_until, lease_seconds, joined_at)
@@ -57,20 +53,25 @@ BEGIN
 
   -- The first 64 MOD n relays by name have one slot more, so that shares are exact without talking to each other.
   -- Looking takes no locks. A relay that has something to change looks again with all slots locked: what another has
-  -- changed, and that it is alive, is committed then.
+  -- changed, and that it is alive, is committed then; the wait for it may have been long, so the clock is read again.
   look: LOOP
     SELECT COUNT(*), COALESCE(SUM(relay < p_relay), 0), JSON_ARRAYAGG(relay)
       INTO v_alive, v_before, v_alive_relays
       FROM outbox_relays
-     WHERE v_now BETWEEN lease_from AND lease_until;
+     WHERE relay = p_relay OR v_now BETWEEN lease_from AND lease_until;
     SELECT COUNT(IF(relay = p_relay, 1, NULL)), COUNT(IF(relay IS NULL OR NOT JSON_CONTAINS(v_alive_relays, JSON_QUOTE(relay)), 1, NULL))
       INTO p_owned, v_free
       FROM outbox_slots;
     SET v_change = 64 DIV v_alive + (v_before < 64 MOD v_alive) - p_owned;
-    IF v_locked OR v_change = 0 OR (v_change > 0 AND v_free = 0) THEN
+    IF v_locked OR (NOT v_is_over AND (v_change = 0 OR (v_change > 0 AND v_free = 0))) THEN
       LEAVE look;
     END IF;
     SELECT COUNT(*) > 0 INTO v_locked FROM outbox_slots FOR UPDATE;
+    SET v_now = UTC_TIMESTAMP(6);
+    IF v_is_over THEN
+      -- Too late, or the clock was set back: others may have been taking these slots. Join anew, as everybody else would.
+      UPDATE outbox_slots SET relay = NULL WHERE relay = p_relay ORDER BY slot;
+    END IF;
   END LOOP;
 
   IF v_change < 0 THEN

@@ -50,17 +50,28 @@ BEGIN
   -- Every slot gives the same number; where that leaves the batch half empty, the slots that had more give more,
   -- up to the whole batch from one hot slot. The lowest ids stay, so that each slot gives a prefix of its queue.
   -- Both indexes are forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
-  -- Where a business type is paused, its first message of each topic and key is looked up once for all: to ask that
-  -- of each head anew would read a long lane again and again.
+  -- What holds back later messages of its topic and key, because it waits for its retry or its business type is
+  -- paused, is looked up once for all: to ask that of each head anew would read a long lane again and again.
   fill: LOOP
-    WITH paused_lanes AS (
-      SELECT p.topic, p.message_key, MIN(p.id) AS first_id
-        FROM agent_outbox_messages AS p FORCE INDEX (idx_outbox_status_next)
+    WITH held AS (
+      SELECT waiting.topic, waiting.message_key, waiting.biz_type, waiting.id
+        FROM agent_outbox_messages AS waiting FORCE INDEX (idx_outbox_status_next)
+       WHERE waiting.status = 'pending'
+         AND waiting.next_retry_at > v_now
+         AND waiting.waits
+         AND NOT (waiting.updated_at > v_too_late AND NOT waiting.updated_at <=> waiting.created_at)
+      UNION ALL
+      SELECT paused.topic, paused.message_key, paused.biz_type, paused.id
+        FROM agent_outbox_messages AS paused FORCE INDEX (idx_outbox_status_next)
        WHERE v_paused_types IS NOT NULL
-         AND p.status = 'pending'
-         AND p.biz_type MEMBER OF (v_paused_types)
-         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = p.biz_type AND t.ordering = 'none')
-       GROUP BY p.topic, p.message_key
+         AND paused.status = 'pending'
+         AND paused.biz_type MEMBER OF (v_paused_types)
+    ),
+    held_lanes AS (
+      SELECT topic, message_key, MIN(id) AS first_id
+        FROM held
+       WHERE NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = held.biz_type AND t.ordering = 'none')
+       GROUP BY topic, message_key
     )
     SELECT COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(picked.id, picked.lane))
       INTO v_found, p_heads
@@ -72,27 +83,16 @@ BEGIN
               FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
              WHERE m.pending_slot = s.slot
                AND m.id <= p_top
-               AND (m.waiting_lane IS NULL OR m.next_retry_at <= v_now OR (m.updated_at > v_too_late AND NOT m.updated_at <=> m.created_at))
+               AND (NOT m.waits OR m.next_retry_at <= v_now OR (m.updated_at > v_too_late AND NOT m.updated_at <=> m.created_at))
                AND (v_paused_topics IS NULL OR NOT m.topic MEMBER OF (v_paused_topics))
                AND (v_paused_types IS NULL OR NOT m.biz_type MEMBER OF (v_paused_types))
-               AND (v_paused_types IS NULL OR NOT EXISTS (
-                 SELECT 1 FROM paused_lanes AS p
-                  WHERE p.topic = m.topic
-                    AND p.message_key = m.message_key
-                    AND p.first_id < m.id
-                    AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = m.biz_type AND t.ordering = 'none')))
                AND NOT EXISTS (
                  SELECT 1
-                   FROM agent_outbox_messages AS earlier FORCE INDEX (outbox_waiting_lane)
-                  WHERE earlier.waiting_lane = CRC32(CONCAT(m.topic, ':', m.message_key))
-                    AND earlier.id < m.id
-                    AND earlier.next_retry_at > v_now
-                    AND NOT (earlier.updated_at > v_too_late AND NOT earlier.updated_at <=> earlier.created_at)
-                    AND earlier.topic = m.topic
-                    AND earlier.message_key = m.message_key
-                    AND NOT EXISTS (
-                      SELECT 1 FROM outbox_biz_types AS t
-                       WHERE t.biz_type IN (m.biz_type, earlier.biz_type) AND t.ordering = 'none'))
+                   FROM held_lanes
+                  WHERE held_lanes.topic = m.topic
+                    AND held_lanes.message_key = m.message_key
+                    AND held_lanes.first_id < m.id
+                    AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = m.biz_type AND t.ordering = 'none'))
              ORDER BY m.pending_slot, m.id
              LIMIT v_quota
           ) AS head

@@ -53,7 +53,7 @@ BEGIN
   DECLARE v_began DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_deadline DATETIME(6) DEFAULT v_began + INTERVAL COALESCE(p_wait_ms, 0) * 1000 MICROSECOND;
   DECLARE v_pause DOUBLE DEFAULT 0.002;
-  DECLARE v_owned INT;
+  DECLARE v_owned, v_wide, v_read, v_left INT;
   DECLARE v_top, v_new_top BIGINT UNSIGNED;
   DECLARE v_heads, v_late JSON;
   DECLARE v_gap BIGINT UNSIGNED;
@@ -83,11 +83,23 @@ BEGIN
     CALL outbox_share_slots_v1(p_relay, v_lease_seconds, v_owned);
 
     work: LOOP
-      CALL outbox_read_young_v1(v_top, v_late, v_gap);
-      CALL outbox_read_heads_v1(p_relay, v_limit, v_owned, v_top, v_heads);
-      SET v_held = FALSE;
-      IF v_heads IS NOT NULL THEN
-        CALL outbox_hold_back_v1(v_heads, v_late, v_gap, v_held);
+      SET v_wide = v_limit;
+      wide: LOOP
+        CALL outbox_read_young_v1(v_top, v_late, v_gap);
+        CALL outbox_read_heads_v1(p_relay, v_wide, v_owned, v_top, v_heads);
+        SET v_held = FALSE, v_read = COALESCE(JSON_LENGTH(v_heads), 0);
+        IF v_heads IS NOT NULL THEN
+          CALL outbox_hold_back_v1(v_heads, v_late, v_gap, v_held);
+        END IF;
+        -- Where what is held back fills the batch, others are behind it: an open transaction delays no other keys.
+        SET v_left = COALESCE(JSON_LENGTH(v_heads), 0);
+        IF NOT v_held OR v_read * 2 < v_wide OR v_left * 2 >= v_limit OR v_wide >= 100000 THEN
+          LEAVE wide;
+        END IF;
+        SET v_wide = LEAST(v_wide * 4, 100000);
+      END LOOP;
+      IF v_left > v_limit THEN
+        SET v_heads = JSON_EXTRACT(v_heads, CONCAT('$[0 to ', v_limit - 1, ']'));
       END IF;
       -- Before it began: the clock was set back.
       IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline OR UTC_TIMESTAMP(6) < v_began THEN
@@ -98,11 +110,14 @@ BEGIN
       -- or an operator brought back to pending is found by looking at the heads again once a second.
       SET v_look_again_at = LEAST(v_deadline, UTC_TIMESTAMP(6) + INTERVAL 1 SECOND);
       pause: LOOP
-        DO SLEEP(v_pause);
+        DO SLEEP(IF(v_wide < 100000, v_pause, 0.5));
         SET v_pause = LEAST(v_pause * 1.5, 0.05);
-        SELECT COALESCE(MAX(id), 0) INTO v_new_top FROM agent_outbox_messages;
         -- Under autocommit there is nothing to end, and it would be a third of what an idle relay costs.
-        IF NOT @@autocommit THEN
+        IF @@autocommit THEN
+          SELECT COALESCE(MAX(id), 0) INTO v_new_top FROM agent_outbox_messages;
+        ELSE
+          SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+          SELECT COALESCE(MAX(id), 0) INTO v_new_top FROM agent_outbox_messages;
           COMMIT;
         END IF;
         IF v_held OR v_new_top <> v_top OR UTC_TIMESTAMP(6) >= v_look_again_at OR UTC_TIMESTAMP(6) < v_began THEN
@@ -111,6 +126,7 @@ BEGIN
       END LOOP;
     END LOOP;
 
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt
       FROM JSON_TABLE(COALESCE(v_heads, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id

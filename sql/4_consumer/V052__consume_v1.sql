@@ -28,7 +28,8 @@ but for waiting:
 
 Errors
   50003 p_messages is not JSON; 50006 called inside a transaction
-  1213, 1205 on a message of the outbox, and other errors of the server: everything is rolled back; call again
+  1213, 1205 on a message of the outbox or, but for handlers, on chat_histories, and other errors of the server:
+    everything is rolled back; call again
 
 Order: where the business type is ordered by key, a message takes effect only when no earlier one of its topic and
 key is pending or published, whichever copy of which record arrives when.
@@ -49,14 +50,15 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_id BIGINT UNSIGNED;
+  DECLARE v_id, v_last_id BIGINT UNSIGNED;
   DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL 100000 MICROSECOND;
   DECLARE v_at, v_turn, v_last_turn INT;
   DECLARE v_error VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   -- Messages whose handler rolled everything back, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
-  -- Messages to be handled one by one: [[id, turn], ...].
+  -- Messages to be handled one by one, each with the last of its topic and key: [[id, turn, last_id], ...].
   DECLARE v_todo JSON;
+  DECLARE v_lanes JSON;
 
   IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
     CALL outbox_raise_v1(50003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
@@ -67,9 +69,16 @@ BEGIN
     BEGIN
       DECLARE EXIT HANDLER FOR 50009
       BEGIN
+        DECLARE EXIT HANDLER FOR SQLEXCEPTION
+        BEGIN
+          ROLLBACK;
+          RESIGNAL;
+        END;
         -- All is undone, what other messages had done included: this one has failed, and the batch begins anew.
         GET STACKED DIAGNOSTICS CONDITION 1 v_error = MESSAGE_TEXT;
         ROLLBACK;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        START TRANSACTION;
         CALL outbox_mark_failed_v1(v_id, v_error);
         COMMIT;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
@@ -88,14 +97,23 @@ BEGIN
          SET b.outcome = 'failed',
              b.error = failed.error
        WHERE b.outcome = 'todo';
-      CALL outbox_defer_v1();
+      SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, last_id))
+        INTO v_lanes
+        FROM (
+          SELECT lane, topic, message_key, MAX(id) AS last_id
+            FROM outbox_batch
+           WHERE outcome = 'todo' AND lane IS NOT NULL
+           GROUP BY lane, topic, message_key
+        ) AS lanes;
+      CALL outbox_defer_v1(v_lanes);
       CALL outbox_write_chat_histories_v1();
-      SELECT JSON_ARRAYAGG(JSON_ARRAY(todo.id, todo.turn))
+      SELECT JSON_ARRAYAGG(JSON_ARRAY(todo.id, todo.turn, todo.last_id))
         INTO v_todo
         FROM (
-          SELECT id, ROW_NUMBER() OVER (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0) ORDER BY id) AS turn
+          SELECT id, ROW_NUMBER() OVER (each_lane ORDER BY id) AS turn, MAX(id) OVER each_lane AS last_id
             FROM outbox_batch
            WHERE outcome = 'todo'
+          WINDOW each_lane AS (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0))
            ORDER BY turn, id
            LIMIT 18446744073709551615
         ) AS todo;
@@ -103,6 +121,7 @@ BEGIN
       one_by_one: WHILE v_at < JSON_LENGTH(v_todo) DO
         SET v_id = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][0]')),
             v_turn = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][1]')),
+            v_last_id = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][2]')),
             v_at = v_at + 1;
         IF v_turn > v_last_turn AND UTC_TIMESTAMP(6) > v_deadline THEN
           UPDATE outbox_batch SET outcome = 'waiting' WHERE outcome = 'todo';
@@ -111,7 +130,7 @@ BEGIN
         SET v_last_turn = v_turn;
         -- A failure before it may have deferred it.
         IF EXISTS (SELECT 1 FROM outbox_batch WHERE id = v_id AND outcome = 'todo') THEN
-          CALL outbox_handle_v1(v_id);
+          CALL outbox_handle_v1(v_id, v_last_id);
         END IF;
       END WHILE;
       COMMIT;

@@ -5,35 +5,28 @@ DROP PROCEDURE IF EXISTS outbox_defer_v1;
 
 DELIMITER $$
 
-CREATE PROCEDURE outbox_defer_v1 ()
+CREATE PROCEDURE outbox_defer_v1 (
+  IN p_lanes JSON
+)
 COMMENT '
 Defers the messages of the batch that have come before their turn: behind an earlier message of their topic and key
 that is pending or published and not in the batch. They go back to pending, to be sent again: at once behind a pending
 one, and behind a published one after as long as that has been under way already, from 1 to 32 seconds.
 Internal: outbox_consume_v1 calls it, and outbox_handle_v1 after a failure inside the batch.
 
+Parameters
+  p_lanes JSON: [[lane, topic, message_key, last_id], ...]: where to look, and before which message; NULL: nowhere
+
 Reads and changes outbox_batch. Transaction: the caller''s.
 
 Example
-  mysql> CALL outbox_defer_v1();
+  mysql> CALL outbox_defer_v1(''[[326707096, "chat", "c-1", 12]]'');
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_lanes, v_first_open JSON;
-
-  SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, last_id))
-    INTO v_lanes
-    FROM (
-      SELECT lane, topic, message_key, MAX(id) AS last_id
-        FROM outbox_batch
-       WHERE outcome = 'todo' AND lane IS NOT NULL
-       GROUP BY lane, topic, message_key
-    ) AS lanes;
-  IF v_lanes IS NULL THEN
-    SET v_lanes = '[]';
-  END IF;
+  DECLARE v_first_open JSON;
 
   -- Never the same time again: next_retry_at is the receipt that a late mark of the relay is checked by. An earlier one
   -- from a time that is yet to come is from before the clock was set back, and so is the time that it waits for.
@@ -44,7 +37,7 @@ BEGIN
     INTO v_first_open
     FROM (
       SELECT l.lane, l.topic, l.message_key, MIN(earlier.id) AS id
-        FROM JSON_TABLE(v_lanes, '$[*]' COLUMNS (
+        FROM JSON_TABLE(COALESCE(p_lanes, '[]'), '$[*]' COLUMNS (
                lane INT UNSIGNED PATH '$[0]',
                topic VARCHAR(255) PATH '$[1]',
                message_key VARCHAR(255) PATH '$[2]',
@@ -74,7 +67,9 @@ BEGIN
         AND b.message_key = first_open.message_key
         AND b.id > first_open.id
         AND b.outcome = 'todo'
-      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
+      -- A handler that commits by itself gives up the locks, and another consumer may have consumed it meanwhile.
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY)
+         ON m.id = b.id AND m.status IN ('pending', 'published')
        SET b.outcome = 'deferred',
            b.error = CONCAT('waits for message ', first_open.id),
            m.status = 'pending',

@@ -21,7 +21,7 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_odd JSON;
+  DECLARE v_behind JSON;
   -- The server's trouble, not a message's: the whole batch is to be tried again.
   DECLARE EXIT HANDLER FOR 1205, 1213, 1317
     RESIGNAL;
@@ -46,24 +46,20 @@ BEGIN
              "role": {"type": "string", "minLength": 1, "maxLength": 32},
              "message": {"type": "string"}}}', payload);
 
-  SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, id))
-    INTO v_odd
-    FROM (
-      SELECT lane, topic, message_key, MIN(id) AS id
-        FROM outbox_batch
-       WHERE outcome = 'todo' AND lane IS NOT NULL
-       GROUP BY lane, topic, message_key
-    ) AS odd;
-  IF v_odd IS NOT NULL THEN
-    UPDATE JSON_TABLE(v_odd, '$[*]' COLUMNS (
-             lane INT UNSIGNED PATH '$[0]',
-             topic VARCHAR(255) PATH '$[1]',
-             message_key VARCHAR(255) PATH '$[2]',
-             id BIGINT UNSIGNED PATH '$[3]')) AS odd
-      STRAIGHT_JOIN outbox_batch AS b
-         ON b.lane = odd.lane AND b.topic = odd.topic AND b.message_key = odd.message_key AND b.id > odd.id
-       SET b.outcome = 'todo'
-     WHERE b.outcome = 'consumed';
+  IF EXISTS (SELECT 1 FROM outbox_batch WHERE outcome = 'todo' AND lane IS NOT NULL) THEN
+    SELECT JSON_ARRAYAGG(seen.id)
+      INTO v_behind
+      FROM (
+        SELECT id, outcome, MIN(IF(outcome = 'todo', id, NULL)) OVER (PARTITION BY lane, topic, message_key) AS first_odd
+          FROM outbox_batch
+         WHERE outcome IN ('todo', 'consumed')
+           AND lane IS NOT NULL
+      ) AS seen
+     WHERE seen.outcome = 'consumed'
+       AND seen.id > seen.first_odd;
+    UPDATE JSON_TABLE(COALESCE(v_behind, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS behind
+      STRAIGHT_JOIN outbox_batch AS b ON b.id = behind.id
+       SET b.outcome = 'todo';
   END IF;
 
   INSERT INTO chat_histories (user_id, chat_id, role, message_content, created_at)

@@ -97,7 +97,7 @@ def definitions(session: Database) -> dict[str, str]:
     lines = {}
     for table in ("agent_outbox_messages", "chat_histories"):
         text = session.row(f"SHOW CREATE TABLE {table}")["Create Table"]
-        own = [line for line in text.splitlines()[1:] if not re.search(r"headers|_slot|_lane|idx_outbox_", line)]
+        own = [line for line in text.splitlines()[1:] if not re.search(r"headers|_slot|_lane|`waits`|idx_outbox_", line)]
         lines[table] = re.sub(r" AUTO_INCREMENT=\d+", "", "\n".join(own))
     return lines
 
@@ -223,6 +223,18 @@ def test_what_waited_in_the_adopted_outbox_is_delivered(
         assert daemon.stop() == 0
     assert sorted(lineage.chats()) == sorted(made.keys() - final)
     assert lineage.value("SELECT SUM(messages) FROM outbox_status WHERE status = 'consumed'") == len(made) - 2
+
+
+def test_handler_that_commits_by_itself_is_told_on_though_times_are_kept_in_milliseconds(
+    lineage: Database, mysql_server: Server
+) -> None:
+    migrate(mysql_server, NAME)
+    lineage.execute("CREATE PROCEDURE commits (p_id BIGINT UNSIGNED, p_payload LONGTEXT) COMMIT")
+    lineage.register("commits", "commits")
+    for _ in range(10):
+        message = lineage.enqueue_published(biz_type="commits", payload="{}")
+        assert lineage.consume(message) == {message: "consumed"}
+        assert "commits by itself" in lineage.message(message)["last_error"]
 
 
 @pytest.mark.parametrize("hours", [8, -5], ids=["east", "west"])

@@ -1,6 +1,7 @@
 """Sessions as applications and tools have them: whatever they have set, the calls mean the same."""
 
 import json
+import time
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ SETTINGS = {
     "no autocommit": "autocommit = 0",
     "read uncommitted": "transaction_isolation = 'READ-UNCOMMITTED'",
     "serializable": "transaction_isolation = 'SERIALIZABLE'",
+    "serializable without autocommit": "transaction_isolation = 'SERIALIZABLE', autocommit = 0",
     "MIXED": "binlog_format = 'MIXED'",
     "another collation": "collation_connection = utf8mb4_general_ci",
     "old tables": "default_storage_engine = MyISAM, default_tmp_storage_engine = MyISAM",
@@ -77,6 +79,20 @@ def test_message_goes_its_way_in_any_session(db: Database, session: Database) ->
     times = ("created_at", "updated_at", "published_at", "consumed_at")
     assert all(begin <= message[name] <= end for message in db.messages() for name in times)
     assert all(begin <= written <= end for written in db.column("SELECT created_at FROM chat_histories"))
+
+
+def test_relay_waits_for_no_application_in_any_session(db: Database, session: Database, connect: Connect) -> None:
+    session.execute("SET SESSION innodb_lock_wait_timeout = 1")
+    application = connect()
+    first = db.enqueue("a")
+    application.execute("START TRANSACTION")
+    application.enqueue("b")
+    db.out("outbox_enqueue_with_options_v1", "chat_history_persist", "chat", "c", "{}", None, None, 3600)
+    time.sleep(0.2)  # longer than an id without a row is waited for
+    assert [row["id"] for row in call(session, "outbox_claim_v1", "relay-a", 10, 30, 0)] == [first]
+    db.call("outbox_mark_published_v1", first)
+    assert call(session, "outbox_claim_v1", "relay-a", 10, 30, 100) == []
+    assert not session.in_transaction()
 
 
 def claim(session: Database) -> list[Row]:

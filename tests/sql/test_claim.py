@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pytest
 
+from tests.sql.operators import reads
 from tests.sql.support import (
     CHAT,
     TWINS,
@@ -156,6 +157,21 @@ def test_failed_message_holds_back_its_keys_later_ones_and_no_other_key(db: Data
     assert db.claim_ids() == [failed, behind, beside, elsewhere, later]
 
 
+def test_lane_that_was_taken_back_as_a_whole_is_claimed_as_a_fresh_one_is(db: Database) -> None:
+    lane = enqueue_many(db, ["k"] * 1000)
+    db.claim(limit=1)
+
+    def cost() -> int:
+        return reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", 1000, 64, 2**64 - 1))
+
+    fresh = cost()
+    db.mark("published", db.claim())
+    db.call("outbox_mark_failed_v1", lane[0], "wait")
+    db.make_due(*lane)
+    assert db.claim_ids() == lane
+    assert cost() < fresh * 1.5
+
+
 def test_failed_message_does_not_hold_back_earlier_ones(db: Database) -> None:
     earlier, failed, later = enqueue_many(db, ["k"] * 3)
     db.call("outbox_mark_failed_v1", failed, "wait")
@@ -251,6 +267,22 @@ def test_uncommitted_message_holds_back_the_later_ones_of_its_key_only(
     assert db.claim_ids() == [other, same_slot]
     slow.execute(end)
     assert db.claim_ids() == ([early] if end == "COMMIT" else []) + [late, other, same_slot]
+
+
+@pytest.mark.parametrize("open_keys", [1, 250])
+def test_open_transaction_whose_keys_fill_the_batch_delays_no_other_key(
+    db: Database, connect: Connect, open_keys: int
+) -> None:
+    slow = connect()
+    slow.execute("START TRANSACTION")
+    early = [slow.enqueue(f"k-{number}") for number in range(open_keys)]
+    late = enqueue_many(db, ["k-0"] * 250)
+    others = enqueue_many(db, [f"another-{number}" for number in range(5)])
+    time.sleep(0.2)  # longer than an id without a row is waited for
+    assert db.claim_ids(limit=100) == others
+    slow.execute("COMMIT")
+    assert set(db.claim_ids(limit=100)) <= {*early, *late, *others}
+    assert len(db.claim_ids(limit=100)) == 100
 
 
 def test_uncommitted_message_does_not_hold_back_earlier_ones(db: Database, connect: Connect) -> None:

@@ -4,9 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from mysql.connector import errorcode
 from mysql.connector.errors import Error
 
 from tests.sql.application import PARAMETERS, RECORD, Application
+from tests.sql.operators import reads
 from tests.sql.support import CHAT, Connect, Database, background, chat_payload, eventually
 
 FAIL = "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 50123, MESSAGE_TEXT = 'the application says no'"
@@ -418,6 +420,64 @@ def test_handler_that_rolls_back_by_itself_harms_no_other_message(db: Database, 
     assert app.effects() == [before, after]
     assert db.chats() == ["d"]
     assert not db.in_transaction()
+
+
+def test_message_that_was_consumed_while_a_handler_had_given_up_the_locks_stays_consumed(
+    db: Database, app: Application, connect: Connect
+) -> None:
+    app.business("commits", "COMMIT; DO SLEEP(1)")
+    app.business("fails", FAIL)
+    app.business("records")
+    commits = db.enqueue_published("a", biz_type="commits", payload="{}")
+    fails = db.enqueue_published("k", biz_type="fails", payload="{}")
+    later = db.enqueue_published("k", biz_type="records", payload="{}")
+    other = connect()
+    with background(lambda: other.consume(commits, fails, later)) as consuming:
+        eventually(lambda: db.is_in(other.session_id, "User sleep"))
+        db.call("outbox_mark_dead_v1", fails, "out of the way")
+        assert db.consume(later) == {later: "consumed"}
+        db.out("outbox_requeue_v1", fails)
+    assert consuming.result() == {commits: "consumed", fails: "failed", later: "waiting"}
+    assert db.consume(later) == {later: "duplicate"}
+    assert db.statuses()[later] == "consumed"
+    assert app.effects() == [later]
+
+
+def test_failing_messages_cost_as_much_each_however_many_there_are(db: Database, app: Application) -> None:
+    app.business("fails", FAIL)
+
+    def cost(number: int) -> float:
+        db.execute("START TRANSACTION")
+        messages = [db.enqueue(f"k-{key}", biz_type="fails", payload="{}") for key in range(number)]
+        db.execute("COMMIT")
+        batch = json.dumps([{"id": message, "payload": "{}"} for message in messages])
+        read = reads(db, lambda: db.call("outbox_consume_v1", batch))
+        db.execute("DELETE FROM agent_outbox_messages")
+        return read / number
+
+    assert cost(400) < cost(100) * 1.5
+
+
+@pytest.mark.parametrize("autocommit", [0, 1])
+def test_failure_that_cannot_be_entered_leaves_no_transaction_open(
+    db: Database, app: Application, connect: Connect, autocommit: int
+) -> None:
+    app.business("rolls_back", "DO SLEEP(1); ROLLBACK")
+    message = db.enqueue_published(biz_type="rolls_back", payload="{}")
+    consumer, other = connect(), connect()
+    consumer.execute(f"SET SESSION autocommit = {autocommit}, SESSION innodb_lock_wait_timeout = 1")
+    other.execute("START TRANSACTION")
+    with background(lambda: consumer.consume((message, "{}"))) as consuming:
+        eventually(lambda: db.is_in(consumer.session_id, "User sleep"))
+        # Waits, and has the lock once the handler has rolled back.
+        assert other.rows("SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", message)
+        with pytest.raises(Error) as raised:
+            consuming.result()
+    assert raised.value.errno == errorcode.ER_LOCK_WAIT_TIMEOUT
+    assert not consumer.in_transaction()
+    other.execute("ROLLBACK")
+    assert consumer.consume((message, "{}")) == {message: "failed"}
+    assert db.message(message)["retry_count"] == 1
 
 
 # Trouble of the server, which is no message's fault

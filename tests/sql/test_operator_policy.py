@@ -7,7 +7,7 @@ import pytest
 
 from tests.sql.application import PARAMETERS, Application
 from tests.sql.operators import audit, forget
-from tests.sql.support import CHAT, Database, refused
+from tests.sql.support import CHAT, Connect, Database, refused
 
 NAMES = ("biz_type", "handler", "ordering", "max_retry", "backoff_base_seconds", "backoff_cap_seconds")
 
@@ -84,6 +84,16 @@ def test_change_holds_for_messages_that_wait_already(db: Database, handler: str)
     wait = "SELECT TIMESTAMPDIFF(SECOND, updated_at, next_retry_at) FROM agent_outbox_messages"
     assert db.value(wait) == 100
     db.call("outbox_mark_failed_v1", message, "second")
+    assert db.statuses() == {message: "dead"}
+
+
+def test_policy_holds_where_the_caller_has_an_older_snapshot(db: Database, handler: str, connect: Connect) -> None:
+    register(db, handler=handler, max_retry=1)
+    caller = connect()
+    caller.execute("SET SESSION transaction_isolation = 'REPEATABLE-READ'; START TRANSACTION WITH CONSISTENT SNAPSHOT")
+    message = db.enqueue(biz_type="order_paid")
+    caller.call("outbox_mark_failed_v1", message, "the only time")
+    caller.execute("COMMIT")
     assert db.statuses() == {message: "dead"}
 
 

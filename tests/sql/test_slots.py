@@ -1,11 +1,12 @@
 """Slots: who relays what, while relays come, go, stop and come back."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.sql.support import Connect, Database, Row, ids
+from tests.sql.support import Connect, Database, Row, background, eventually, ids
 
 ALL = set(range(64))
 
@@ -225,3 +226,42 @@ def test_relays_that_join_at_the_same_moment_share_evenly(db: Database, connect:
         for _ in range(3):
             list(pool.map(lambda relay: sessions[relay].claim(relay), relays))
     assert shares(db, relays) == [8] * 8
+
+
+def test_relay_that_comes_back_too_late_waits_for_the_slots_in_their_order(db: Database, connect: Connect) -> None:
+    rounds(db, ["relay-a", "relay-b"])
+    db.expire_lease("relay-a")
+    db.expire_lease("relay-b")
+    lowest, other, late = connect(), connect(), connect()
+    lowest.execute("START TRANSACTION")
+    lowest.rows("SELECT slot FROM outbox_slots WHERE slot = 0 FOR UPDATE")
+    own = max(db.owned("relay-b") - {0})
+    with background(lambda: late.claim("relay-b")):
+        eventually(lambda: db.waits_for_lock(late.session_id))
+        # It has locked none of its own yet, and so makes no deadlock with one that begins with the first.
+        other.execute("START TRANSACTION")
+        assert other.rows("SELECT slot FROM outbox_slots WHERE slot = %s FOR UPDATE NOWAIT", own)
+        other.execute("ROLLBACK")
+        lowest.execute("ROLLBACK")
+    assert db.owned("relay-b") == ALL
+
+
+def test_relay_that_waits_for_the_slots_for_longer_than_a_lease_takes_none_from_the_living(
+    db: Database, connect: Connect
+) -> None:
+    for _ in range(2):
+        for relay in ("relay-a", "relay-c"):
+            db.claim(relay, lease=1)
+    db.claim("relay-b", lease=1)
+    holder, gives_back = connect(), connect()
+    holder.execute("START TRANSACTION")
+    holder.rows("SELECT slot FROM outbox_slots FOR UPDATE")
+    with background(lambda: gives_back.claim("relay-a", lease=1)):
+        eventually(lambda: db.waits_for_lock(gives_back.session_id))
+        for _ in range(25):  # more than twice the lease
+            for relay in ("relay-a", "relay-b", "relay-c"):
+                db.call("outbox_heartbeat_v1", relay, 1)
+            time.sleep(0.1)
+        holder.execute("ROLLBACK")
+    assert shares(db, ["relay-a", "relay-b", "relay-c"]) == [22, 0, 32]
+    assert set(db.column("SELECT relay FROM outbox_relays")) == {"relay-a", "relay-b", "relay-c"}
