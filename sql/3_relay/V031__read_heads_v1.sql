@@ -54,24 +54,22 @@ BEGIN
   -- paused, is looked up once for all: to ask that of each head anew would read a long lane again and again.
   fill: LOOP
     WITH held AS (
-      SELECT waiting.topic, waiting.message_key, waiting.biz_type, waiting.id
+      SELECT waiting.open_lane AS lane, MIN(waiting.id) AS first_id
         FROM agent_outbox_messages AS waiting FORCE INDEX (idx_outbox_status_next)
        WHERE waiting.status = 'pending'
          AND waiting.next_retry_at > v_now
          AND waiting.waits
          AND NOT (waiting.updated_at > v_too_late AND NOT waiting.updated_at <=> waiting.created_at)
+         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = waiting.biz_type AND t.ordering = 'none')
+       GROUP BY waiting.open_lane, waiting.topic, waiting.message_key
       UNION ALL
-      SELECT paused.topic, paused.message_key, paused.biz_type, paused.id
+      SELECT paused.open_lane, MIN(paused.id)
         FROM agent_outbox_messages AS paused FORCE INDEX (idx_outbox_status_next)
        WHERE v_paused_types IS NOT NULL
          AND paused.status = 'pending'
          AND paused.biz_type MEMBER OF (v_paused_types)
-    ),
-    held_lanes AS (
-      SELECT topic, message_key, MIN(id) AS first_id
-        FROM held
-       WHERE NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = held.biz_type AND t.ordering = 'none')
-       GROUP BY topic, message_key
+         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = paused.biz_type AND t.ordering = 'none')
+       GROUP BY paused.open_lane, paused.topic, paused.message_key
     )
     SELECT COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(picked.id, picked.lane))
       INTO v_found, p_heads
@@ -88,10 +86,12 @@ BEGIN
                AND (v_paused_types IS NULL OR NOT m.biz_type MEMBER OF (v_paused_types))
                AND NOT EXISTS (
                  SELECT 1
-                   FROM held_lanes
-                  WHERE held_lanes.topic = m.topic
-                    AND held_lanes.message_key = m.message_key
-                    AND held_lanes.first_id < m.id
+                   FROM held
+                   STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = held.first_id
+                  WHERE held.lane = m.open_lane
+                    AND held.first_id < m.id
+                    AND earlier.topic = m.topic
+                    AND earlier.message_key = m.message_key
                     AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = m.biz_type AND t.ordering = 'none'))
              ORDER BY m.pending_slot, m.id
              LIMIT v_quota

@@ -97,7 +97,8 @@ def definitions(session: Database) -> dict[str, str]:
     lines = {}
     for table in ("agent_outbox_messages", "chat_histories"):
         text = session.row(f"SHOW CREATE TABLE {table}")["Create Table"]
-        own = [line for line in text.splitlines()[1:] if not re.search(r"headers|_slot|_lane|`waits`|idx_outbox_", line)]
+        added = r"headers|_slot|_lane|`waits`|idx_outbox_"
+        own = [line for line in text.splitlines()[1:] if not re.search(added, line)]
         lines[table] = re.sub(r" AUTO_INCREMENT=\d+", "", "\n".join(own))
     return lines
 

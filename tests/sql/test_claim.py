@@ -172,6 +172,15 @@ def test_lane_that_was_taken_back_as_a_whole_is_claimed_as_a_fresh_one_is(db: Da
     assert cost() < fresh * 1.5
 
 
+def test_keys_that_wait_are_looked_up_once_however_many_there_are(db: Database) -> None:
+    enqueue_many(db, [f"waits-{number}" for number in range(1000)])
+    db.execute("UPDATE agent_outbox_messages SET retry_count = 1, next_retry_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR")
+    enqueue_many(db, [f"another-{number}" for number in range(300)])
+    db.execute("ANALYZE TABLE agent_outbox_messages")
+    db.claim(limit=1)
+    assert reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", 300, 64, 2**64 - 1)) < 30_000
+
+
 def test_failed_message_does_not_hold_back_earlier_ones(db: Database) -> None:
     earlier, failed, later = enqueue_many(db, ["k"] * 3)
     db.call("outbox_mark_failed_v1", failed, "wait")
