@@ -65,7 +65,12 @@ def run(settings: Settings, stop: threading.Event) -> None:
         metrics.count_error(error)
         outage.on_error(error)
 
-    consumer = connect(Consumer, settings, {**_PROPERTIES, "group.id": settings.group, "error_cb": on_error})
+    def on_commit(error: KafkaError | None, _: list[TopicPartition]) -> None:
+        if error is not None:
+            on_error(error)
+
+    properties = {**_PROPERTIES, "group.id": settings.group, "error_cb": on_error, "on_commit": on_commit}
+    consumer = connect(Consumer, settings, properties)
     consumer.subscribe(settings.topics)
     with Database(settings) as database:
         try:
@@ -75,7 +80,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 records = _poll(consumer, settings.batch_size - len(waiting), outage, 0 if waiting else 0.5)
                 entries = waiting + list(_own(records, settings.event_source))
                 if entries or records:
-                    waiting = until_available(stop, partial(_consume, database, settings, entries))
+                    waiting = _consume(database, settings, stop, entries)
                     seen = [entry.record for entry in entries] + records
                     _store(consumer, _next_offsets(seen, waiting))
         except Unavailable:
@@ -125,13 +130,13 @@ def _own(records: list[Any], source: str) -> Iterator[_Entry]:
         log.warning("more strangers", records=strangers - _STRANGERS_TOLD)
 
 
-def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> list[_Entry]:
+def _consume(database: Database, settings: Settings, stop: threading.Event, entries: list[_Entry]) -> list[_Entry]:
     """Let the records take effect; returns those that the next call must take again."""
     waiting: set[int] = set()
     for batch in _batches(entries, settings.batch_bytes):
         health.beat()
         began_ns = time.time_ns()
-        outcomes = list(_consume_batch(database, batch))
+        outcomes = list(_consume_batch(database, stop, batch))
         tracing.consumed(((entry.id, entry.record) for entry in entries), outcomes, began_ns)
         counts = Counter(outcome.outcome for outcome in outcomes)
         metrics.count_outcomes(counts)
@@ -144,20 +149,23 @@ def _consume(database: Database, settings: Settings, entries: list[_Entry]) -> l
     return [entry for entry in entries if entry.id in waiting]
 
 
-def _consume_batch(database: Database, batch: list[tuple[int, str]]) -> Iterator[Outcome]:
-    """One call; or a call for each, where one is larger than the server takes. That one is its message's failure."""
+def _consume_batch(database: Database, stop: threading.Event, batch: list[tuple[int, str]]) -> Iterator[Outcome]:
+    """One call; or a call for each, where one is larger than the server takes. That one is its message's failure.
+
+    Each call is tried again by itself: those before it have counted their failures already.
+    """
     try:
-        yield from database.consume(batch)
+        yield from until_available(stop, partial(database.consume, batch))
     except mysql.connector.Error as error:
         if error.errno != errorcode.ER_NET_PACKET_TOO_LARGE:
             raise
         if len(batch) > 1:
             for record in batch:
-                yield from _consume_batch(database, [record])
+                yield from _consume_batch(database, stop, [record])
         else:
             ((id_, payload),) = batch
             reason = f"MySQL takes no record of {len(payload.encode())} bytes: {error.msg}"
-            yield database.refuse(id_, reason)
+            yield until_available(stop, partial(database.refuse, id_, reason))
 
 
 def _batches(entries: list[_Entry], most_bytes: int) -> Iterator[list[tuple[int, str]]]:

@@ -1,6 +1,5 @@
 """The daemon: starts relay and consumer workers as threads, and ends them on a signal."""
 
-import math
 import os
 import secrets
 import signal
@@ -37,6 +36,7 @@ def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
         raise SettingsError("setting topics is missing: give --topics or OUTBOXD_TOPICS, or --only relay")
     stop = threading.Event()
     _stop_on_signals(stop)
+    _give_up_in_time(stop, 2 * (settings.stop_seconds + settings.wait_ms / 1000))
     health = Health(stop, settings.stall_seconds + settings.wait_ms / 1000)
     with serving(settings, health) as served, tracing.starting():
         try:
@@ -62,7 +62,7 @@ def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
         log.info("started", name=me, workers=list(workers), topics=topics, metrics=served.address)
         if served.problem:
             log.warning("no metrics", reason=served.problem)
-        _work_until_stopped(workers, health, stop, settings.stop_seconds + settings.wait_ms / 1000)
+        _work_until_stopped(workers, health, stop)
         log.info("stopped", name=me)
     if health.failures:
         raise next(iter(health.failures.values()))
@@ -93,23 +93,14 @@ def check_schema(settings: Settings) -> None:
         raise SchemaError(f"database {settings.database}: {too_old}")
 
 
-def _work_until_stopped(
-    workers: dict[str, Callable[[], None]], health: Health, stop: threading.Event, patience_seconds: float
-) -> None:
-    """Twice its patience after the stop it ends the process: a worker may hang in a server that does not answer."""
+def _work_until_stopped(workers: dict[str, Callable[[], None]], health: Health, stop: threading.Event) -> None:
     threads = [threading.Thread(target=_work, args=(work, health, stop), name=name) for name, work in workers.items()]
     health.watch(threads)
     for thread in threads:
         thread.start()
     systemd.notify("READY=1")
-    deadline = math.inf
     while alive := [thread for thread in threads if thread.is_alive()]:
         alive[0].join(systemd.watchdog_seconds() or 1)
-        if stop.is_set():
-            deadline = min(deadline, time.monotonic() + 2 * patience_seconds)
-        if time.monotonic() > deadline:
-            log.error("gave up", workers=[thread.name for thread in alive], after_seconds=2 * patience_seconds)
-            os._exit(1)
         if not health.why_not_alive():
             systemd.notify("WATCHDOG=1")
 
@@ -123,6 +114,20 @@ def _work(work: Callable[[], None], health: Health, stop: threading.Event) -> No
             log.error("failed", error=str(error), exc_info=not isinstance(error, mysql.connector.Error | SettingsError))
             health.failures[name] = error
             stop.set()
+
+
+def _give_up_in_time(stop: threading.Event, seconds: float) -> None:
+    """So many seconds after the stop, end the process: it may hang in a server that does not answer."""
+
+    def wait() -> None:
+        stop.wait()
+        time.sleep(seconds)
+        main = threading.main_thread()
+        workers = [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not main]
+        log.error("gave up", workers=workers, after_seconds=seconds)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="gives up", daemon=True).start()
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

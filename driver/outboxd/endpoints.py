@@ -9,17 +9,24 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+import structlog
 from prometheus_client import make_wsgi_app
 
 from outboxd import metrics
 from outboxd.health import Health
 from outboxd.settings import Settings, SettingsError
 
+log = structlog.get_logger()
+
 _Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True  # a client that keeps its connection open does not keep the daemon
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that says nothing or hangs up is no news."""
+        log.debug("request failed", exc_info=True)
 
     def server_bind(self) -> None:
         """Without the base class's question to a name server for this host's name, which may take long."""

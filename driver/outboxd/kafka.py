@@ -10,13 +10,18 @@ from outboxd.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
-# Certificates and passwords too: what librdkafka says next is only that all brokers are down.
+# Certificates, passwords and rights too: of the first librdkafka says next only that all brokers are down, and of
+# rights nothing more at all.
 _AWAY = {
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._AUTHENTICATION,
     KafkaError._RESOLVE,
     KafkaError._SSL,
     KafkaError._TRANSPORT,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
 }
 
 

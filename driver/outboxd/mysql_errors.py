@@ -4,6 +4,11 @@ from mysql.connector import errorcode, errors
 
 # The server's state, not the call's: trying again may help. All else is an error to be shown.
 _DISK_FULL = 1021
+_ERROR_ON_WRITE = 1026
+_ERROR_OF_THE_STORAGE_ENGINE = 1030
+_ERROR_DURING_COMMIT = 1180
+_GROUP_REFUSES_THE_COMMIT = 3100
+_GROUP_ROLLS_BACK = 3101
 _SERVER_IS_NOT_AVAILABLE = 3168
 _PASSING = {
     errorcode.ER_CON_COUNT_ERROR,
@@ -18,6 +23,11 @@ _PASSING = {
     errorcode.ER_UNKNOWN_ERROR,  # so says a multi-table UPDATE that was killed, now and then, instead of "interrupted"
     errorcode.ER_USER_LIMIT_REACHED,
     _DISK_FULL,
+    _ERROR_DURING_COMMIT,
+    _ERROR_OF_THE_STORAGE_ENGINE,
+    _ERROR_ON_WRITE,
+    _GROUP_REFUSES_THE_COMMIT,
+    _GROUP_ROLLS_BACK,
     _SERVER_IS_NOT_AVAILABLE,
 }
 _CONNECTION = {

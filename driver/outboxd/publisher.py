@@ -173,8 +173,13 @@ class Publisher:
                     on_delivery=lambda error, _: sending.answer(message, error),
                 )
             except BufferError:
-                self._serve(self._producer.poll)
-                continue
+                if sending.in_flight:
+                    self._serve(self._producer.poll)
+                    continue
+                sending.in_flight += 1
+                too_large = "it is larger than the queue: queue.buffering.max.kbytes"
+                sending.answer(message, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, too_large))
+                return
             except ValueError as error:  # the client's own: a topic that has a NUL
                 sending.in_flight += 1
                 sending.answer(message, KafkaError(KafkaError.TOPIC_EXCEPTION, str(error)))

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -156,3 +157,14 @@ def test_worker_that_hangs_is_told_and_silences_the_watchdog_until_it_gets_on(
         assert "consumer-0" in get(seen.address, "/readyz").text
         assert max(silences(systemd, until=lambda: db.statuses() == {message: "consumed"})) > 0.5
         seen.turns("/healthz", 200, "ok")
+
+
+def test_client_that_hangs_up_leaves_no_traceback_in_the_log(start_daemon: StartDaemon) -> None:
+    seen = observe(start_daemon(**OBSERVED))
+    host, port = seen.address.split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # so that it is reset
+        client.sendall(b"GET")
+    seen.turns("/healthz", 200, "ok")
+    assert seen.daemon.stop() == 0
+    assert all(line.startswith("{") for line in seen.daemon.log.splitlines())

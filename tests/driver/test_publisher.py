@@ -17,7 +17,7 @@ from outboxd.publisher import Publisher, Round
 from outboxd.settings import Settings
 from tests.driver.mock_kafka import PRODUCE, MockCluster
 from tests.driver.support import Account, read_back, settings
-from tests.sql.support import Database, eventually
+from tests.sql.support import Database, chat_payload, eventually
 
 RELAY = "relay-a"
 SMALL = 10_000  # message.max.bytes of these tests
@@ -288,3 +288,13 @@ def test_more_than_the_queue_holds_is_published_all_the_same(relays: Any, db: Da
     messages = [db.enqueue(f"{number}") for number in range(100)]
     done = relays({"queue.buffering.max.messages": 10}).publish()
     assert ids_of(done.published) == messages
+
+
+def test_record_larger_than_the_queue_is_dead_and_stops_no_other(relays: Any, db: Database) -> None:
+    relay = relays({"message.max.bytes": 4_000_000, "queue.buffering.max.kbytes": 1024})
+    before, large, after = db.enqueue("a"), db.enqueue("b", payload=chat_payload("x" * 2_000_000)), db.enqueue("c")
+    done = relay.publish()
+    assert sorted(receipt.id for receipt in done.published) == [before, after]
+    ((receipt, reason),) = done.dead
+    assert receipt.id == large
+    assert "queue.buffering.max.kbytes" in reason

@@ -2,8 +2,11 @@
 
 import threading
 
+import pytest
+from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
+from outboxd.kafka import Outage
 from outboxd.retry import Unavailable, until_available
 
 
@@ -31,3 +34,21 @@ def test_what_was_announced_is_not_said_again() -> None:
     with capture_logs() as events:
         until_available(threading.Event(), action)
     assert events == []
+
+
+@pytest.mark.parametrize(
+    ("code", "is_said"),
+    [
+        (KafkaError._ALL_BROKERS_DOWN, True),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, True),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, True),
+        (KafkaError._MAX_POLL_EXCEEDED, False),
+    ],
+)
+def test_what_kafka_refuses_until_somebody_acts_is_said_once(code: int, is_said: bool) -> None:
+    outage = Outage()
+    with capture_logs() as events:
+        for _ in range(2):
+            outage.on_error(KafkaError(code))
+        outage.is_over()
+    assert [event["event"] for event in events] == (["waiting", "back"] if is_said else [])

@@ -11,7 +11,7 @@ from tests.driver.mock_kafka import MockCluster
 from tests.driver.support import QUICK, QUICK_GROUP, Daemon, Setting, StartDaemon, create_topic, daemons
 from tests.end_to_end.own_servers import OwnMySQL
 from tests.servers.kafka_cluster import KafkaCluster
-from tests.sql.support import Database, chat_payload
+from tests.sql.support import Connect, Database, chat_payload
 
 # librdkafka's own wait between attempts is up to 10 s.
 IMPATIENT = {**QUICK_GROUP, "reconnect.backoff.max.ms": 500}
@@ -154,6 +154,42 @@ def test_stop_ends_in_time_though_mysql_answers_nothing(own_mysql: OwnMySQL, sta
         daemon.process.wait(12)
     finally:
         own_mysql.thaw()
+
+
+def test_stop_ends_in_time_though_mysql_does_not_answer_at_the_start(
+    start_daemon: StartDaemon, db: Database, connect: Connect
+) -> None:
+    holder = connect()
+    holder.execute("LOCK TABLES outbox_migrations WRITE")
+    daemon = start_daemon(stop_seconds=1, wait_ms=500)
+    waits = "SELECT COUNT(*) FROM performance_schema.processlist WHERE state = 'Waiting for table metadata lock'"
+    daemon.eventually(lambda: db.value(waits) == 1, "it asks for the schema")
+    assert daemon.stop(seconds=12) == 1
+    holder.execute("UNLOCK TABLES")
+    assert [event["after_seconds"] for event in daemon.events("gave up")] == [2 * (1 + 0.5)]
+
+
+def test_failures_are_counted_once_while_another_message_of_the_batch_is_locked(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Database, connect: Connect
+) -> None:
+    cluster.create_topic("chat", 1)
+    db.execute("CREATE PROCEDURE fails (p_id BIGINT UNSIGNED, p_payload LONGTEXT) SIGNAL SQLSTATE '45000'")
+    db.register("fails", "fails")
+    try:
+        failing = db.enqueue("a", biz_type="fails", payload="{}")
+        locked = db.enqueue("b", payload=chat_payload("x" * 1500))
+        holder = connect()
+        holder.execute("START TRANSACTION")
+        holder.rows("SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", locked)
+        daemon = start_daemon(batch_bytes=1024)  # so that each is a call of its own
+        daemon.says("waiting", worker="consumer-0")
+        daemon.outlives(5)  # two more attempts at the locked one
+        assert db.message(failing)["retry_count"] == 1
+        holder.execute("ROLLBACK")
+        daemon.eventually(lambda: db.message(locked)["status"] == "consumed", "the other is consumed")
+        assert daemon.stop() == 0
+    finally:
+        db.execute("DROP PROCEDURE fails")
 
 
 # Kafka
