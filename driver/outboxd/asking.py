@@ -11,6 +11,7 @@ from outboxd.options import progress
 
 MOST = 1_000_000  # messages that one call takes at most
 _PART = 10_000  # messages in one call where there are many, so that a progress bar moves
+_LONGEST = 24_855 * 86_400  # 68 years: the procedures take seconds as an INT
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 topic_option = click.option("--topic", help="only this topic")
@@ -23,7 +24,10 @@ def age(text: str) -> int:
     """Seconds of a span of time such as 90s, 15m, 12h, 7d, 2w or 1d12h; the type of an option."""
     if not re.fullmatch(r"(\d+[smhdw])+", text):
         raise click.BadParameter(f"{text!r} is no age: write 90s, 15m, 12h, 7d, 2w or 1d12h")
-    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", text))
+    seconds = sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", text))
+    if seconds > _LONGEST:
+        raise click.BadParameter(f"{text!r} is longer than {_LONGEST // 86_400}d")
+    return seconds
 
 
 def count_messages(database: Database, status: str, *filters: object) -> int:
@@ -42,13 +46,20 @@ def ask(database: Database, verb: str, yes: bool, status: str, *filters: object)
 
 
 def in_parts(description: str, total: int, part: Callable[[int], int]) -> int:
-    """Call part with a limit until total are done, or nothing more is found; returns how many were done."""
+    """Call part with a limit until total are done, or nothing more is found; returns how many were done.
+
+    Where a part fails or Ctrl-C ends it, says how many were done before.
+    """
     done = 0
-    with progress() as bar:
-        task = bar.add_task(description, total=total)
-        while done < total and (changed := part(min(_PART, total - done))):
-            done += changed
-            bar.update(task, completed=done)
+    try:
+        with progress() as bar:
+            task = bar.add_task(description, total=total)
+            while done < total and (changed := part(min(_PART, total - done))):
+                done += changed
+                bar.update(task, completed=done)
+    except BaseException:
+        click.echo(f"cut off: {done} of {total} {description}; how much of the next part, `outboxd audit` shows")
+        raise
     return done
 
 

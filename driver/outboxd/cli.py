@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import click
 import mysql.connector
@@ -94,18 +94,23 @@ def enqueue(settings: Settings, topic: str, strict: bool, file: BinaryIO) -> Non
     """Enqueue the messages of FILE (- for standard input), one JSON object a line.
 
     A chat message has user_id, conversation_id, role and message; any other message biz_type, key and payload.
-    Good lines before a bad one are enqueued in any case.
+    Good lines before a bad one are enqueued in any case. Where it is cut off, it says behind which line to go on.
     """
-    enqueued = refused = 0
-    with Database(settings) as database, progress() as bar:
-        task = bar.add_task("enqueued", total=None)
-        for lines in enqueuing.enqueue(database, topic, file, strict=strict):
-            for line in lines:
-                if line.error:
-                    refused += 1
-                    say(f"line {line.number}: {line.error}", err=True)
-            enqueued += sum(line.error is None for line in lines)
-            bar.update(task, completed=enqueued)
+    enqueued = refused = last = 0
+    try:
+        with Database(settings) as database, progress() as bar:
+            task = bar.add_task("enqueued", total=None)
+            for lines in enqueuing.enqueue(database, topic, file, strict=strict):
+                enqueued += sum(line.error is None for line in lines)
+                last = lines[-1].number if lines else last
+                for line in lines:
+                    if line.error:
+                        refused += 1
+                        say(f"line {line.number}: {line.error}", err=True)
+                bar.update(task, completed=enqueued)
+    except BaseException:
+        click.echo(f"{enqueued} enqueued, {refused} refused, cut off behind line {last}")
+        raise
     click.echo(f"{enqueued} enqueued, {refused} refused")
     if refused:
         sys.exit(1 if strict else 3)
@@ -167,8 +172,19 @@ for command in (*operate.COMMANDS, doctor, top):
 
 def main() -> None:
     """The command `outboxd`."""
+    if sys.__stdout__ is None:
+        _fail("standard output is closed")
+    sys.__stdout__.reconfigure(errors="backslashreplace")  # a message may have letters that its encoding has not
     try:
         cli(standalone_mode=True)
     except _ERRORS as error:
-        click.echo(f"outboxd: {error}", err=True)
-        sys.exit(1)
+        _fail(error)
+    except RuntimeError:
+        if sys.__stdin__ is not None:
+            raise
+        _fail("standard input is closed")
+
+
+def _fail(reason: object) -> NoReturn:
+    click.echo(f"outboxd: {reason}", err=True)
+    sys.exit(1)

@@ -71,8 +71,15 @@ class Connection:
 
     def call_out(self, procedure: str, *arguments: object) -> Any:
         """Call a procedure whose last parameter is OUT: the value of that."""
-        self.call_ignoring_out(procedure, *arguments)
-        return self.query("SELECT @outboxd_out")[0][0]
+        return self.call_with_out(procedure, *arguments)[1]
+
+    def call_with_out(self, procedure: str, *arguments: object) -> tuple[list[Row], Any]:
+        """Call a procedure that returns rows, and whose last parameter is OUT: the rows, and the value of that."""
+        with self._cursor() as cursor:
+            _execute(cursor, procedure, arguments, "@outboxd_out")
+            rows = _rows(cursor)
+            _drain(cursor)
+        return rows, self.query("SELECT @outboxd_out")[0][0]
 
     def call_ignoring_out(self, procedure: str, *arguments: object) -> None:
         """Call a procedure whose last parameter is OUT, for its effect."""

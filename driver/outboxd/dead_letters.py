@@ -93,13 +93,13 @@ def requeue(
     _check_choice(message_ids, everything, filters)
     if message_ids and rate:
         raise click.UsageError("--rate is for a filter or --all, not for IDs")
-    with Database(settings) as database:
+    with Database(settings, answers_in_time=False) as database:
         if message_ids:
             _one_by_one(database, "requeue", message_ids, yes)
             return
         count = ask(database, "requeue", yes, "dead", *_matching(**filters))
         if count:
-            # One call for all: the rate is kept within a call.
+            # One call for all: within a call the rate is kept, and what dies again meanwhile is not taken again.
             arguments = (*_matching(**filters), rate, min(count, MOST))
             changed = database.call_out("outbox_requeue_dead_v1", *arguments)
             click.echo(f"{_dead(changed)} requeued{f', {rate} a second' if rate else ''}")
@@ -114,7 +114,7 @@ def requeue(
 def discard(settings: Settings, message_ids: Sequence[int], everything: bool, yes: bool, **filters: Any) -> None:
     """Delete dead letters for good: by ID, by filter, or --all. The audit keeps what they were, without payloads."""
     _check_choice(message_ids, everything, filters)
-    with Database(settings) as database:
+    with Database(settings, answers_in_time=False) as database:
         if message_ids:
             _one_by_one(database, "discard", message_ids, yes)
             return

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from outboxd import enqueue, migrations
+from outboxd import enqueue, kafka, migrations
 from outboxd.database import Database
 from outboxd.settings import Settings
 
@@ -56,7 +56,7 @@ def run(settings: Settings, chat: str | None, broker: str | None, console: Conso
     expected = _conversations(lines)
     lines = [line for line in lines if line.strip()]
     topic = f"outboxd-demo-{os.getpid()}"
-    with Database(settings) as database, _kafka(broker, topic) as bootstrap, TemporaryDirectory() as folder:
+    with Database(settings) as database, _kafka(settings, broker, topic) as bootstrap, TemporaryDirectory() as folder:
         applied = list(migrations.apply(database))
         if database.status():
             raise DemoError(f"database {settings.database} has messages already: give the demo an empty one")
@@ -65,7 +65,15 @@ def run(settings: Settings, chat: str | None, broker: str | None, console: Conso
         console.print(f"{len(lines)} messages of {len(expected)} conversations, through {where}")
 
         session_ms = 6000 if broker else 3000  # brokers accept no less
-        daemon = _Daemon(settings, bootstrap, topic, session_ms, Path(folder) / "daemon.log")
+        # A consumer that was killed is missed after its session's timeout, and its partitions are idle until then.
+        session = {"session.timeout.ms": session_ms, "heartbeat.interval.ms": session_ms // 3}
+        own = {
+            "kafka_bootstrap": bootstrap,
+            "kafka_options": {**(settings.kafka_options if broker else {}), **session},
+            "topics": [topic],
+            "lease_seconds": 3,
+        }
+        daemon = _Daemon(settings.model_copy(update=own), Path(folder))
         started = time.monotonic()
         daemon.start()
         try:
@@ -112,10 +120,12 @@ def _conversations(lines: list[bytes]) -> dict[str, list[tuple[int, str, str]]]:
 
 
 @contextmanager
-def _kafka(broker: str | None, topic: str) -> Iterator[str]:
+def _kafka(settings: Settings, broker: str | None, topic: str) -> Iterator[str]:
     """A broker's address, or that of a mock cluster which lives as long as this block; the topic is made there."""
-    where = {"bootstrap.servers": broker} if broker else {"bootstrap.servers": "", "test.mock.num.brokers": 1}
-    client = Producer({**where, "log_level": 0})
+    # The options are for the broker: the mock cluster knows no TLS and no passwords.
+    options = settings.kafka_options if broker else {"test.mock.num.brokers": 1}
+    where = settings.model_copy(update={"kafka_bootstrap": broker or "", "kafka_options": options})
+    client = kafka.connect(Producer, where, {"log_level": 0})
     try:
         brokers = client.list_topics(topic, timeout=10).brokers.values()  # asking for a topic creates it
     except KafkaException as error:
@@ -123,23 +133,23 @@ def _kafka(broker: str | None, topic: str) -> Iterator[str]:
     yield broker or ",".join(f"{known.host}:{known.port}" for known in brokers)
 
 
+def _as_text(value: object) -> str:
+    """The value of a setting as the environment has it."""
+    if isinstance(value, list):
+        return ",".join(value)
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
 class _Daemon:
     """The real daemon, as a process of its own."""
 
-    def __init__(self, settings: Settings, bootstrap: str, topic: str, session_ms: int, log: Path) -> None:
-        # A consumer that was killed is missed after its session's timeout, and its partitions are idle until then.
-        options = {**settings.kafka_options, "session.timeout.ms": session_ms, "heartbeat.interval.ms": session_ms // 3}
-        self.session_seconds = session_ms // 1000
-        self._log = log
-        self._environment = {
-            **os.environ,
-            "OUTBOXD_MYSQL_URL": settings.mysql_url,
-            "OUTBOXD_MYSQL_OPTIONS": json.dumps(settings.mysql_options),
-            "OUTBOXD_KAFKA_BOOTSTRAP": bootstrap,
-            "OUTBOXD_KAFKA_OPTIONS": json.dumps(options),
-            "OUTBOXD_TOPICS": topic,
-            "OUTBOXD_LEASE_SECONDS": "3",
-        }
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.session_seconds = settings.kafka_options["session.timeout.ms"] // 1000
+        self._log = folder / "daemon.log"
+        no_file = folder / "outboxd.toml"  # a mapping in the user's would be added to that of the environment
+        no_file.touch()
+        given = {f"OUTBOXD_{name.upper()}": _as_text(getattr(settings, name)) for name in settings.model_fields_set}
+        self._environment = {**os.environ, **given, "OUTBOXD_CONFIG": str(no_file)}
         self._process: subprocess.Popen[bytes] | None = None
         self.killed = threading.Event()
 

@@ -31,7 +31,11 @@ def findings(settings: Settings, max_allowed_packet: int | None) -> Iterator[Fin
         yield Finding("topics", "none are consumed: setting topics is empty")
     found: set[str] = set()
     for wanted in settings.topics:
-        names = _matching(wanted, there.topics)
+        try:
+            names = _matching(wanted, there.topics)
+        except re.error as error:
+            yield Finding(f"topic {wanted}", f"is no pattern: {error}", "correct setting topics")
+            continue
         if not names:
             make = f"kafka-topics.sh --bootstrap-server {settings.kafka_bootstrap} --create --topic {wanted}"
             yield Finding(f"topic {wanted}", "is not there", make if wanted[0] != "^" else "make one that matches it")

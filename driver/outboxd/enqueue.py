@@ -11,6 +11,8 @@ import mysql.connector
 from outboxd.database import Database
 from outboxd.mysql_errors import is_refusal
 
+_ESCAPED = b"\0\n\r\\'\"\x1a"
+_STATEMENT_BYTES = 1024  # of a call, without its texts, at most
 _CHAT = {"user_id": int, "conversation_id": str, "role": str, "message": str}
 
 
@@ -30,8 +32,9 @@ def enqueue(
     A line is UTF-8: a chat message (user_id, conversation_id, role, message; its conversation is the key), or any
     message: biz_type, key, payload and, if wanted, headers. Other members of a chat line are ignored. A bad line is
     refused alone; with strict it is the last one that is looked at. Raises Unavailable where MySQL is away: the lines
-    of the transaction under way are then not in.
+    of the transaction under way are then not in, unless it was away in the middle of the COMMIT.
     """
+    most = int(database.query("SELECT @@max_allowed_packet")[0][0])
     numbered = enumerate(lines, 1)
     while chunk := list(islice(numbered, per_transaction)):
         done: list[Line] = []
@@ -39,7 +42,7 @@ def enqueue(
             for number, line in chunk:
                 if not line.strip():
                     continue
-                done.append(_enqueue_one(database, topic, number, line))
+                done.append(_enqueue_one(database, topic, number, line, most))
                 if strict and done[-1].error:
                     break
         yield done
@@ -47,9 +50,9 @@ def enqueue(
             return
 
 
-def _enqueue_one(database: Database, topic: str, number: int, line: bytes) -> Line:
+def _enqueue_one(database: Database, topic: str, number: int, line: bytes, most: int) -> Line:
     try:
-        _call(database, topic, parse(line))
+        _call(database, topic, parse(line), most)
         return Line(number)
     except ValueError as error:
         return Line(number, str(error))
@@ -86,7 +89,7 @@ def check_chat(fields: dict[str, Any]) -> None:
         raise ValueError("user_id must be a BIGINT, it is out of range")
 
 
-def _call(database: Database, topic: str, fields: dict[str, Any]) -> None:
+def _call(database: Database, topic: str, fields: dict[str, Any], most: int) -> None:
     if "payload" in fields:
         for name in ("biz_type", "key"):
             if not isinstance(fields.get(name), str):
@@ -94,8 +97,23 @@ def _call(database: Database, topic: str, fields: dict[str, Any]) -> None:
         payload = fields["payload"]
         text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
         headers = json.dumps(fields["headers"]) if fields.get("headers") is not None else None
+        _check_size(most, fields["biz_type"], topic, fields["key"], text, headers or "")
         database.enqueue(fields["biz_type"], topic, fields["key"], text, headers)
         return
     check_chat(fields)
     chat = fields["conversation_id"]
+    _check_size(most, topic, chat, chat, fields["role"], fields["message"])
     database.enqueue_chat(topic, chat, fields["user_id"], chat, fields["role"], fields["message"])
+
+
+def _check_size(most: int, *texts: str) -> None:
+    """Raise ValueError where a call with these texts is too large for the server, which would hang up on all lines."""
+    size = _STATEMENT_BYTES + sum(_bytes_sent(text) for text in texts)
+    if size > most:
+        raise ValueError(f"too large: {size} bytes as it is sent, MySQL's max_allowed_packet is {most}")
+
+
+def _bytes_sent(text: str) -> int:
+    """The size of a text in a statement: a backslash before some bytes, or hexadecimal digits (see connection)."""
+    data = text.encode()
+    return 2 * len(data) - (0 if "delimiter" in text.lower() else len(data.translate(None, _ESCAPED)))

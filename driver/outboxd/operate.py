@@ -11,7 +11,6 @@ import click
 from rich.table import Table
 
 from outboxd.asking import (
-    MOST,
     age,
     ago,
     all_option,
@@ -74,7 +73,7 @@ def resume(settings: Settings, topic: str | None, biz_type: str | None) -> None:
 def purge(settings: Settings, older_than: int, dead_too: bool, yes: bool) -> None:
     """Delete old consumed messages, or with --dead old dead letters."""
     status, procedure = ("dead", "outbox_purge_dead_v1") if dead_too else ("consumed", "outbox_purge_v1")
-    with Database(settings) as database:
+    with Database(settings, answers_in_time=False) as database:
         before = ago(database, older_than)
 
         def part(limit: int) -> int:
@@ -91,7 +90,7 @@ def purge(settings: Settings, older_than: int, dead_too: bool, yes: bool) -> Non
 @with_settings
 def recover(settings: Settings, older_than: int, yes: bool) -> None:
     """Send messages again that were published that long ago and never consumed."""
-    with Database(settings) as database:
+    with Database(settings, answers_in_time=False) as database:
 
         def part(limit: int) -> int:
             return int(database.call_out("outbox_recover_published_v1", older_than, min(limit, 1000)))
@@ -120,16 +119,27 @@ def replay(
     everything: bool,
     yes: bool,
 ) -> None:
-    """Let consumed messages take effect once more, as new messages."""
+    """Let consumed messages take effect once more, as new messages.
+
+    Where it was cut off, go on with --from-id, behind the last_id that `outboxd audit --action replay` shows.
+    """
     given = any(value is not None for value in (from_id, to_id, topic, biz_type))
     if given == everything:
         raise click.UsageError("give a range of IDs, --topic or --biz-type, or else --all")
-    with Database(settings) as database:
+    start, end = from_id, to_id
+    with Database(settings, answers_in_time=False) as database:
+
+        def part(limit: int) -> int:
+            nonlocal start, end
+            rows, replayed = database.call_with_out("outbox_replay_v1", start, end, biz_type, topic, limit)
+            if replayed:
+                # The end stays: behind it are the copies, which may be consumed by now.
+                start, end = rows[0]["last_id"] + 1, rows[0]["to_id"]
+            return int(replayed)
+
         count = ask(database, "replay", yes, "consumed", topic, biz_type, None, None, from_id, to_id)
         if count:
-            arguments = (from_id, to_id, biz_type, topic, min(count, MOST))
-            replayed = database.call_out("outbox_replay_v1", *arguments)
-            click.echo(f"{in_words(replayed, 'consumed')} replayed as new ones")
+            click.echo(f"{in_words(in_parts('replayed', count, part), 'consumed')} replayed as new ones")
 
 
 @click.group(name="biz-type")

@@ -1,6 +1,7 @@
 """What the commands share: an option for every setting, and the terminal that they print to."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from outboxd import logs
 from outboxd.settings import Settings, load
 
 # A pipe has no width: nothing is cut off there.
-console = Console(width=None if sys.stdout.isatty() else 1000)
+console = Console(width=None if os.isatty(1) else 1000)
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,8 +25,8 @@ Parameters
   p_limit INT: messages at most, up to 1000000; NULL or 0: 1000
   OUT p_replayed INT: how many were copied
 
-Result set: last_id, the last message that was copied; NULL where none was. Where p_replayed is p_limit there may be
-more: call again from last_id + 1.
+Result set: last_id, the last message that was copied, NULL where none was; and to_id, the end. Where p_replayed is
+p_limit there may be more: call again from last_id + 1 to to_id, behind which are the copies.
 
 Errors
   50005 p_limit is out of range; 50006 called inside a transaction
@@ -36,11 +36,11 @@ when it is cut off. Writes one row to outbox_audit, with the range. Locks none o
 
 Example
   mysql> CALL outbox_replay_v1(100, 199, NULL, ''chat'', NULL, @replayed);
-  +---------+
-  | last_id |
-  +---------+
-  |     199 |
-  +---------+
+  +---------+-------+
+  | last_id | to_id |
+  +---------+-------+
+  |     199 |   199 |
+  +---------+-------+
   mysql> SELECT @replayed;
   +-----------+
   | @replayed |
@@ -110,7 +110,7 @@ BEGIN
       COMMIT;
     END WHILE;
   END;
-  SELECT IF(p_replayed > 0, v_from - 1, NULL) AS last_id;
+  SELECT IF(p_replayed > 0, v_from - 1, NULL) AS last_id, v_to AS to_id;
 END $$
 
 DELIMITER ;

@@ -3,12 +3,13 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.driver.support import OUTBOXD, Account, Invoke, Run, environment, the_one_line
-from tests.sql.support import Database, eventually
+from tests.driver.support import OUTBOXD, Account, Invoke, Run, environment, run, the_one_line
+from tests.sql.support import Database, Server, eventually
 
 NOWHERE = "mysql://user:secret@127.0.0.1:1/db"
 LINE = b'{"user_id": 7, "conversation_id": "c-1", "role": "user", "message": "hi"}\n'
@@ -93,6 +94,35 @@ def test_every_command_tells_its_settings_and_where_else_they_come_from(invoke: 
     assert result.exit_code == 0
     assert "--mysql-url" in result.output
     assert "OUTBOXD_MYSQL_URL" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ('"$0" status >&-', "standard output is closed"),
+        ('"$0" enqueue --topic chat - <&-', "standard input is closed"),
+        ('"$0" dead discard --all <&-', "standard input is closed"),
+    ],
+)
+def test_closed_stream_is_one_clear_line(
+    mysql_server: Server, db: Database, tmp_path: Path, command: str, reason: str
+) -> None:
+    db.enqueue_in("dead", "a")
+    db.enqueue_in("dead", "b")
+    url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{db.value('SELECT DATABASE()')}"
+    done = run(tmp_path, {"mysql_url": url}, ["-c", command, str(OUTBOXD)], command=["sh"])
+    assert the_one_line(done) == f"outboxd: {reason}"
+    assert len(db.messages()) == 2
+
+
+def test_letters_that_the_terminal_has_not_are_printed_as_numbers(
+    account: Account, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    message = db.enqueue(payload='{"text":"漢字 caf"}')
+    done = run(tmp_path, {"mysql_url": account.url}, ["show", str(message)])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r'{"text":"\u6f22\u5b57 caf"}' in done.stdout
 
 
 @pytest.mark.parametrize(

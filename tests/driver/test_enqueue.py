@@ -2,13 +2,16 @@
 
 import json
 import re
+import signal
+import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.driver.support import Account, Invoke, Run, the_one_line
+from tests.driver.support import OUTBOXD, Account, Invoke, Run, environment, the_one_line
 from tests.sql.support import Connect, Database, chat_payload, eventually
 
 GOOD = {"user_id": 7, "conversation_id": "c-1", "role": "user", "message": "hi"}
@@ -122,5 +125,75 @@ def test_database_lost_in_the_middle_is_one_line_and_no_line_is_half_in(
         watcher.kill_sessions(account.name)
         done = run.result(60)
     assert the_one_line(done)
-    assert 0 < len(db.messages()) < count
-    assert len(db.messages()) % 500 == 0
+    enqueued = len(db.messages())
+    assert 0 < enqueued < count
+    assert enqueued % 500 == 0
+    assert done.stdout == f"{enqueued} enqueued, 0 refused, cut off behind line {enqueued}\n"
+
+
+def test_ctrl_c_tells_what_is_in_and_behind_which_line_to_go_on(account: Account, db: Database) -> None:
+    """The bad and the empty line count, as the lines of a file do."""
+    command = [str(OUTBOXD), "enqueue", "--topic", "chat", "-"]
+    with subprocess.Popen(
+        command,
+        env=environment({"mysql_url": account.url}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(lines("{", "", *[GOOD] * 510))
+        process.stdin.flush()
+        eventually(lambda: len(db.messages()) == 498)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == b"498 enqueued, 1 refused, cut off behind line 500\n"
+        assert process.wait(45) == 1
+    assert len(db.messages()) == 498
+
+
+PACKET = 1 << 20
+HALF = PACKET // 2
+TOO_LARGE = {
+    "chat": {**GOOD, "message": "x" * PACKET},
+    "chat of which half must be escaped": {**GOOD, "message": "'" * HALF},
+    "chat that is sent in hexadecimal digits": {**GOOD, "message": "delimiter" + "x" * HALF},
+    "payload": {"biz_type": "t", "key": "k", "payload": {"text": "x" * PACKET}},
+    "payload in which JSON escapes and SQL once more": {
+        "biz_type": "t",
+        "key": "k",
+        "payload": {"a": "\\" * (HALF // 2)},
+    },
+    "headers": {"biz_type": "t", "key": "k", "payload": {}, "headers": {"a": "x" * PACKET}},
+    "many times too large": {**GOOD, "message": "x" * (PACKET * 30)},
+}
+
+
+@pytest.fixture
+def small_packets(db: Database) -> Iterator[None]:
+    before = db.value("SELECT @@GLOBAL.max_allowed_packet")
+    db.execute(f"SET GLOBAL max_allowed_packet = {PACKET}")
+    yield
+    db.execute(f"SET GLOBAL max_allowed_packet = {before}")
+
+
+@pytest.mark.usefixtures("small_packets")
+@pytest.mark.parametrize("bad", TOO_LARGE.values(), ids=TOO_LARGE.keys())
+def test_line_that_is_too_large_for_the_server_is_refused_alone(
+    invoke: Invoke, db: Database, bad: dict[str, Any]
+) -> None:
+    done = invoke("enqueue", "--topic", "chat", "-", stdin=lines(GOOD, bad, GOOD))
+    assert (done.exit_code, done.stdout) == (3, "2 enqueued, 1 refused\n")
+    assert re.fullmatch(rf"line 2: too large: .+ max_allowed_packet is {PACKET}\n", done.stderr)
+    assert len(db.messages()) == 2
+    strict = invoke("enqueue", "--topic", "chat", "--strict", "-", stdin=lines(GOOD, bad, GOOD))
+    assert (strict.exit_code, strict.stdout) == (1, "1 enqueued, 1 refused\n")
+
+
+@pytest.mark.usefixtures("small_packets")
+@pytest.mark.parametrize("text", ["x" * (PACKET - 2048), "'" * (HALF - 1024), "delimiter" + "x" * (HALF - 1024)])
+def test_line_that_just_fits_is_enqueued(invoke: Invoke, db: Database, text: str) -> None:
+    done = invoke("enqueue", "--topic", "chat", "-", stdin=lines({**GOOD, "message": text}))
+    assert (done.exit_code, done.stdout) == (0, "1 enqueued, 0 refused\n"), done.stderr
+    (message,) = db.messages()
+    assert json.loads(message["payload"])["message"] == text

@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Iterator
 
+import mysql.connector
 import pytest
 from click.testing import Result
 
 from outboxd.asking import age as age_of
 from tests.driver.support import Invoke, Run, the_one_line
 from tests.sql.operators import age, audit, fill, forget
-from tests.sql.support import CHAT, Database, Server
+from tests.sql.support import CHAT, Connect, Database, Server, background, eventually
 
 ACCOUNT = "outboxd_operator"
 
@@ -242,6 +243,67 @@ def test_replay_copies_the_range_and_asks(operate: Invoke, db: Database) -> None
     done(operate("replay", "--all", "--yes"), "4 consumed messages replayed as new ones")
 
 
+def test_replay_goes_on_part_by_part_until_all_are_copied_once(
+    operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outboxd.asking._PART", 100)
+    messages = fill(db, 252, "consumed")
+    chosen = ["--from-id", str(messages[1]), "--to-id", str(messages[-2])]
+    done(operate("replay", *chosen, "--yes"), "250 consumed messages replayed as new ones")
+    copies = db.column("SELECT message_key FROM agent_outbox_messages WHERE status = 'pending' ORDER BY id")
+    assert copies == [f"k-{number}" for number in range(1, 251)]
+    assert [entry["messages"] for entry in audit(db)] == [100, 100, 50]
+
+
+def test_replay_that_is_cut_off_says_how_many_are_replayed(
+    operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outboxd.asking._PART", 100)
+    messages = fill(db, 250, "consumed")
+    db.execute(
+        "CREATE TRIGGER cuts_off BEFORE INSERT ON agent_outbox_messages FOR EACH ROW"
+        " IF NEW.message_key = 'k-150' THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    try:
+        result = operate("replay", "--all", "--yes")
+    finally:
+        db.execute("DROP TRIGGER cuts_off")
+    assert isinstance(result.exception, mysql.connector.Error)
+    assert result.stdout.startswith("cut off: 100 of 250 replayed; ")
+    assert list(db.statuses().values()).count("pending") == 100
+    (entry,) = audit(db)
+    assert (entry["messages"], entry["last_id"]) == (100, messages[99])
+    done(operate("replay", "--from-id", str(messages[100]), "--yes"), "150 consumed messages replayed as new ones")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        (["replay", "--all"], "consumed", "3 consumed messages replayed as new ones"),
+        (["purge", "--older-than", "30s"], "consumed", "3 consumed messages purged"),
+        (["recover", "--older-than", "30s"], "published", "3 published messages recovered: pending again"),
+        (["dead", "requeue", "--all", "--rate", "5"], "dead", "3 dead letters requeued, 5 a second"),
+        (["dead", "discard", "--all"], "dead", "3 dead letters discarded"),
+    ],
+)
+def test_call_that_takes_longer_than_a_worker_may_is_waited_for(
+    operate: Invoke, db: Database, connect: Connect, arguments: list[str], status: str, line: str
+) -> None:
+    fill(db, 3, status, age_seconds=60)
+    gate = connect()
+    gate.execute("LOCK TABLES outbox_audit WRITE")
+    waits = (
+        "SELECT COUNT(*) FROM performance_schema.processlist"
+        " WHERE user = %s AND state = 'Waiting for table metadata lock' AND time >= 3"
+    )
+    with background(lambda: operate(*arguments, "--yes", "--stall-seconds", "1", "--wait-ms", "0")) as command:
+        eventually(lambda: command.done() or db.value(waits, ACCOUNT) == 1)
+        was_cut_off = command.done()
+        gate.execute("UNLOCK TABLES")
+    assert not was_cut_off
+    done(command.result(), line)
+
+
 # Business types and the audit
 
 
@@ -304,6 +366,8 @@ def test_audit_lists_the_latest_first_and_in_short(operate: Invoke, db: Database
         ["purge"],
         ["purge", "--older-than", "7"],
         ["purge", "--older-than", "d7"],
+        ["purge", "--older-than", "800000d"],
+        ["purge", "--older-than", "99999999999999999999d"],
         ["recover"],
         ["replay"],
         ["replay", "--all", "--topic", "chat"],

@@ -10,7 +10,7 @@ import pytest
 
 from tests.driver.support import OUTBOXD, SAMPLE_CHAT, Run, environment, the_one_line
 from tests.end_to_end.chat import Chat, arrived, complaints
-from tests.sql.support import Database, Server
+from tests.sql.support import Database, Server, eventually
 
 RESULT = re.compile(
     r"(\d+) messages, (\d+) persisted, (\d+) duplicated, (\d+) out of order, (\d+) dead, in (\d+\.\d) s \((\d+)/s\)"
@@ -56,8 +56,10 @@ def demos(mysql_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Dem
     """All demos at once, as they wait for Kafka most of the time: what each said, and what arrived."""
     folder = tmp_path_factory.mktemp("demo")
     (folder / "odd.jsonl").write_text(lines_of(ODD), encoding="utf-8")
+    # For a broker: the mock cluster would not answer.
+    (folder / "outboxd.toml").write_text('[kafka_options.security]\nprotocol = "ssl"\n')
     arguments: dict[str, list[str]] = {
-        "demo_odd": ["--chat", "odd.jsonl"],
+        "demo_odd": ["--chat", "odd.jsonl", "--kafka-options", "sasl.mechanism=PLAIN"],
         "demo_sample": [],
         "demo_without_broker": ["--broker", "127.0.0.1:1"],
     }
@@ -139,6 +141,23 @@ def test_bad_line_of_chat_is_one_clear_line_with_its_number(
 def test_file_without_chat_is_refused(outboxd: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n\n")
     assert "empty.jsonl" in the_one_line(outboxd("demo", "--chat", "empty.jsonl"))
+
+
+def test_settings_that_are_given_are_those_of_the_daemons(
+    mysql_server: Server, fresh_database: str, tmp_path: Path
+) -> None:
+    mysql_server.migrate(fresh_database)
+    url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{fresh_database}"
+    (tmp_path / "outboxd.toml").write_text('name = "by-file"\n')
+    with ThreadPoolExecutor(1) as pool, mysql_server.connect(fresh_database) as session:
+        done = pool.submit(demo, url, tmp_path, "--relay-workers", "3", "--metrics-address", "")
+        eventually(lambda: len(session.column("SELECT relay FROM outbox_relays WHERE relay LIKE 'by-file%'")) == 3)
+        assert done.result().returncode == 0
+
+
+def test_options_are_for_the_broker(outboxd: Run) -> None:
+    done = outboxd("demo", "--broker", "127.0.0.1:1", "--kafka-options", "no.such.property=1")
+    assert "no.such.property" in the_one_line(done)
 
 
 def test_broker_that_does_not_answer_is_one_clear_line(demos: Demos) -> None:

@@ -136,3 +136,13 @@ def test_count_knows_when_a_message_was_published_consumed_or_died(db: Database)
         for before, count in ((None, 2), (ago(db, 60), 1), (ago(db, 180), 0)):
             assert db.out("outbox_count_v1", state, None, None, None, before, None, None) == count
     assert db.out("outbox_count_v1", "no such status", None, None, None, None, None, None) == 0
+
+
+def test_end_is_told_so_that_going_on_never_copies_a_copy(db: Database) -> None:
+    messages = [db.enqueue_in("consumed", key) for key in "abc"]
+    (row,) = db.rows("CALL outbox_replay_v1(NULL, NULL, NULL, NULL, 2, @out)")
+    assert row == {"last_id": messages[1], "to_id": messages[2]}
+    db.execute("UPDATE agent_outbox_messages SET status = 'consumed', next_retry_at = NULL")
+    (row,) = db.rows("CALL outbox_replay_v1(%s, %s, NULL, NULL, 2, @out)", row["last_id"] + 1, row["to_id"])
+    assert row == {"last_id": messages[2], "to_id": messages[2]}
+    assert len(db.messages()) == 6
