@@ -33,6 +33,8 @@ _HARMLESS: dict[str, Any] = {
     "p_headers": None,
     "p_heads": "[]",
     "p_ids": "[]",
+    "p_lanes": "[]",
+    "p_last_id": 1,
     "p_late": "[]",
     "p_lease_seconds": 10,
     "p_limit": 10,
@@ -71,6 +73,7 @@ _JSON_WITH: dict[str, Callable[[str], list[Any]]] = {
     "p_headers": lambda text: [text, {text: text}, {"traceparent": text}],
     "p_heads": lambda text: [[text, [text, text]]],
     "p_ids": lambda text: [[text]],
+    "p_lanes": lambda text: [[text, text, text, text]],
     "p_late": lambda text: [[text, [text, text]]],
     "p_messages": lambda text: [
         [text],
