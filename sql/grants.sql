@@ -47,7 +47,7 @@ GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_recover_published_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_slots_owned_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_relay;
--- Relays of the lineage, which own no slots.
+-- Relays of the legacy Go service, which own no slots.
 GRANT EXECUTE ON PROCEDURE outbox_get_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_list_due_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_mark_published_v1 TO outbox_relay;
@@ -60,7 +60,7 @@ GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_consumer;
--- Consumers of the lineage, one record a call.
+-- Consumers of the legacy Go service, one record a call.
 GRANT EXECUTE ON PROCEDURE outbox_persist_chat_history_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_mark_failed_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_mark_dead_v1 TO outbox_consumer;

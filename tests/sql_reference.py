@@ -26,9 +26,9 @@ _PROCEDURE = re.compile(
 _VIEW = re.compile(r"^CREATE [A-Z ]*\bVIEW (?P<name>\w+)", re.MULTILINE)
 _HEAD_COMMENT = re.compile(r"(?:^--.*\n)+", re.MULTILINE)
 _CHARACTER_SET = re.compile(r" CHARACTER SET \w+(?: COLLATE \w+)?")
-_ERROR = re.compile(r"^ +(500\d\d) (.+)$", re.MULTILINE)
+_ERROR = re.compile(r"^ +(300\d\d) (.+)$", re.MULTILINE)
 _LEADING_NAME = re.compile(r"((?:OUT |INOUT )?p_\w+(?= [A-Z])|\w+(?:, \w+)*(?= {2,}))")
-_RAISE = "outbox_raise_v1"
+_RAISE = "outbox_internal_raise_v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Routine:
     @property
     def is_internal(self) -> bool:
         """Whether only other routines call it."""
-        return re.search(r"^Internal\b", self.comment, re.MULTILINE) is not None
+        return self.name.startswith("outbox_internal_")
 
     @property
     def audience(self) -> str:

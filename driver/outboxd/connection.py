@@ -24,7 +24,7 @@ class Connection:
     """One connection, opened when first needed and again after it broke; not for use by two threads.
 
     Every method raises Unavailable where trying again may help (connection lost, deadlock, read-only server), and
-    mysql.connector.Error otherwise; errors of outboxd's own have SQLSTATE 45000 (see outbox_raise_v1).
+    mysql.connector.Error otherwise; errors of outboxd's own have SQLSTATE 45000 (see outbox_internal_raise_v1).
     """
 
     def __init__(self, settings: Settings, *, answers_in_time: bool = True) -> None:

@@ -10,7 +10,7 @@ import mysql.connector
 
 from outboxd.connection import Connection, Row
 
-_NO_SUCH_MESSAGE = 50004
+_NO_SUCH_MESSAGE = 30004
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,10 +166,20 @@ def apply(database: Database, *, post: bool = False) -> Iterator[Migration]:
         except mysql.connector.Error as error:
             raise MigrationError(f"{migration.file}: {error}") from error
         except Unavailable as error:
-            raise MigrationError(f"{migration.file}: {error}; run `outboxd migrate` again") from error
+            raise MigrationError(f"{migration.file}: {error}; {_way_out(error)}") from error
         yield migration
     for migration in _without_checksum(database):
         database.query(migration.enter_checksum)
+
+
+def _way_out(error: Unavailable) -> str:
+    cause = error.__cause__
+    if isinstance(cause, mysql.connector.Error) and cause.errno == errorcode.ER_LOCK_WAIT_TIMEOUT:
+        return (
+            "an open transaction of another session uses what this file changes: wait until it has ended"
+            " (performance_schema.metadata_locks names it), and run `outboxd migrate` again"
+        )
+    return "run `outboxd migrate` again"
 
 
 def _without_checksum(database: Database) -> list[Migration]:

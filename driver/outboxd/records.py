@@ -20,7 +20,7 @@ def headers_of(message: Message, source: str) -> Headers:
         ("ce_source", source.encode()),
         ("ce_type", message.biz_type.encode()),
     ]
-    if message.created_at:  # a row of the lineage may have none
+    if message.created_at:  # a row of the legacy Go service may have none
         headers.append(("ce_time", f"{message.created_at.isoformat()}Z".encode()))
     headers.append(("content-type", b"application/json"))
     if message.headers:

@@ -13,7 +13,7 @@ from rich.table import Table
 from tests.bench.targets import Judgement, Verdict
 
 _RATES = {
-    "row_at_a_time_per_s": "row at a time\n(the lineage's way)",
+    "row_at_a_time_per_s": "row at a time\n(the legacy way)",
     "end_to_end_per_s": "end to end\n(daemon and Kafka)",
     "floor_per_s": "the floor\n(plain SQL, no Kafka)",
     "floor_in_server_per_s": "the floor\n(inside the server)",

@@ -1,4 +1,4 @@
-"""The lineage's way: everything message by message, relay and consumer each a process of its own."""
+"""The legacy way: everything message by message, relay and consumer each a process of its own."""
 
 import multiprocessing
 import time
@@ -87,7 +87,7 @@ def _raise_error(error: KafkaError | None, _: Any) -> None:
 
 MEASUREMENT = Measurement(
     keys=("row_at_a_time_per_s",),
-    title="the lineage's way: row at a time",
+    title="the legacy way: row at a time",
     sample=_sample,
     summarise=rate(
         "row_at_a_time_per_s", "list 100, then get, produce, ack, mark each; a second process persists each; no pauses"

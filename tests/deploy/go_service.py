@@ -1,4 +1,4 @@
-"""A service of the lineage: the tables as GORM makes them, and the statements that GORM sends, word for word."""
+"""The legacy Go service: the tables as GORM makes them, and the statements that GORM sends, word for word."""
 
 import json
 import threading
@@ -58,7 +58,7 @@ class GoService:
         self.session.execute(_PUBLISHED, None, None, now, "published", now, message, "consumed", "dead")
 
     def mark_dead(self, message: int, reason: str) -> None:
-        """Whatever the state was before: the lineage's defect."""
+        """Whatever the state was before: the legacy defect."""
         self.session.execute(_DEAD, reason, None, "dead", self.now(), message)
 
     def mark_failed(self, message: int, reason: str) -> None:

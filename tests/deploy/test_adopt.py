@@ -1,7 +1,8 @@
-"""A database of the lineage is taken over where it is, while the Go service goes on with it."""
+"""A database of the legacy Go service is taken over where it is, while the Go service goes on with it."""
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -14,9 +15,12 @@ from tests.deploy.go_service import TABLES, Dispatcher, GoService, OldConsumer
 from tests.deploy.support import empty_database, migrate, mysql_url
 from tests.driver.mock_kafka import MockCluster
 from tests.driver.support import QUICK, QUICK_GROUP, Setting, StartDaemon, daemons
-from tests.sql.support import SQL_FOLDER, Database, Row, Server, chat_payload, eventually, migration_files
+from tests.sql.support import SQL_FOLDER, Database, Row, Server, background, chat_payload, eventually, migration_files
 
-NAME = "outboxd_lineage"
+NAME = "outboxd_legacy"
+WAIT_FOR_DEFINITION = (
+    "SELECT COUNT(*) FROM performance_schema.processlist WHERE state = 'Waiting for table metadata lock'"
+)
 COLLATIONS = {
     "the server's default": "",
     "utf8mb4 of 5.7": "CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
@@ -25,7 +29,7 @@ COLLATIONS = {
 
 
 @pytest.fixture
-def lineage(mysql_server: Server) -> Iterator[Database]:
+def legacy(mysql_server: Server) -> Iterator[Database]:
     """A session on a database that the Go service has made, without rows."""
     with empty_database(mysql_server, NAME) as session:
         session.execute(TABLES)
@@ -33,9 +37,9 @@ def lineage(mysql_server: Server) -> Iterator[Database]:
 
 
 @pytest.fixture
-def go(lineage: Database, mysql_server: Server) -> Iterator[GoService]:
+def go(legacy: Database, mysql_server: Server) -> Iterator[GoService]:
     """The service, with a session of its own."""
-    assert lineage.value("SELECT DATABASE()") == NAME
+    assert legacy.value("SELECT DATABASE()") == NAME
     with mysql_server.connect(NAME) as session:
         yield GoService(session)
 
@@ -97,7 +101,7 @@ def definitions(session: Database) -> dict[str, str]:
     lines = {}
     for table in ("agent_outbox_messages", "chat_histories"):
         text = session.row(f"SHOW CREATE TABLE {table}")["Create Table"]
-        added = r"headers|_slot|_lane|`waits`|idx_outbox_"
+        added = r"headers|_slot|_lane|`is_delayed`|idx_outbox_"
         own = [line for line in text.splitlines()[1:] if not re.search(added, line)]
         lines[table] = re.sub(r" AUTO_INCREMENT=\d+", "", "\n".join(own))
     return lines
@@ -117,26 +121,25 @@ def tablespaces(session: Database) -> dict[str, int]:
 
 
 def test_adoption_keeps_every_row_and_column_and_copies_no_table(
-    lineage: Database, go: GoService, mysql_server: Server
+    legacy: Database, go: GoService, mysql_server: Server
 ) -> None:
     every_state(go)
-    columns = columns_of(lineage)
-    before = contents(lineage, columns), definitions(lineage), tablespaces(lineage)
+    columns = columns_of(legacy)
+    before = contents(legacy, columns), definitions(legacy), tablespaces(legacy)
     assert migrate(mysql_server, NAME) == [path.name for path in migration_files()]
-    assert (contents(lineage, columns), definitions(lineage), tablespaces(lineage)) == before
+    assert (contents(legacy, columns), definitions(legacy), tablespaces(legacy)) == before
     assert len(before[2]) == 2
 
 
 def test_steps_that_change_the_table_name_their_algorithm() -> None:
-    (path,) = SQL_FOLDER.glob("*/V003__*.sql")
-    code = re.sub(r"^--.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    steps = re.findall(r"ALTER TABLE .*?;", code, re.DOTALL)
+    codes = [re.sub(r"^--.*\n", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE) for file in migration_files()]
+    steps = [step for code in codes for step in re.findall(r"ALTER TABLE .*?;", code, re.DOTALL)]
     ends = [re.search(r"ALGORITHM = .*;$", step) for step in steps]
     assert [end and end[0] for end in ends] == ["ALGORITHM = INSTANT;"] * 2 + ["ALGORITHM = INPLACE, LOCK = NONE;"]
 
 
 def test_service_goes_on_writing_while_the_table_is_adopted(
-    lineage: Database, go: GoService, mysql_server: Server
+    legacy: Database, go: GoService, mysql_server: Server
 ) -> None:
     made: list[int] = []
     stop = threading.Event()
@@ -156,34 +159,41 @@ def test_service_goes_on_writing_while_the_table_is_adopted(
     finally:
         stop.set()
         writer.join()
-    assert lineage.statuses() == dict.fromkeys(made, "published")
+    assert legacy.statuses() == dict.fromkeys(made, "published")
 
 
 def test_table_that_cannot_be_changed_online_is_refused_and_adopted_after_a_rebuild(
-    lineage: Database, go: GoService, mysql_server: Server
+    legacy: Database, go: GoService, mysql_server: Server
 ) -> None:
-    lineage.execute("ALTER TABLE agent_outbox_messages ROW_FORMAT = COMPRESSED")
+    legacy.execute("ALTER TABLE agent_outbox_messages ROW_FORMAT = COMPRESSED")
     message = go.create("k", chat_payload())
-    with pytest.raises(MigrationError, match=r"V003__outbox_columns\.sql: .*ALGORITHM=INSTANT is not supported"):
+    with pytest.raises(MigrationError, match=r"V0103__headers_column\.sql: .*ALGORITHM=INSTANT is not supported"):
         migrate(mysql_server, NAME)
-    (path,) = SQL_FOLDER.glob("*/V003__*.sql")
+    (path,) = SQL_FOLDER.glob("*/V0103__*.sql")
     way_out = re.search(r"ALTER TABLE agent_outbox_messages FORCE[^.]*", path.read_text(encoding="utf-8"))
     assert way_out is not None
-    lineage.execute(way_out[0])
+    legacy.execute(way_out[0])
     assert migrate(mysql_server, NAME)[0] == path.name
-    assert lineage.claim_ids() == [message]
+    assert legacy.claim_ids() == [message]
 
 
-def test_adoption_that_was_cut_off_goes_on_after_the_way_back(lineage: Database, mysql_server: Server) -> None:
-    (path,) = SQL_FOLDER.glob("*/V003__*.sql")
-    text = path.read_text(encoding="utf-8")
-    lineage.execute("".join(re.findall(r"^ALTER TABLE .*?;", text, re.DOTALL | re.MULTILINE)[:2]))
-    with pytest.raises(MigrationError, match=r"V003__outbox_columns\.sql: .*Duplicate column name 'headers'"):
-        migrate(mysql_server, NAME)
-    way_back = re.search(r"--\s+(ALTER TABLE agent_outbox_messages DROP .*;)", text)
-    assert way_back is not None
-    lineage.execute(way_back[1])
-    assert migrate(mysql_server, NAME)[0] == path.name
+def test_adoption_gives_up_soon_behind_an_open_reader_and_goes_on_where_it_stopped(
+    legacy: Database, go: GoService, mysql_server: Server
+) -> None:
+    """The service's statements would wait behind the ALTER, which waits for the reader's transaction."""
+    with mysql_server.connect(NAME) as reader:
+        reader.execute("START TRANSACTION; SELECT COUNT(*) FROM agent_outbox_messages")
+        with background(lambda: migrate(mysql_server, NAME)) as adoption:
+            eventually(lambda: legacy.value(WAIT_FOR_DEFINITION) == 1)
+            began = time.monotonic()
+            go.create("k", chat_payload())
+            waited = time.monotonic() - began
+            with pytest.raises(MigrationError, match=r"V0103__headers_column\.sql: .* open transaction"):
+                adoption.result(timeout=20)
+        assert waited < 15
+        go.create("k", chat_payload())
+        reader.execute("ROLLBACK")
+    assert migrate(mysql_server, NAME)[0] == "V0103__headers_column.sql"
 
 
 # What was waiting is delivered
@@ -207,11 +217,11 @@ def kafka_and_daemon(server: Server, folder: Path) -> Iterator[tuple[MockCluster
 
 
 def test_what_waited_in_the_adopted_outbox_is_delivered(
-    lineage: Database, go: GoService, mysql_server: Server, tmp_path: Path
+    legacy: Database, go: GoService, mysql_server: Server, tmp_path: Path
 ) -> None:
     made = every_state(go)
     # The old dispatcher sent it long ago, and nobody has consumed it.
-    lineage.execute(
+    legacy.execute(
         "UPDATE agent_outbox_messages SET published_at = published_at - INTERVAL 1 HOUR WHERE id = %s",
         made["published"],
     )
@@ -220,92 +230,90 @@ def test_what_waited_in_the_adopted_outbox_is_delivered(
     wanted = {message: "dead" if name in final else "consumed" for name, message in made.items()}
     with kafka_and_daemon(mysql_server, tmp_path) as (_, start):
         daemon = start()
-        daemon.eventually(lambda: lineage.statuses() == wanted, "all is consumed but what is dead")
+        daemon.eventually(lambda: legacy.statuses() == wanted, "all is consumed but what is dead")
         assert daemon.stop() == 0
-    assert sorted(lineage.chats()) == sorted(made.keys() - final)
-    assert lineage.value("SELECT SUM(messages) FROM outbox_status WHERE status = 'consumed'") == len(made) - 2
+    assert sorted(legacy.chats()) == sorted(made.keys() - final)
+    assert legacy.value("SELECT SUM(messages) FROM outbox_status WHERE status = 'consumed'") == len(made) - 2
 
 
 def test_handler_that_commits_by_itself_is_told_on_though_times_are_kept_in_milliseconds(
-    lineage: Database, mysql_server: Server
+    legacy: Database, mysql_server: Server
 ) -> None:
     migrate(mysql_server, NAME)
-    lineage.execute("CREATE PROCEDURE commits (p_id BIGINT UNSIGNED, p_payload LONGTEXT) COMMIT")
-    lineage.register("commits", "commits")
+    legacy.execute("CREATE PROCEDURE commits (p_id BIGINT UNSIGNED, p_payload LONGTEXT) COMMIT")
+    legacy.register("commits", "commits")
     for _ in range(10):
-        message = lineage.enqueue_published(biz_type="commits", payload="{}")
-        assert lineage.consume(message) == {message: "consumed"}
-        assert "commits by itself" in lineage.message(message)["last_error"]
+        message = legacy.enqueue_published(biz_type="commits", payload="{}")
+        assert legacy.consume(message) == {message: "consumed"}
+        assert "commits by itself" in legacy.message(message)["last_error"]
 
 
 @pytest.mark.parametrize("hours", [8, -5], ids=["east", "west"])
 def test_messages_of_a_service_in_local_time_are_sent_at_once(
-    lineage: Database, mysql_server: Server, hours: int
+    legacy: Database, mysql_server: Server, hours: int
 ) -> None:
-    local = GoService(lineage, timedelta(hours=hours))
+    local = GoService(legacy, timedelta(hours=hours))
     before = local.create("k", chat_payload())
     migrate(mysql_server, NAME)
     after = local.create("k", chat_payload())
-    assert lineage.claim_ids() == [before, after]
+    assert legacy.claim_ids() == [before, after]
 
 
 # Old and new side by side
 
 
 def test_every_statement_of_the_service_works_beside_the_procedures(
-    lineage: Database, go: GoService, mysql_server: Server
+    legacy: Database, go: GoService, mysql_server: Server
 ) -> None:
     migrate(mysql_server, NAME)
-    of_go, of_ours = go.create("a", chat_payload("of go")), lineage.enqueue("b", payload=chat_payload("of ours"))
+    of_go, of_ours = go.create("a", chat_payload("of go")), legacy.enqueue("b", payload=chat_payload("of ours"))
     assert [row["id"] for row in go.list_due()] == [of_go, of_ours]
-    claimed = lineage.claim()
+    claimed = legacy.claim()
     assert [row["id"] for row in claimed] == [of_go, of_ours]
 
     # Both dispatchers send both messages; the second mark of each finds nothing to do.
     go.mark_published(of_go)
-    assert lineage.mark("published", claimed) == 1
+    assert legacy.mark("published", claimed) == 1
     go.mark_published(of_ours)
-    assert lineage.statuses() == dict.fromkeys((of_go, of_ours), "published")
-    assert go.list_due() == lineage.claim() == []
+    assert legacy.statuses() == dict.fromkeys((of_go, of_ours), "published")
+    assert go.list_due() == legacy.claim() == []
 
     # Each is consumed by both consumers, and takes effect in the first.
     go.persist(of_go, chat_payload("of go"))
-    assert lineage.consume(of_ours, of_go) == {of_ours: "consumed", of_go: "duplicate"}
+    assert legacy.consume(of_ours, of_go) == {of_ours: "consumed", of_go: "duplicate"}
     go.persist(of_ours, chat_payload("of ours"))
     go.mark_published(of_go)
     go.mark_failed(of_ours, "too late")
-    assert lineage.statuses() == dict.fromkeys((of_go, of_ours), "consumed")
-    assert lineage.chats() == ["of go", "of ours"]
+    assert legacy.statuses() == dict.fromkeys((of_go, of_ours), "consumed")
+    assert legacy.chats() == ["of go", "of ours"]
 
 
-def test_failures_that_the_service_counts_are_waited_for(
-    lineage: Database, go: GoService, mysql_server: Server
-) -> None:
+def test_failures_that_the_service_counts_are_waited_for(legacy: Database, go: GoService, mysql_server: Server) -> None:
     migrate(mysql_server, NAME)
     failed, behind, other = (go.create(key, chat_payload(key)) for key in ("k", "k", "other"))
     go.mark_failed(failed, "broker is away")
-    assert lineage.claim_ids() == [other]  # not the one that waits, nor what is behind it
-    lineage.make_due(failed)
-    assert lineage.claim_ids() == [failed, behind, other]
-    lineage.call("outbox_mark_failed_v1", failed, "once more")
-    row = lineage.message(failed)
+    assert legacy.claim_ids() == [other]  # not the one that waits, nor what is behind it
+    legacy.make_due(failed)
+    assert legacy.claim_ids() == [failed, behind, other]
+    legacy.call("outbox_mark_failed_v1", failed, "once more")
+    row = legacy.message(failed)
     assert (row["retry_count"], row["last_error"]) == (2, "once more")
     assert {row["id"] for row in go.list_due()} == {behind, other}
     go.mark_dead(failed, "given up")
-    assert lineage.claim_ids() == [behind, other]
-    assert lineage.column("SELECT last_error FROM outbox_dead_letters") == ["given up"]
-    assert lineage.out("outbox_requeue_v1", failed) == 1
+    assert legacy.claim_ids() == [behind, other]
+    assert legacy.column("SELECT last_error FROM outbox_dead_letters") == ["given up"]
+    assert legacy.out("outbox_requeue_v1", failed) == 1
     assert failed in {row["id"] for row in go.list_due()}
 
 
 def test_service_counts_to_the_end_what_the_procedures_have_begun(
-    lineage: Database, go: GoService, mysql_server: Server
+    legacy: Database, go: GoService, mysql_server: Server
 ) -> None:
     migrate(mysql_server, NAME)
-    message = lineage.enqueue("k", max_retry=2)
-    lineage.call("outbox_mark_failed_v1", message, "first")
+    message = legacy.enqueue("k", max_retry=2)
+    legacy.call("outbox_mark_failed_v1", message, "first")
     go.mark_failed(message, "second")
-    row = lineage.message(message)
+    row = legacy.message(message)
     assert (row["status"], row["retry_count"], row["next_retry_at"], row["last_error"]) == ("dead", 2, None, "second")
 
 
@@ -331,7 +339,7 @@ def test_tables_of_any_collation_are_adopted(mysql_server: Server, charset: str)
 
 
 def test_old_and_new_work_off_one_backlog_and_every_message_takes_effect_once(
-    lineage: Database, go: GoService, mysql_server: Server, tmp_path: Path
+    legacy: Database, go: GoService, mysql_server: Server, tmp_path: Path
 ) -> None:
     written: list[str] = []
     written_enough = threading.Event()
@@ -372,7 +380,7 @@ def test_old_and_new_work_off_one_backlog_and_every_message_takes_effect_once(
             written_enough.set()
             for thread in writers:
                 thread.join()
-            daemon.eventually(lambda: set(lineage.statuses().values()) == {"consumed"}, "all are consumed", seconds=60)
+            daemon.eventually(lambda: set(legacy.statuses().values()) == {"consumed"}, "all are consumed", seconds=60)
             # Whatever was sent a second time arrives a second time, and does nothing.
             eventually(lambda: old_consumer.taken == dispatcher.sent)
         finally:
@@ -381,4 +389,4 @@ def test_old_and_new_work_off_one_backlog_and_every_message_takes_effect_once(
             for thread in writers + old:
                 thread.join()
         assert daemon.stop() == 0
-    assert sorted(lineage.chats()) == sorted(written)
+    assert sorted(legacy.chats()) == sorted(written)

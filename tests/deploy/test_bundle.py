@@ -160,7 +160,7 @@ def test_bundle_that_was_cut_off_is_run_again(
     assert entries(empty) == all_entries()
 
 
-def test_bundle_adopts_the_tables_of_the_lineage_with_their_rows(
+def test_bundle_adopts_the_tables_of_the_legacy_with_their_rows(
     empty: Database, by_bundle: Callable[[], None], client: Client
 ) -> None:
     first_two = together(migration_files()[:2])
@@ -187,14 +187,14 @@ def test_bundle_does_not_care_about_the_sessions_settings(
 def test_file_that_was_edited_is_refused_by_name_before_anything_is_changed(
     empty: Database, by_bundle: Callable[[], None], client: Client, script: str
 ) -> None:
-    client.apply(NAME, together(migration_files()[:12]), user=OWNER)
-    empty.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 9")
+    client.apply(NAME, together(migration_files()[:20]), user=OWNER)
+    empty.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 204")
     before = everything(empty)[1:]
     done = client.run(NAME, script, user=OWNER)
     assert done.returncode == 1
-    assert "V009__refuse_transaction_v1.sql was edited after it was applied" in done.stderr
+    assert "V0204__internal_require_no_transaction_v1.sql was edited after it was applied" in done.stderr
     assert everything(empty)[1] == before[0]
-    empty.execute("UPDATE outbox_migrations SET checksum = NULL WHERE version = 9")
+    empty.execute("UPDATE outbox_migrations SET checksum = NULL WHERE version = 204")
     by_bundle()
     assert empty.column("SELECT routine_name FROM information_schema.routines WHERE routine_name LIKE 'outboxd%'") == []
 
@@ -216,11 +216,11 @@ def test_bundle_waits_for_a_migration_that_is_under_way(
 @pytest.fixture
 def release(tmp_path: Path) -> Callable[[str], Migration]:
     """Make a migration of this text, with the next number."""
-    numbers = count(1)
+    numbers = count(101)
 
     def make(text: str) -> Migration:
         number = next(numbers)
-        path = tmp_path / f"V{number:03}__made_up.sql"
+        path = tmp_path / f"V{number:04}__made_up.sql"
         entry = f"INSERT INTO outbox_migrations (version, file) VALUES ({number}, '{path.name}');\n"
         path.write_text(f"SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;\n{text}\n{entry}", encoding="utf-8")
         return Migration(number, path)
@@ -260,5 +260,5 @@ def test_statement_of_a_release_runs_once_whatever_is_written_in_it(
 
 def test_stored_function_is_refused_by_its_files_name(release: Callable[[str], Migration]) -> None:
     bad = release("DELIMITER $$\nCREATE FUNCTION f () RETURNS INT DETERMINISTIC RETURN 1 $$\nDELIMITER ;")
-    with pytest.raises(BundleError, match=r"V001__made_up\.sql creates neither a procedure nor an event"):
+    with pytest.raises(BundleError, match=r"V0101__made_up\.sql creates neither a procedure nor an event"):
         bundle.bundle([bad])

@@ -77,5 +77,5 @@ def test_dry_run_prints_only_what_is_missing(dry_run: DryRun, client: Client, my
 
 def test_dry_run_refuses_a_file_that_was_edited(empty: Database, dry_run: DryRun, client: Client) -> None:
     client.apply(NAME, together(migration_files()[:3]))
-    empty.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 2")
-    assert "V002__lineage_tables.sql was edited after it was applied" in dry_run.complaint()
+    empty.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 102")
+    assert "V0102__legacy_tables.sql was edited after it was applied" in dry_run.complaint()

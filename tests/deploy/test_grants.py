@@ -249,7 +249,7 @@ def test_application_enqueues_in_its_own_transaction_and_sees_no_message(site: S
 
 
 def test_application_is_told_what_is_wrong_with_its_call(site: Site) -> None:
-    with site.connect(SHOP) as shop, refused(50003, "p_payload is not valid JSON"):
+    with site.connect(SHOP) as shop, refused(30003, "p_payload is not valid JSON"):
         shop.enqueue(payload="{")
 
 

@@ -17,7 +17,7 @@ from tests.faults.checker import check
 from tests.sql.schema import create_statements, describe
 from tests.sql.support import Database, Row, Server
 
-DROPPED = {"V011__enqueue_v1.sql": "V911__post_enqueue_v1.sql", "V032__claim_v1.sql": "V910__post_claim_v1.sql"}
+DROPPED = {"V0302__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0515__claim_v1.sql": "V1502__post_claim_v1.sql"}
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_old_release_on_a_schema_that_dropped_what_it_needs_is_refused_by_name(
     assert following.applies() == [migration.file for migration in ALL]
     before = rows(empty)
     for line in (present.refuses_to_start(), the_one_line(present.migrate())):
-        assert "V011__enqueue_v1.sql is gone, dropped by V911__post_enqueue_v1.sql" in line
+        assert "V0302__enqueue_v1.sql is gone, dropped by V1302__post_enqueue_v1.sql" in line
         assert "too old for this schema" in line
         assert "run `outboxd migrate`" not in line
     assert rows(empty) == before
@@ -235,6 +235,6 @@ def test_bundles_keep_what_the_release_before_needs_and_bring_nothing_back_that_
     for script in (plain, bundle.bundle(PRESENT)):
         done = client.run(NAME, script)
         assert done.returncode == 1
-        assert "V011__enqueue_v1.sql is gone, dropped by V911__post_enqueue_v1.sql" in done.stderr
+        assert "V0302__enqueue_v1.sql is gone, dropped by V1302__post_enqueue_v1.sql" in done.stderr
     client.apply(NAME, with_post)
     assert create_statements(empty) == ended

@@ -62,7 +62,7 @@ def test_status_tells_the_age_of_the_oldest_and_when_the_next_is_due(db: Databas
     assert -10 < status(db)["chat", CHAT, "pending"]["next_due_seconds"] <= 0
 
 
-def test_row_of_the_lineage_that_kept_its_due_time_is_counted_with_its_like(db: Database) -> None:
+def test_row_of_the_legacy_that_kept_its_due_time_is_counted_with_its_like(db: Database) -> None:
     db.enqueue_published("a")
     odd = db.enqueue_published("b")
     db.execute("UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6) WHERE id = %s", odd)

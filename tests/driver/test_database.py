@@ -212,7 +212,7 @@ def test_refusal_of_a_procedure_is_an_error_of_its_own_and_costs_no_connection(d
     with pytest.raises(mysql.connector.Error) as caught:
         driver.enqueue("t", "", "k", "{}", None)
     assert is_refusal(caught.value)
-    assert caught.value.errno == 50001
+    assert caught.value.errno == 30001
     assert session_of(driver) == session
 
 

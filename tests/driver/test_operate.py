@@ -308,8 +308,8 @@ def test_call_that_takes_longer_than_a_worker_may_is_waited_for(
 
 
 def test_biz_types_are_listed_set_and_kept(operate: Invoke, db: Database) -> None:
-    line = "handler outbox_write_chat_history_v1, ordering none, max retry 7, backoff 2 to 900 s"
-    options = ["--handler", "outbox_write_chat_history_v1", "--ordering", "none", "--max-retry", "7"]
+    line = "handler outbox_internal_write_chat_history_v1, ordering none, max retry 7, backoff 2 to 900 s"
+    options = ["--handler", "outbox_internal_write_chat_history_v1", "--ordering", "none", "--max-retry", "7"]
     backoff = ["--backoff-base", "2s", "--backoff-cap", "15m"]
     done(operate("biz-type", "set", "order_paid", *options, *backoff), f"order_paid is set: {line}")
     done(operate("biz-type", "set", "order_paid", *options), f"order_paid was so already: {line}")
@@ -318,8 +318,8 @@ def test_biz_types_are_listed_set_and_kept(operate: Invoke, db: Database) -> Non
     operate("pause", "--biz-type", "order_paid")
     operate("pause", "--biz-type", "other")
     rows = words(operate("biz-type", "list"))
-    assert rows[0] == [CHAT, "outbox_write_chat_history_v1", "key", "as enqueued", "1 to 32 s"]
-    assert rows[1][:5] == ["order_paid", "outbox_write_chat_history_v1", "none", "as enqueued", "2 to 900 s"]
+    assert rows[0] == [CHAT, "outbox_internal_write_chat_history_v1", "key", "as enqueued", "1 to 32 s"]
+    assert rows[1][:5] == ["order_paid", "outbox_internal_write_chat_history_v1", "none", "as enqueued", "2 to 900 s"]
     assert rows[1][5] == f"{db.value('SELECT MIN(paused_at) FROM outbox_pauses'):%F %T}"
     assert rows[2][:2] == ["other", "not registered"]
 

@@ -15,7 +15,7 @@ CREATE PROCEDURE {name} (
 MODIFIES SQL DATA
 BEGIN
   {before}
-  CALL outbox_write_chat_history_v1(p_id, p_payload);
+  CALL outbox_internal_write_chat_history_v1(p_id, p_payload);
 END
 """
 
@@ -60,7 +60,7 @@ def be_slow_by_key(session: Database, key: str, seconds: float) -> None:
 
 def heal(session: Database) -> None:
     """Use the built-in handler again."""
-    _use(session, "outbox_write_chat_history_v1")
+    _use(session, "outbox_internal_write_chat_history_v1")
 
 
 def _use(session: Database, handler: str) -> None:

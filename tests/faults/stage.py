@@ -180,7 +180,7 @@ class Stage:
             f"ALTER USER {ACCOUNT} IDENTIFIED BY '{password}';"
             f"GRANT EXECUTE ON {name}.* TO {ACCOUNT}"
         )
-        scene.session.register(PLAIN, "outbox_write_chat_history_v1")
+        scene.session.register(PLAIN, "outbox_internal_write_chat_history_v1")
         try:
             yield scene
         finally:

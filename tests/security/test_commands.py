@@ -108,7 +108,7 @@ def arrange_orders(db: Database) -> dict[str, int]:
     pending, dead, consumed = (int(db.out("outbox_enqueue_with_options_v1", *arguments)) for _ in range(3))
     db.call("outbox_mark_dead_v1", dead, text)
     db.execute("UPDATE agent_outbox_messages SET status = 'consumed', next_retry_at = NULL WHERE id = %s", consumed)
-    db.register(text, "outbox_write_chat_history_v1")
+    db.register(text, "outbox_internal_write_chat_history_v1")
     db.call("outbox_pause_v1", text, None)
     db.call("outbox_pause_v1", None, text)
     db.claim(text, 1)

@@ -56,7 +56,7 @@ def test_handler_of_an_odd_name_is_called_by_exactly_this_name(app: Application,
 @pytest.mark.parametrize("name", NAMES + IMPOSSIBLE)
 def test_handler_that_is_no_procedure_is_not_registered(app: Application, db: Database, name: str) -> None:
     before = bystanders.look(db)
-    with refused(50008 if name else 50001, "p_handler"):
+    with refused(30008 if name else 30001, "p_handler"):
         db.call("outbox_register_biz_type_v1", "odd", name, None, None, None, None)
     assert bystanders.look(db).added(before) == {}
     assert app.effects() == []

@@ -16,7 +16,7 @@ TEXT = "nobody may read this"
 # Handlers that fail, and whose errors quote what they were given: their own words, and MySQL's.
 _QUOTING = {
     "raises": "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{text}'",
-    "refuses": "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 50007, MESSAGE_TEXT = '{text}'",
+    "refuses": "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30007, MESSAGE_TEXT = '{text}'",
     "duplicate": "INSERT INTO app_texts VALUES (JSON_VALUE(p_payload, '$'))",
     "mistyped": "INSERT INTO app_effects (message, payload) VALUES (JSON_VALUE(p_payload, '$'), '')",
 }

@@ -25,7 +25,7 @@ _HARMLESS: dict[str, Any] = {
     "p_conversation_id": "c-1",
     "p_delay_seconds": None,
     "p_details": "{}",
-    "p_errno": 50001,
+    "p_errno": 30001,
     "p_error_like": None,
     "p_from_id": None,
     "p_gap": None,
@@ -84,7 +84,7 @@ _JSON_WITH: dict[str, Callable[[str], list[Any]]] = {
 }
 # The tables in which a call may leave a row of its own.
 _MAY_ADD_TO = {
-    "outbox_audit_v1": {"outbox_audit"},
+    "outbox_internal_audit_v1": {"outbox_audit"},
     "outbox_enqueue_chat_history_v1": {"agent_outbox_messages"},
     "outbox_enqueue_v1": {"agent_outbox_messages"},
     "outbox_enqueue_with_options_v1": {"agent_outbox_messages"},

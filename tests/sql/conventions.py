@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.sql.support import SQL_FOLDER
 
-_FILE_NAME = re.compile(r"V(?P<version>\d{3})__(?P<name>[a-z0-9_]+)\.sql")
+_FILE_NAME = re.compile(r"V(?P<version>\d{4})__(?P<name>[a-z0-9_]+)\.sql")
 _COMMENT_OR_TEXT = re.compile(
     r"(?P<comment>--(?:[ \t][^\n]*)?$|/\*.*?\*/)|'(?:''|\\.|[^'\\])*'", re.DOTALL | re.MULTILINE
 )
@@ -47,17 +47,14 @@ def offences(path: Path) -> Iterator[str]:
     code = _COMMENT_OR_TEXT.sub(lambda found: "" if found["comment"] else "''", text)
     name = _FILE_NAME.fullmatch(path.name)
     if name is None:
-        yield "its name is not V<nnn>__<name>.sql"
+        yield "its name is not V<nnnn>__<name>.sql"
         return
-    yield from _frame(path.name, int(name["version"]), text)
+    yield from _frame(path, int(name["version"]), text)
     if re.search(r"\bDEFINER\s*=", code):
         yield "has a DEFINER clause"
     if re.search(r"\bVIEW\s+\w+\s", code) and not re.search(r"\bSQL SECURITY DEFINER\s+VIEW\b", code):
         yield "its view is not SQL SECURITY DEFINER"
-    for table in _TABLE.findall(code):
-        for column in _COLUMN.finditer(table):
-            if _lacks_character_set(column["type"]):
-                yield f"column {column['name']} does not name its character set"
+    yield from _tables(code)
     created = _CREATE.findall(code)
     if len(created) > 1:
         yield f"creates {len(created)} routines"
@@ -70,17 +67,31 @@ def offences(path: Path) -> Iterator[str]:
         yield from _routine(text, code)
 
 
-def _frame(file: str, version: int, text: str) -> Iterator[str]:
+def _frame(path: Path, version: int, text: str) -> Iterator[str]:
+    file, hundred = path.name, path.parent.name[0]
+    if path.name[2] != hundred:
+        yield f"its version is not in the hundred of its folder: V.{hundred}.."
     lines = text.splitlines()
     if not lines or not re.fullmatch(r"SET NAMES utf8mb4( COLLATE \w+)?;", lines[0]):
         yield "does not begin with SET NAMES utf8mb4"
     if len(lines) < 2 or not lines[1].startswith("SET SESSION sql_mode = '"):
         yield "does not set sql_mode in its second line"
+    if len(lines) < 3 or not re.fullmatch(r"SET SESSION lock_wait_timeout = [1-5];", lines[2]):
+        yield "does not set lock_wait_timeout to 5 seconds or less in its third line"
     entry = f"INSERT INTO outbox_migrations (version, file) VALUES ({version}, '{file}');"
     if not lines or lines[-1] != entry:
         yield f"does not end with {entry}"
     if text.count("INSERT INTO outbox_migrations ") > 1:
         yield "enters itself twice"
+
+
+def _tables(code: str) -> Iterator[str]:
+    if re.search(r"\bCREATE (?:TEMPORARY )?TABLE\b(?![^;]*\) ENGINE = InnoDB ROW_FORMAT = DYNAMIC\b)", code):
+        yield "creates a table without ENGINE = InnoDB ROW_FORMAT = DYNAMIC"
+    for table in _TABLE.findall(code):
+        for column in _COLUMN.finditer(table):
+            if _lacks_character_set(column["type"]):
+                yield f"column {column['name']} does not name its character set"
 
 
 def _routine(text: str, code: str) -> Iterator[str]:

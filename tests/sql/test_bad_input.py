@@ -43,14 +43,14 @@ def call_with(db: Database, routine: str, name: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("routine", "name"), cases(MUST_BE_GIVEN))
 def test_null_argument_is_refused(db: Database, routine: str, name: str) -> None:
-    with refused(50001, f"{name} must not be NULL"):
+    with refused(30001, f"{name} must not be NULL"):
         call_with(db, routine, name, None)
     assert db.messages() == []
 
 
 @pytest.mark.parametrize(("routine", "name"), cases(set(LENGTHS)))
 def test_empty_text_is_refused(db: Database, routine: str, name: str) -> None:
-    with refused(50001, f"{name} must not be empty"):
+    with refused(30001, f"{name} must not be empty"):
         call_with(db, routine, name, "")
     assert db.messages() == []
 
@@ -62,7 +62,7 @@ def test_text_that_is_too_long_is_refused(
 ) -> None:
     characters = length or LENGTHS[name] + 1
     said = f"{name} has {characters} characters, at most {LENGTHS[name]} are allowed: {(letter * characters)[:40]}..."
-    with refused(50002, said):
+    with refused(30002, said):
         call_with(db, routine, name, letter * characters)
     assert db.messages() == []
 
@@ -72,7 +72,7 @@ def test_text_that_is_too_long_is_refused(
     "payload", ["", " ", "{", "{'a':1}", "hello", "[1,]", '{"a":1} x', "NaN", '"\\ud800"', '"a\nb"', "\ufeff{}"]
 )
 def test_payload_that_is_not_json_is_refused(db: Database, routine: str, payload: str) -> None:
-    with refused(50003, f"p_payload is not valid JSON: {payload}"):
+    with refused(30003, f"p_payload is not valid JSON: {payload}"):
         call_with(db, routine, "p_payload", payload)
     assert db.messages() == []
 
@@ -83,9 +83,9 @@ def test_json_nested_too_deep_for_the_server_is_refused_and_not_stored(
 ) -> None:
     inside = "1"
     deep = opening * 101 + inside + closing * 101
-    with refused(50003, f"p_payload is nested deeper than 100 levels: {deep[:60]}"):
+    with refused(30003, f"p_payload is nested deeper than 100 levels: {deep[:60]}"):
         call_with(db, "outbox_enqueue_v1", "p_payload", deep)
-    with refused(50003, "p_payload or p_headers is nested deeper than 100 levels"):
+    with refused(30003, "p_payload or p_headers is nested deeper than 100 levels"):
         call_with(db, "outbox_enqueue_with_options_v1", "p_headers", deep)
     assert db.messages() == []
     assert db.enqueue(payload=opening * 100 + inside + closing * 100) > 0
@@ -95,14 +95,14 @@ def test_json_nested_too_deep_for_the_server_is_refused_and_not_stored(
     "headers", ["", "x", "[]", "null", "7", '"a"', '{"a":1}', '{"a":null}', '{"a":["b"]}', '{"a":"b","c":{}}', "{"]
 )
 def test_headers_that_are_no_object_of_strings_are_refused(db: Database, headers: str) -> None:
-    with refused(50003, f"p_headers is not a JSON object of strings: {headers}"):
+    with refused(30003, f"p_headers is not a JSON object of strings: {headers}"):
         call_with(db, "outbox_enqueue_with_options_v1", "p_headers", headers)
     assert db.messages() == []
 
 
 @pytest.mark.parametrize("delay", [-1, -2147483648])
 def test_negative_delay_is_refused(db: Database, delay: int) -> None:
-    with refused(50005, f"p_delay_seconds must not be negative: {delay}"):
+    with refused(30005, f"p_delay_seconds must not be negative: {delay}"):
         call_with(db, "outbox_enqueue_with_options_v1", "p_delay_seconds", delay)
     assert db.messages() == []
 
@@ -110,45 +110,45 @@ def test_negative_delay_is_refused(db: Database, delay: int) -> None:
 def test_refused_enqueue_leaves_the_callers_transaction_as_it_was(db: Database) -> None:
     db.execute("START TRANSACTION")
     kept = db.enqueue()
-    with refused(50003, "p_payload"):
+    with refused(30003, "p_payload"):
         db.enqueue(payload="{")
     db.execute("COMMIT")
     assert db.statuses() == {kept: "pending"}
 
 
 def test_long_values_are_cut_in_the_message_and_still_raise(db: Database) -> None:
-    with refused(50003, "p_payload is not valid JSON: 漢漢漢"):
+    with refused(30003, "p_payload is not valid JSON: 漢漢漢"):
         db.enqueue(payload="漢" * 100_000)
 
 
 @pytest.mark.parametrize("limit", [-1, -2147483648])
 def test_negative_limit_is_refused(db: Database, limit: int) -> None:
-    with refused(50005, f"p_limit must not be negative: {limit}"):
+    with refused(30005, f"p_limit must not be negative: {limit}"):
         db.call("outbox_list_due_v1", limit)
-    with refused(50005, f"p_limit must not be negative: {limit}"):
+    with refused(30005, f"p_limit must not be negative: {limit}"):
         db.claim(limit=limit)
     assert db.rows("SELECT * FROM outbox_relays") == []
 
 
 @pytest.mark.parametrize("lease", [0, -1, 86401])
 def test_lease_out_of_range_is_refused(db: Database, lease: int) -> None:
-    with refused(50005, f"p_lease_seconds must be from 1 to 86400: {lease}"):
+    with refused(30005, f"p_lease_seconds must be from 1 to 86400: {lease}"):
         db.claim(lease=lease)
     assert db.owned("relay-a") == set()
 
 
 @pytest.mark.parametrize("wait", [-1, 60001])
 def test_wait_out_of_range_is_refused(db: Database, wait: int) -> None:
-    with refused(50005, f"p_wait_ms must be from 0 to 60000: {wait}"):
+    with refused(30005, f"p_wait_ms must be from 0 to 60000: {wait}"):
         db.claim(wait_ms=wait)
     assert db.owned("relay-a") == set()
 
 
 def test_relay_needs_a_name_of_1_to_128_characters(db: Database) -> None:
     for errno, name, said in [
-        (50001, None, "p_relay must not be NULL"),
-        (50001, "", "p_relay must not be empty"),
-        (50002, "r" * 129, "p_relay has 129 characters, at most 128 are allowed: rrr"),
+        (30001, None, "p_relay must not be NULL"),
+        (30001, "", "p_relay must not be empty"),
+        (30002, "r" * 129, "p_relay has 129 characters, at most 128 are allowed: rrr"),
     ]:
         with refused(errno, said):
             db.call("outbox_claim_v1", name, 10, 30, 0)
@@ -163,7 +163,7 @@ def test_batch_mark_of_garbage_is_refused(db: Database, kind: str, messages: str
     message = db.enqueue()
     db.claim()
     said = "p_messages is not valid JSON: " + ("NULL" if messages is None else messages[:80])
-    with refused(50003, said):
+    with refused(30003, said):
         db.out(f"outbox_mark_{kind}_batch_v1", "relay-a", messages)
     assert db.statuses() == {message: "pending"}
 
@@ -171,7 +171,7 @@ def test_batch_mark_of_garbage_is_refused(db: Database, kind: str, messages: str
 @pytest.mark.parametrize("messages", [None, "", "{", "[1,]", "x" * 200])
 def test_consume_of_garbage_is_refused(db: Database, messages: str | None) -> None:
     said = "p_messages is not valid JSON: " + ("NULL" if messages is None else messages[:80])
-    with refused(50003, said):
+    with refused(30003, said):
         db.call("outbox_consume_v1", messages)
 
 
@@ -223,9 +223,9 @@ def test_consume_with_an_id_that_is_no_id_changes_nothing(db: Database, bad: Any
 def test_chat_payload_that_does_not_fit_is_refused_by_every_writer(db: Database, payload: str | None) -> None:
     message = db.enqueue(payload="{}" if payload is None else payload)
     before = db.messages()
-    errno = 50003 if payload is None else 50007
+    errno = 30003 if payload is None else 30007
     with refused(errno, "payload of message" if payload is None else ""):
-        db.call("outbox_write_chat_history_v1", message, payload)
+        db.call("outbox_internal_write_chat_history_v1", message, payload)
     with refused(errno, ""):
         db.call("outbox_persist_chat_history_v1", message, payload)
     assert db.messages() == before
@@ -253,8 +253,8 @@ def test_chat_payload_that_does_not_fit_is_refused_by_every_writer(db: Database,
     ],
 )
 def test_refused_chat_payload_is_named_with_its_value(db: Database, payload: str, said: str) -> None:
-    with refused(50007, said):
-        db.call("outbox_write_chat_history_v1", 1, payload)
+    with refused(30007, said):
+        db.call("outbox_internal_write_chat_history_v1", 1, payload)
     message = db.enqueue(payload=payload)
     (row,) = db.consume_rows(message)
     assert (row["outcome"], row["error"]) == ("dead", said)
@@ -265,7 +265,7 @@ def test_refused_chat_payload_is_named_with_its_value(db: Database, payload: str
 def test_record_value_that_is_not_json_is_refused_by_persist(db: Database, payload: str | None) -> None:
     message = db.enqueue()
     before = db.messages()
-    with refused(50003, f"payload of message {message} is not valid JSON"):
+    with refused(30003, f"payload of message {message} is not valid JSON"):
         db.call("outbox_persist_chat_history_v1", message, payload)
     assert db.messages() == before
 
@@ -275,15 +275,15 @@ def test_record_value_that_is_not_json_is_refused_by_persist(db: Database, paylo
 def test_transition_of_an_unknown_message_is_an_error(db: Database, routine: str, message: int | None) -> None:
     arguments = [message] if routine == "published" else [message, "why"]
     name = "NULL" if message is None else str(message)
-    with refused(50004, f"p_id {name}: there is no such message"):
+    with refused(30004, f"p_id {name}: there is no such message"):
         db.call(f"outbox_mark_{routine}_v1", *arguments)
 
 
 def test_raise_raises_what_it_is_told_cut_to_128_characters(db: Database) -> None:
-    with refused(50004, "p_id 7: there is no such message"):
-        db.call("outbox_raise_v1", 50004, "p_id 7: there is no such message")
-    with refused(50001, "漢" * 128):
-        db.call("outbox_raise_v1", 50001, "漢" * 129)
+    with refused(30004, "p_id 7: there is no such message"):
+        db.call("outbox_internal_raise_v1", 30004, "p_id 7: there is no such message")
+    with refused(30001, "漢" * 128):
+        db.call("outbox_internal_raise_v1", 30001, "漢" * 129)
 
 
 def test_persist_of_an_unknown_message_does_nothing(db: Database) -> None:

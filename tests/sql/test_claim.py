@@ -162,7 +162,7 @@ def test_lane_that_was_taken_back_as_a_whole_is_claimed_as_a_fresh_one_is(db: Da
     db.claim(limit=1)
 
     def cost() -> int:
-        return reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", 1000, 64, 2**64 - 1))
+        return reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 1000, 64, 2**64 - 1))
 
     fresh = cost()
     db.mark("published", db.claim())
@@ -178,7 +178,7 @@ def test_keys_that_wait_are_looked_up_once_however_many_there_are(db: Database) 
     enqueue_many(db, [f"another-{number}" for number in range(300)])
     db.execute("ANALYZE TABLE agent_outbox_messages")
     db.claim(limit=1)
-    assert reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", 300, 64, 2**64 - 1)) < 30_000
+    assert reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 300, 64, 2**64 - 1)) < 30_000
 
 
 def test_failed_message_does_not_hold_back_earlier_ones(db: Database) -> None:
@@ -410,18 +410,18 @@ def test_message_that_becomes_due_during_the_wait_is_found(db: Database) -> None
     assert time.monotonic() - began < 3
 
 
-# Rows of the lineage
+# Rows of the legacy Go service
 
-LINEAGE = (
+LEGACY = (
     "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload, status, retry_count, max_retry,"
     " next_retry_at, last_error, published_at, consumed_at, created_at, updated_at)"
     " VALUES (%s, 'chat', %s, %s, 'pending', 0, 20, %s, NULL, NULL, NULL, %s, %s)"
 )
 
 
-def test_row_inserted_with_the_lineages_columns_only_is_delivered(db: Database) -> None:
+def test_row_inserted_with_the_legacys_columns_only_is_delivered(db: Database) -> None:
     now = db.value("SELECT UTC_TIMESTAMP(3)")
-    db.execute(LINEAGE, CHAT, "c-1", chat_payload("by hand"), now, now, now)
+    db.execute(LEGACY, CHAT, "c-1", chat_payload("by hand"), now, now, now)
     claimed = db.claim()
     assert [row["payload"] for row in claimed] == [chat_payload("by hand")]
     assert db.mark("published", claimed) == 1
@@ -444,7 +444,7 @@ def test_row_inserted_with_nothing_but_its_content_is_delivered(db: Database) ->
 @pytest.mark.parametrize("kind", ["published", "failed", "dead"])
 def test_pending_row_without_a_due_time_is_due(db: Database, kind: str) -> None:
     now = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001
-    db.execute(LINEAGE, CHAT, "c-1", chat_payload(), None, now, now)
+    db.execute(LEGACY, CHAT, "c-1", chat_payload(), None, now, now)
     claimed = db.claim()
     assert [row["receipt"] for row in claimed] == [None]
     assert db.mark(kind, claimed) == 1
@@ -455,5 +455,5 @@ def test_legacy_row_is_held_back_by_its_keys_waiting_one_as_any_other(db: Databa
     failed = db.enqueue("c-1")
     db.call("outbox_mark_failed_v1", failed, "wait")
     now = db.value("SELECT UTC_TIMESTAMP(3)")
-    db.execute(LINEAGE, CHAT, "c-1", chat_payload(), None, now, now)
+    db.execute(LEGACY, CHAT, "c-1", chat_payload(), None, now, now)
     assert db.claim_ids() == []

@@ -228,7 +228,7 @@ def test_two_business_types_go_to_their_own_handlers(db: Database, app: Applicat
 
 
 def test_another_business_type_may_use_the_built_in_handler(db: Database) -> None:
-    db.register("chat_too", "outbox_write_chat_history_v1")
+    db.register("chat_too", "outbox_internal_write_chat_history_v1")
     message = db.enqueue_published(biz_type="chat_too", payload=chat_payload("hello"))
     assert db.consume(message) == {message: "consumed"}
     assert db.chats() == ["hello"]
@@ -279,9 +279,9 @@ def test_failing_handler_leaves_the_effects_of_its_neighbours(db: Database, app:
     assert db.chats() == ["chat"]
 
 
-@pytest.mark.parametrize("errno", [50003, 50007])
+@pytest.mark.parametrize("errno", [30003, 30007])
 def test_handler_tells_that_a_payload_is_hopeless_by_our_own_errors(db: Database, app: Application, errno: int) -> None:
-    app.business("strict", f"CALL outbox_raise_v1({errno}, 'not like this')")
+    app.business("strict", f"CALL outbox_internal_raise_v1({errno}, 'not like this')")
     genuine = db.enqueue_published("a", biz_type="strict", payload="{}")
     corrupt = db.enqueue_published("b", biz_type="strict", payload="{}")
     assert db.consume(genuine, (corrupt, '{"x":1}')) == {genuine: "dead", corrupt: "failed"}

@@ -10,6 +10,7 @@ from tests.sql.support import SQL_FOLDER
 ROUTINE = """\
 SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
 SET SESSION sql_mode = 'STRICT_TRANS_TABLES';
+SET SESSION lock_wait_timeout = 2;
 
 -- DEFINER = nobody, it's only a comment; CREATE FUNCTION too.
 DROP PROCEDURE IF EXISTS outbox_greet_v1;
@@ -46,22 +47,23 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (90, 'V090__greet_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (190, 'V0190__greet_v1.sql');
 """
 TABLE = """\
 SET NAMES utf8mb4;
 SET SESSION sql_mode = 'STRICT_TRANS_TABLES';
+SET SESSION lock_wait_timeout = 2;
 
 CREATE TABLE outbox_friends (
   id INT NOT NULL,
   name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
   PRIMARY KEY (id)
-) ENGINE = InnoDB;
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
 CREATE OR REPLACE SQL SECURITY DEFINER VIEW outbox_names AS
 SELECT name FROM outbox_friends;
 
-INSERT INTO outbox_migrations (version, file) VALUES (91, 'V091__friends.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (191, 'V0191__friends.sql');
 """
 
 # What is replaced in a good file, by what, and what the check must say of it.
@@ -69,8 +71,10 @@ SPOILED_ROUTINE = [
     ("SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;\n", "", "does not begin with SET NAMES utf8mb4"),
     ("SET NAMES utf8mb4 ", "SET NAMES latin1 ", "does not begin with SET NAMES utf8mb4"),
     ("SET SESSION sql_mode = 'STRICT_TRANS_TABLES';\n", "", "does not set sql_mode in its second line"),
-    ("VALUES (90,", "VALUES (91,", "does not end with INSERT INTO outbox_migrations"),
-    ("'V090__greet_v1.sql');", "'V090__greet_v2.sql');", "does not end with INSERT INTO outbox_migrations"),
+    ("SET SESSION lock_wait_timeout = 2;\n", "", "does not set lock_wait_timeout"),
+    ("lock_wait_timeout = 2;", "lock_wait_timeout = 50;", "does not set lock_wait_timeout to 5 seconds or less"),
+    ("VALUES (190,", "VALUES (191,", "does not end with INSERT INTO outbox_migrations"),
+    ("'V0190__greet_v1.sql');", "'V0190__greet_v2.sql');", "does not end with INSERT INTO outbox_migrations"),
     ("INSERT INTO outbox_migrations", "-- INSERT INTO outbox_migrations", "does not end with INSERT INTO"),
     ("\nDELIMITER ;", "\nDELIMITER ;\nINSERT INTO outbox_migrations (version) VALUES (1);", "enters itself twice"),
     ("CREATE PROCEDURE", "CREATE DEFINER=root@localhost PROCEDURE", "has a DEFINER clause"),
@@ -108,6 +112,7 @@ SPOILED_TABLE = [
         "name VARCHAR(64)",
         "column name does not name its character set",
     ),
+    (" ROW_FORMAT = DYNAMIC", "", "creates a table without ENGINE = InnoDB ROW_FORMAT = DYNAMIC"),
     ("SQL SECURITY DEFINER VIEW", "SQL SECURITY INVOKER VIEW", "its view is not SQL SECURITY DEFINER"),
     ("REPLACE SQL SECURITY DEFINER VIEW", "REPLACE VIEW", "its view is not SQL SECURITY DEFINER"),
     ("REPLACE SQL", "REPLACE DEFINER = CURRENT_USER SQL", "has a DEFINER clause"),
@@ -126,50 +131,55 @@ def test_every_file_keeps_to_the_conventions() -> None:
 
 
 def test_good_files_have_no_offence(tmp_path: Path) -> None:
-    plant(tmp_path, "V090__greet_v1.sql", ROUTINE)
-    plant(tmp_path, "V091__friends.sql", TABLE)
+    plant(tmp_path, "V0190__greet_v1.sql", ROUTINE)
+    plant(tmp_path, "V0191__friends.sql", TABLE)
     assert check(tmp_path) == []
 
 
 @pytest.mark.parametrize(("old", "new", "said"), SPOILED_ROUTINE, ids=[case[2] for case in SPOILED_ROUTINE])
 def test_check_sees_what_is_wrong_with_a_routine(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in ROUTINE
-    plant(tmp_path, "V090__greet_v1.sql", ROUTINE.replace(old, new, 1))
+    plant(tmp_path, "V0190__greet_v1.sql", ROUTINE.replace(old, new, 1))
     offences = check(tmp_path)
     assert any(said in offence for offence in offences), offences
-    assert all(offence.startswith("1_schema/V090__greet_v1.sql: ") for offence in offences)
+    assert all(offence.startswith("1_schema/V0190__greet_v1.sql: ") for offence in offences)
 
 
 @pytest.mark.parametrize(("old", "new", "said"), SPOILED_TABLE, ids=[case[2] for case in SPOILED_TABLE])
 def test_check_sees_what_is_wrong_with_a_table_or_a_view(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in TABLE
-    plant(tmp_path, "V091__friends.sql", TABLE.replace(old, new, 1))
+    plant(tmp_path, "V0191__friends.sql", TABLE.replace(old, new, 1))
     offences = check(tmp_path)
     assert [said in offence for offence in offences] == [True]
 
 
-@pytest.mark.parametrize("name", ["V90__greet_v1.sql", "090__greet_v1.sql", "V090_greet_v1.sql", "V090__Greet_v1.sql"])
+@pytest.mark.parametrize("name", ["V90__greet_v1.sql", "090__greet_v1.sql", "V090_greet_v1.sql", "V0190__Greet_v1.sql"])
 def test_check_sees_a_file_that_is_named_otherwise(tmp_path: Path, name: str) -> None:
     plant(tmp_path, name, ROUTINE)
-    assert check(tmp_path) == [f"1_schema/{name}: its name is not V<nnn>__<name>.sql"]
+    assert check(tmp_path) == [f"1_schema/{name}: its name is not V<nnnn>__<name>.sql"]
+
+
+def test_check_sees_a_version_that_is_not_of_its_folder(tmp_path: Path) -> None:
+    plant(tmp_path, "V0290__greet_v1.sql", ROUTINE.replace("190, 'V0190", "290, 'V0290"))
+    assert check(tmp_path) == ["1_schema/V0290__greet_v1.sql: its version is not in the hundred of its folder: V.1.."]
 
 
 def test_check_sees_a_version_that_is_used_twice(tmp_path: Path) -> None:
-    plant(tmp_path, "V090__greet_v1.sql", ROUTINE)
-    plant(tmp_path, "V090__friends.sql", TABLE.replace("91, 'V091", "90, 'V090"))
-    assert check(tmp_path) == ["version 090 is used 2 times"]
+    plant(tmp_path, "V0190__greet_v1.sql", ROUTINE)
+    plant(tmp_path, "V0190__friends.sql", TABLE.replace("191, 'V0191", "190, 'V0190"))
+    assert check(tmp_path) == ["version 0190 is used 2 times"]
 
 
 def test_routine_that_touches_no_data_need_not_speak_of_transactions(tmp_path: Path) -> None:
     text = ROUTINE.replace("Transaction: the caller''s.", "Pure.").replace("READS SQL DATA", "NO SQL")
-    plant(tmp_path, "V090__greet_v1.sql", text)
+    plant(tmp_path, "V0190__greet_v1.sql", text)
     assert check(tmp_path) == []
 
 
 def test_command_prints_each_offence_and_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plant(tmp_path, "V090__greet_v1.sql", ROUTINE)
+    plant(tmp_path, "V0190__greet_v1.sql", ROUTINE)
     assert main([str(tmp_path)]) == 0
     assert capsys.readouterr().out == ""
-    plant(tmp_path, "V090__greet_v1.sql", ROUTINE.replace("SQL SECURITY DEFINER\n", "").replace("_v1 (", " (", 1))
+    plant(tmp_path, "V0190__greet_v1.sql", ROUTINE.replace("SQL SECURITY DEFINER\n", "").replace("_v1 (", " (", 1))
     assert main([str(tmp_path)]) == 1
     assert len(capsys.readouterr().out.splitlines()) == 4

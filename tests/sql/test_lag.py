@@ -70,7 +70,7 @@ def test_counting_ends_at_the_limit_and_costs_no_more_whatever_the_backlog(db: D
 
 
 def test_limit_below_zero_is_refused(db: Database) -> None:
-    with refused(50005, "p_most must not be negative: -1"):
+    with refused(30005, "p_most must not be negative: -1"):
         db.call("outbox_lag_v1", -1)
 
 

@@ -86,7 +86,7 @@ def test_mysql_client_installs_the_same_as_the_connector(
 def test_every_file_enters_itself(by_client: Database) -> None:
     rows = by_client.rows("SELECT * FROM outbox_migrations ORDER BY version")
     assert [row["file"] for row in rows] == FILES
-    assert [f"V{row['version']:03}" for row in rows] == [file[:4] for file in FILES]
+    assert [f"V{row['version']:04}" for row in rows] == [file[:5] for file in FILES]
     assert {row["installed_by"] for row in rows} == {by_client.value("SELECT USER()")}
     now = by_client.value("SELECT UTC_TIMESTAMP(6)")
     assert all(0 <= (now - row["installed_at"]).total_seconds() < 600 for row in rows)
@@ -140,8 +140,8 @@ def test_migrate_in_two_runs_installs_the_same_as_in_one(
 def test_migrate_records_version_file_checksum_time_and_who(fresh: Database, mysql_server: Server) -> None:
     with driver(mysql_server, "outboxd_fresh") as connection:
         installed = migrations.installed(connection)
-    assert [(f"V{version:03}", entry.file, entry.checksum) for version, entry in sorted(installed.items())] == [
-        (path.name[:4], path.name, checksum(path)) for path in migration_files()
+    assert [(f"V{version:04}", entry.file, entry.checksum) for version, entry in sorted(installed.items())] == [
+        (path.name[:5], path.name, checksum(path)) for path in migration_files()
     ]
     assert {entry.installed_by.partition("@")[0] for entry in installed.values()} == {"outboxd_dba"}
     today = str(fresh.value("SELECT CAST(UTC_TIMESTAMP() AS CHAR(19))"))
@@ -174,28 +174,28 @@ def missing(session: Database, *versions: int) -> Iterator[None]:
 
 
 def test_edited_file_is_refused_by_name_before_anything_is_applied(fresh: Database, mysql_server: Server) -> None:
-    with missing(fresh, 60, 61):
-        fresh.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 20")
+    with missing(fresh, 851, 901):
+        fresh.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 401")
         before = fresh.rows("SELECT * FROM outbox_migrations")
         with driver(mysql_server, "outboxd_fresh") as connection, pytest.raises(migrations.MigrationError) as caught:
             apply(connection)
-        assert "V020__retry_backoff_v1.sql was edited after it was applied" in str(caught.value)
+        assert "V0401__retry_backoff_v1.sql was edited after it was applied" in str(caught.value)
         assert fresh.rows("SELECT * FROM outbox_migrations") == before
 
 
 def test_file_that_fails_is_named_and_the_ones_before_it_stay(fresh: Database, mysql_server: Server) -> None:
-    with missing(fresh, 5, 60, 61), driver(mysql_server, "outboxd_fresh") as connection:
-        # As if the tables of V005 had been there before outboxd.
-        with pytest.raises(migrations.MigrationError, match=r"V005__slots\.sql: .*'outbox_relays' already exists"):
+    with missing(fresh, 107, 851, 901), driver(mysql_server, "outboxd_fresh") as connection:
+        # As if the tables of V0107 had been there before outboxd.
+        with pytest.raises(migrations.MigrationError, match=r"V0107__slots\.sql: .*'outbox_relays' already exists"):
             apply(connection)
-        assert {5, 60, 61} & migrations.installed(connection).keys() == set()
+        assert {107, 851, 901} & migrations.installed(connection).keys() == set()
 
 
 def test_file_that_was_cut_off_before_it_entered_itself_may_be_applied_again(
     fresh: Database, mysql_server: Server
 ) -> None:
     before = describe(fresh)
-    versions = [int(path.name[1:4]) for path in ROUTINES]
+    versions = [int(path.name[1:5]) for path in ROUTINES]
     with missing(fresh, *versions), driver(mysql_server, "outboxd_fresh", "outboxd_dba") as connection:
         assert apply(connection) == [path.name for path in ROUTINES]
     assert describe(fresh) == before
@@ -251,9 +251,9 @@ def work_end_to_end(session: Database) -> None:
     session.call("outbox_leave_v1", "relay-a")
 
 
-# A database of the lineage
+# A database of the legacy Go service
 
-LINEAGE = """
+LEGACY = """
 CREATE TABLE agent_outbox_messages (
   id bigint unsigned NOT NULL AUTO_INCREMENT,
   biz_type varchar(64) NOT NULL,
@@ -285,9 +285,9 @@ INSERT INTO chat_histories (user_id, chat_id, message_content, role) VALUES (1, 
 """
 
 
-def test_tables_of_the_lineage_are_adopted_with_their_rows(mysql_server: Server) -> None:
+def test_tables_of_the_legacy_are_adopted_with_their_rows(mysql_server: Server) -> None:
     with database(mysql_server, "outboxd_adopted") as session:
-        session.execute(LINEAGE)
+        session.execute(LEGACY)
         session.execute(
             "INSERT INTO agent_outbox_messages"
             " (biz_type, topic, message_key, payload, status, next_retry_at, created_at, updated_at)"

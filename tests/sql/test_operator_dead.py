@@ -95,7 +95,7 @@ def test_discarded_message_that_kafka_delivers_after_all_does_nothing(db: Databa
 @pytest.mark.parametrize("routine", ["outbox_requeue_v1", "outbox_discard_v1"])
 @pytest.mark.parametrize("unknown", [None, 0, 2**64 - 1])
 def test_unknown_id_is_refused(db: Database, routine: str, unknown: int | None) -> None:
-    with refused(50004, f"p_id {'NULL' if unknown is None else unknown}: there is no such message"):
+    with refused(30004, f"p_id {'NULL' if unknown is None else unknown}: there is no such message"):
         db.out(routine, unknown)
     assert audit(db) == []
 
@@ -114,7 +114,7 @@ def test_late_mark_of_the_claim_before_its_death_does_not_touch_a_requeued_messa
 
 def some_dead(db: Database) -> dict[str, int]:
     """Dead letters that differ in one thing each, and messages that are not dead."""
-    db.register("order_placed", "outbox_write_chat_history_v1")
+    db.register("order_placed", "outbox_internal_write_chat_history_v1")
     found = {
         "plain": db.enqueue_in("dead"),
         "topic": db.enqueue_in("dead", topic="orders"),
@@ -179,7 +179,7 @@ def test_list_gives_100_rows_unless_told(db: Database) -> None:
     messages = fill(db, 103, "dead")
     for limit in (None, 0):
         assert ids(db.call("outbox_list_dead_v1", *ANY, None, limit)) == messages[:100]
-    with refused(50005, "p_limit must not be negative: -1"):
+    with refused(30005, "p_limit must not be negative: -1"):
         db.call("outbox_list_dead_v1", *ANY, None, -1)
 
 
@@ -189,7 +189,7 @@ def test_limit_takes_the_lowest_ids_and_says_how_many(db: Database, act: Any) ->
     assert act(db, limit=2) == 2
     assert [message for message in messages if db.statuses().get(message) == "dead"] == messages[2:]
     for limit in (-1, 1_000_001):
-        with refused(50005, f"p_limit must be from 0 to 1000000: {limit}"):
+        with refused(30005, f"p_limit must be from 0 to 1000000: {limit}"):
             act(db, limit=limit)
 
 
@@ -251,7 +251,7 @@ def test_only_those_that_are_due_are_claimed(db: Database) -> None:
 
 def test_rate_below_one_is_refused(db: Database) -> None:
     fill(db, 1, "dead")
-    with refused(50005, "p_per_second must be at least 1: 0"):
+    with refused(30005, "p_per_second must be at least 1: 0"):
         requeue_dead(db, per_second=0)
     assert set(db.statuses().values()) == {"dead"}
 
@@ -355,7 +355,7 @@ def test_operators_routine_leaves_the_callers_transaction_alone(
     session = connect()
     session.execute(begin)
     message = session.enqueue()
-    with refused(50006, f"{routine.replace('purge_dead', 'discard_dead')} owns its transactions"):
+    with refused(30006, f"{routine.replace('purge_dead', 'discard_dead')} owns its transactions"):
         call(session, routine, arguments)
     session.execute("ROLLBACK")
     assert message not in db.statuses()

@@ -211,7 +211,7 @@ def test_no_pause_costs_no_read_per_message(db: Database) -> None:
     db.claim(limit=1)
 
     def cost(limit: int) -> int:
-        return reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", limit, 64, 2**64 - 1))
+        return reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", limit, 64, 2**64 - 1))
 
     without = cost(600) - cost(64)
     pause(db, topic="another")
@@ -228,7 +228,7 @@ def test_paused_type_is_looked_up_once_however_long_a_lane_is(db: Database) -> N
         db.enqueue("a")
     db.execute("COMMIT")
     db.claim(limit=1)
-    assert reads(db, lambda: db.out("outbox_read_heads_v1", "relay-a", 200, 64, 2**64 - 1)) < 20_000
+    assert reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 200, 64, 2**64 - 1)) < 20_000
 
 
 # The calls themselves
@@ -270,12 +270,12 @@ def test_policies_show_what_is_paused(db: Database) -> None:
 @pytest.mark.parametrize(
     ("arguments", "errno", "text"),
     [
-        ((None, None), 50001, "either p_topic or p_biz_type must be given"),
-        (("chat", "ordered"), 50001, "either p_topic or p_biz_type must be given"),
-        (("", None), 50001, "p_topic must not be empty"),
-        ((None, ""), 50001, "p_biz_type must not be empty"),
-        (("x" * 250, None), 50002, "p_topic has 250 characters, at most 249"),
-        ((None, "漢" * 65), 50002, "p_biz_type has 65 characters, at most 64"),
+        ((None, None), 30001, "either p_topic or p_biz_type must be given"),
+        (("chat", "ordered"), 30001, "either p_topic or p_biz_type must be given"),
+        (("", None), 30001, "p_topic must not be empty"),
+        ((None, ""), 30001, "p_biz_type must not be empty"),
+        (("x" * 250, None), 30002, "p_topic has 250 characters, at most 249"),
+        ((None, "漢" * 65), 30002, "p_biz_type has 65 characters, at most 64"),
     ],
 )
 def test_bad_name_is_refused(

@@ -37,7 +37,8 @@ def policies(db: Database) -> list[tuple[Any, ...]]:
     ]
 
 
-BUILT_IN = (CHAT, "outbox_write_chat_history_v1", "key", None, 1, 32)
+CHAT_HANDLER = "outbox_internal_write_chat_history_v1"
+BUILT_IN = (CHAT, CHAT_HANDLER, "key", None, 1, 32)
 
 
 def test_new_type_has_the_documented_defaults(db: Database, handler: str) -> None:
@@ -62,7 +63,7 @@ def test_null_keeps_and_all_else_changes(db: Database, handler: str) -> None:
         ({"max_retry": 0}, (handler, "key", None, 2, 600)),
         ({"backoff_base_seconds": 3}, (handler, "key", None, 3, 600)),
         ({"backoff_cap_seconds": 3}, (handler, "key", None, 3, 3)),
-        ({"handler": "outbox_write_chat_history_v1"}, ("outbox_write_chat_history_v1", "key", None, 3, 3)),
+        ({"handler": CHAT_HANDLER}, (CHAT_HANDLER, "key", None, 3, 3)),
     ]
     for change, expected in changes:
         assert tuple(register(db, **change).values()) == ("order_paid", *expected, 1)
@@ -72,7 +73,7 @@ def test_null_keeps_and_all_else_changes(db: Database, handler: str) -> None:
     assert len(entries) == 1 + len(changes)
     assert (entries[-1]["before"]["handler"], entries[-1]["after"]["handler"]) == (
         handler,
-        "outbox_write_chat_history_v1",
+        CHAT_HANDLER,
     )
 
 
@@ -121,7 +122,7 @@ def test_name_with_a_backtick_is_a_name_like_any_other(db: Database, app: Applic
 )
 def test_procedure_with_other_parameters_is_refused(db: Database, app: Application, parameters: str) -> None:
     other = app.handler("DO 1", parameters=parameters)
-    with refused(50008, f"p_handler is no procedure (p_id, p_payload) of this database: {other}"):
+    with refused(30008, f"p_handler is no procedure (p_id, p_payload) of this database: {other}"):
         register(db, handler=other)
     assert policies(db) == [BUILT_IN]
 
@@ -130,7 +131,7 @@ def test_procedure_with_other_parameters_is_refused(db: Database, app: Applicati
     "name", ["no_such_procedure", "mysql.proc", "outbox_claim_v1; DROP TABLE t", "OUTBOX_CONSUME_V1"]
 )
 def test_handler_that_does_not_exist_is_refused(db: Database, name: str) -> None:
-    with refused(50008, "p_handler is no procedure (p_id, p_payload) of this database"):
+    with refused(30008, "p_handler is no procedure (p_id, p_payload) of this database"):
         register(db, CHAT, name)
     assert policies(db) == [BUILT_IN]
     assert audit(db) == []
@@ -139,21 +140,21 @@ def test_handler_that_does_not_exist_is_refused(db: Database, name: str) -> None
 @pytest.mark.parametrize(
     ("arguments", "errno", "text"),
     [
-        ({"biz_type": None}, 50001, "p_biz_type must not be NULL"),
-        ({"biz_type": ""}, 50001, "p_biz_type must not be empty"),
-        ({"biz_type": "漢" * 65}, 50002, "p_biz_type has 65 characters, at most 64"),
-        ({"biz_type": "new"}, 50001, "p_handler must not be NULL for a new business type: new"),
-        ({"handler": ""}, 50001, "p_handler must not be empty"),
-        ({"handler": "h" * 65}, 50002, "p_handler has 65 characters, at most 64"),
-        ({"ordering": "fifo"}, 50005, "p_ordering must be key or none: fifo"),
-        ({"ordering": ""}, 50005, "p_ordering must be key or none: "),
-        ({"ordering": "x" * 1000}, 50005, "p_ordering must be key or none: xxx"),
-        ({"max_retry": -1}, 50005, "p_max_retry must be from 0 to 1000000: -1"),
-        ({"max_retry": 1_000_001}, 50005, "p_max_retry must be from 0 to 1000000: 1000001"),
-        ({"backoff_base_seconds": 0}, 50005, "p_backoff_base_seconds must be from 1 to 604800: 0"),
-        ({"backoff_base_seconds": 604_801}, 50005, "p_backoff_base_seconds must be from 1 to 604800: 604801"),
-        ({"backoff_cap_seconds": 0}, 50005, "p_backoff_cap_seconds must be from 1 to 604800: 0"),
-        ({"backoff_base_seconds": 33}, 50005, "p_backoff_cap_seconds must not be less than the base"),
+        ({"biz_type": None}, 30001, "p_biz_type must not be NULL"),
+        ({"biz_type": ""}, 30001, "p_biz_type must not be empty"),
+        ({"biz_type": "漢" * 65}, 30002, "p_biz_type has 65 characters, at most 64"),
+        ({"biz_type": "new"}, 30001, "p_handler must not be NULL for a new business type: new"),
+        ({"handler": ""}, 30001, "p_handler must not be empty"),
+        ({"handler": "h" * 65}, 30002, "p_handler has 65 characters, at most 64"),
+        ({"ordering": "fifo"}, 30005, "p_ordering must be key or none: fifo"),
+        ({"ordering": ""}, 30005, "p_ordering must be key or none: "),
+        ({"ordering": "x" * 1000}, 30005, "p_ordering must be key or none: xxx"),
+        ({"max_retry": -1}, 30005, "p_max_retry must be from 0 to 1000000: -1"),
+        ({"max_retry": 1_000_001}, 30005, "p_max_retry must be from 0 to 1000000: 1000001"),
+        ({"backoff_base_seconds": 0}, 30005, "p_backoff_base_seconds must be from 1 to 604800: 0"),
+        ({"backoff_base_seconds": 604_801}, 30005, "p_backoff_base_seconds must be from 1 to 604800: 604801"),
+        ({"backoff_cap_seconds": 0}, 30005, "p_backoff_cap_seconds must be from 1 to 604800: 0"),
+        ({"backoff_base_seconds": 33}, 30005, "p_backoff_cap_seconds must not be less than the base"),
     ],
     ids=str,
 )

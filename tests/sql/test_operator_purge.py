@@ -107,10 +107,10 @@ def test_bad_arguments_are_refused(db: Database, routine: str) -> None:
     fill(db, 2, "consumed", age_seconds=60)
     fill(db, 2, "dead", age_seconds=60)
     before = db.statuses()
-    with refused(50001, "p_before must not be NULL"):
+    with refused(30001, "p_before must not be NULL"):
         db.call(routine, None, 10)
     for limit in (-1, 1_000_001):
-        with refused(50005, f"p_limit must be from 0 to 1000000: {limit}"):
+        with refused(30005, f"p_limit must be from 0 to 1000000: {limit}"):
             db.call(routine, ago(db, 0), limit)
     assert db.statuses() == before
 

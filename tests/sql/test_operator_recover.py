@@ -115,7 +115,7 @@ def test_late_mark_of_the_first_sending_does_not_touch_a_recovered_message(db: D
 
 
 def test_every_topic_and_type_has_its_turn_beside_a_full_one(db: Database) -> None:
-    db.register("order_placed", "outbox_write_chat_history_v1")
+    db.register("order_placed", "outbox_internal_write_chat_history_v1")
     fill(db, 50, "published")
     other_topic = fill(db, 1, "published", topic="orders", age_seconds=120)
     other_type = db.enqueue_published("a", biz_type="order_placed")
@@ -136,7 +136,7 @@ def test_lost_message_behind_many_under_way_is_found_once_those_are_consumed(db:
     assert db.statuses()[lost] == "pending"
 
 
-def test_message_that_the_lineage_published_is_found_too(db: Database) -> None:
+def test_message_that_the_legacy_published_is_found_too(db: Database) -> None:
     """Its dispatcher may leave next_retry_at as it was, and an adopted row may have no published_at."""
     message = stale(db)
     db.execute("UPDATE agent_outbox_messages SET next_retry_at = created_at, published_at = NULL")
@@ -161,10 +161,10 @@ def test_recovery_of_all_that_is_under_way_needs_no_age(db: Database) -> None:
 @pytest.mark.parametrize(
     ("older_than", "limit", "errno", "text"),
     [
-        (None, 10, 50001, "p_older_than_seconds must not be NULL"),
-        (-1, 10, 50005, "p_older_than_seconds must not be negative: -1"),
-        (60, -1, 50005, "p_limit must be from 0 to 10000: -1"),
-        (60, 10_001, 50005, "p_limit must be from 0 to 10000: 10001"),
+        (None, 10, 30001, "p_older_than_seconds must not be NULL"),
+        (-1, 10, 30005, "p_older_than_seconds must not be negative: -1"),
+        (60, -1, 30005, "p_limit must be from 0 to 10000: -1"),
+        (60, 10_001, 30005, "p_limit must be from 0 to 10000: 10001"),
     ],
 )
 def test_bad_arguments_are_refused(db: Database, older_than: int | None, limit: int, errno: int, text: str) -> None:

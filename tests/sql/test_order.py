@@ -232,7 +232,7 @@ def test_bad_message_in_the_middle_keeps_its_key_in_order(db: Database) -> None:
 
 
 def test_messages_without_order_take_effect_as_they_come(db: Database) -> None:
-    db.register("free", "outbox_write_chat_history_v1", ordering="none")
+    db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
     first, second, third = published(db, "1", "2", "3", biz_type="free")
     assert db.consume(third) == {third: "consumed"}
     assert db.consume((first, "garbage"), second) == {first: "failed", second: "consumed"}
@@ -240,7 +240,7 @@ def test_messages_without_order_take_effect_as_they_come(db: Database) -> None:
 
 
 def test_failed_message_without_order_takes_nobody_back(db: Database) -> None:
-    db.register("free", "outbox_write_chat_history_v1", ordering="none")
+    db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
     failed, follower = published(db, "1", "2", biz_type="free")
     (ordered,) = published(db, "3")
     db.call("outbox_mark_failed_v1", failed, "wait")
@@ -248,7 +248,7 @@ def test_failed_message_without_order_takes_nobody_back(db: Database) -> None:
 
 
 def test_ordered_message_that_fails_leaves_followers_without_order(db: Database) -> None:
-    db.register("free", "outbox_write_chat_history_v1", ordering="none")
+    db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
     (failed,) = published(db, "1")
     (free,) = published(db, "2", biz_type="free")
     db.call("outbox_mark_failed_v1", failed, "wait")
@@ -257,7 +257,7 @@ def test_ordered_message_that_fails_leaves_followers_without_order(db: Database)
 
 
 def test_unordered_message_does_not_block_an_ordered_one(db: Database) -> None:
-    db.register("free", "outbox_write_chat_history_v1", ordering="none")
+    db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
     published(db, "1", biz_type="free")
     (ordered,) = published(db, "2")
     assert db.consume(ordered) == {ordered: "consumed"}

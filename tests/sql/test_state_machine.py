@@ -66,7 +66,7 @@ class Outbox(RuleBasedStateMachine):
         self.now = START
         self.consumed: set[int] = set()
         self.db.clean()
-        self.db.register(FREE, "outbox_write_chat_history_v1", ordering="none")
+        self.db.register(FREE, "outbox_internal_write_chat_history_v1", ordering="none")
 
     def tick(self, seconds: float = 0.001) -> int:
         """Set the session's clock a little further, and return it."""

@@ -68,7 +68,7 @@ def is_over(db: Database) -> bool:
 
 
 def test_everything_takes_effect_once_and_in_order_with_all_at_work(db: Database, connect: Connect) -> None:
-    db.register("eager", "outbox_write_chat_history_v1", backoff_base_seconds=0, max_retry=1000)
+    db.register("eager", "outbox_internal_write_chat_history_v1", backoff_base_seconds=0, max_retry=1000)
     records: Records = queue.Queue()
     done = threading.Event()
     workers: list[Callable[[Database, int, Records, threading.Event], None]] = [relay, relay, consume, consume]

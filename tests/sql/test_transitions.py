@@ -159,7 +159,7 @@ def test_message_dies_exactly_at_max_retry(db: Database, state: str, limit: int)
 @pytest.mark.parametrize("stored", [0, -1, 20])
 def test_stored_max_retry_of_zero_or_less_counts_as_20(db: Database, stored: int) -> None:
     message = db.enqueue()
-    # As a row of the lineage may have it.
+    # As a row of the legacy Go service may have it.
     db.execute("UPDATE agent_outbox_messages SET max_retry = %s, retry_count = 18", stored)
     db.call("outbox_mark_failed_v1", message, "the 19th")
     assert db.message(message)["status"] == "pending"
@@ -294,7 +294,7 @@ def test_routine_that_owns_its_transaction_leaves_the_callers_alone(
         arguments = json.loads(json.dumps(arguments).replace('"id": 1', f'"id": {message}'))
     with pytest.raises(Exception, match=f"{routine} owns its transactions: call it outside of one") as caught:
         db.call(routine, *arguments)
-    assert (caught.value.args[0], caught.value.args[2]) == (50006, "45000")
+    assert (caught.value.args[0], caught.value.args[2]) == (30006, "45000")
     assert db.statuses() == {message: "pending"}
     assert other.messages() == []
     db.execute(end)

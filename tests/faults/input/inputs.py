@@ -98,6 +98,6 @@ def _refused(session: Database, topic: str, case: Refused) -> tuple[str, str | N
         session.enqueue(case.name, topic=topic, payload=case.payload)
     except DatabaseError as error:
         line = f"{case.name}: refused with {error.errno}, {str(error.msg)[:60]!r}"
-        is_well = error.errno == 50003 and str(error.msg).startswith(case.says)
+        is_well = error.errno == 30003 and str(error.msg).startswith(case.says)
         return line, None if is_well else f"{line}; expected: {case.says}"
     return f"{case.name}: accepted", f"{case.name}: accepted"

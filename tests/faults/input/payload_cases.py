@@ -35,7 +35,7 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Refused by the enqueue with error 50003 and a text that begins with this."""
+    """Refused by the enqueue with error 30003 and a text that begins with this."""
 
     name: str
     payload: str

@@ -1,0 +1,69 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_internal_requeue_followers_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_internal_requeue_followers_v1 (
+  IN p_id BIGINT UNSIGNED
+)
+COMMENT '
+Sends the published followers of a message that failed back to pending, to become due when it does: they have
+passed it on the way and would only be deferred on arrival. No retry is counted for them. A follower that another
+transaction has locked is left to it: a consumer that has it will defer it.
+Internal: outbox_mark_failed_v1 calls it. Does nothing where the message is not pending.
+
+Parameters
+  p_id BIGINT UNSIGNED: the message that failed
+
+Transaction: the caller''s. Locks the followers that are free, and waits for none: the caller may have
+locked later ones already.
+
+Example
+  mysql> CALL outbox_internal_requeue_followers_v1(1);
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_due_at DATETIME(6);
+  DECLARE v_followers JSON;
+
+  -- Found without locks, and then changed by primary key: an UPDATE that looks for them by their lane would wait for the
+  -- transactions of applications that are just enqueuing into it.
+  SELECT MAX(found.due_at), JSON_ARRAYAGG(found.id)
+    INTO v_due_at, v_followers
+    FROM (
+      SELECT follower.id, failed.next_retry_at AS due_at
+        FROM agent_outbox_messages AS failed FORCE INDEX (PRIMARY)
+        STRAIGHT_JOIN agent_outbox_messages AS follower FORCE INDEX (outbox_open_lane)
+          ON follower.open_lane = failed.open_lane
+         AND follower.id > failed.id
+         AND follower.topic = failed.topic
+         AND follower.message_key = failed.message_key
+       WHERE failed.id = p_id
+         AND failed.status = 'pending'
+         AND follower.status = 'published'
+         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = follower.biz_type AND t.ordering = 'none')
+       ORDER BY follower.id
+       LIMIT 18446744073709551615
+    ) AS found;
+
+  IF v_followers IS NOT NULL THEN
+    CALL outbox_internal_lock_available_v1(v_followers, 'published');
+  END IF;
+  IF v_followers IS NOT NULL THEN
+    UPDATE JSON_TABLE(v_followers, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS found
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = found.id
+       SET m.status = 'pending',
+           m.next_retry_at = v_due_at,
+           m.updated_at = UTC_TIMESTAMP(6)
+     -- Under autocommit the locks are gone again.
+     WHERE m.status = 'published';
+  END IF;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (402, 'V0402__internal_requeue_followers_v1.sql');

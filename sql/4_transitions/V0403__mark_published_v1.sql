@@ -1,0 +1,45 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_mark_published_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_mark_published_v1 (
+  IN p_id BIGINT UNSIGNED
+)
+COMMENT '
+pending to published: Kafka has acknowledged the record. A message in any other state stays as it is.
+A relay that owns slots uses outbox_mark_published_batch_v1, which is fenced.
+
+Parameters
+  p_id BIGINT UNSIGNED: the message
+
+Errors
+  30004 there is no such message
+
+Called by: relays of the legacy Go service. Transaction: the caller''s; one UPDATE, atomic under autocommit.
+
+Example
+  mysql> CALL outbox_mark_published_v1(1);
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  UPDATE agent_outbox_messages
+     SET status = 'published',
+         next_retry_at = NULL,
+         published_at = v_now,
+         updated_at = v_now
+   WHERE id = p_id
+     AND status = 'pending';
+  IF ROW_COUNT() = 0 THEN
+    CALL outbox_internal_require_message_v1(p_id);
+  END IF;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (403, 'V0403__mark_published_v1.sql');

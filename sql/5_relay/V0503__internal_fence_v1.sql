@@ -1,0 +1,42 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_internal_fence_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_internal_fence_v1 (
+  IN p_relay VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  OUT p_slots BIGINT UNSIGNED
+)
+COMMENT '
+The fence: which slots a relay owns under a live lease, held so until the transaction ends.
+Internal: the marks of the relay call it first.
+
+Parameters
+  p_relay VARCHAR(128): the relay
+  OUT p_slots BIGINT UNSIGNED: one bit a slot
+
+Transaction: the caller''s; takes shared locks on the relay''s slots, so that nobody takes one over meanwhile.
+
+Example
+  mysql> CALL outbox_internal_fence_v1(''relay-a'', @slots);
+'
+SQL SECURITY DEFINER
+READS SQL DATA
+BEGIN
+  SELECT COALESCE(BIT_OR(1 << s.slot), 0)
+    INTO p_slots
+    FROM outbox_slots AS s
+   WHERE s.relay = p_relay
+     AND EXISTS (
+       SELECT 1 FROM outbox_relays AS r
+        WHERE r.relay = p_relay
+          AND UTC_TIMESTAMP(6) BETWEEN r.lease_from AND r.lease_until)
+     FOR SHARE OF s;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (503, 'V0503__internal_fence_v1.sql');

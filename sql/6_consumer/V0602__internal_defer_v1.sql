@@ -1,0 +1,84 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_internal_defer_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_internal_defer_v1 (
+  IN p_lanes JSON
+)
+COMMENT '
+Defers the messages of the batch that have come before their turn: behind an earlier message of their topic and key
+that is pending or published and not in the batch. They go back to pending, to be sent again: at once behind a pending
+one, and behind a published one after as long as that has been under way already, from 1 to 32 seconds.
+Internal: outbox_consume_v1 calls it, and outbox_internal_handle_v1 after a failure inside the batch.
+
+Parameters
+  p_lanes JSON: [[lane, topic, message_key, last_id], ...]: where to look, and before which message; NULL: nowhere
+
+Reads and changes outbox_batch. Transaction: the caller''s.
+
+Example
+  mysql> CALL outbox_internal_defer_v1(''[[326707096, "chat", "c-1", 12]]'');
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_first_open JSON;
+
+  -- Never the same time again: next_retry_at is the receipt that a late mark of the relay is checked by. An earlier one
+  -- from a time that is yet to come is from before the clock was set back, and so is the time that it waits for.
+  SELECT JSON_ARRAYAGG(JSON_ARRAY(open.lane, open.topic, open.message_key, open.id,
+           IF(earlier.status = 'pending',
+              GREATEST(IF(earlier.updated_at > v_now + INTERVAL 1 MINUTE, v_now, COALESCE(earlier.next_retry_at, v_now)), v_now) + INTERVAL 1 MICROSECOND,
+              v_now + INTERVAL LEAST(32, GREATEST(1, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND)))
+    INTO v_first_open
+    FROM (
+      SELECT l.lane, l.topic, l.message_key, MIN(earlier.id) AS id
+        FROM JSON_TABLE(COALESCE(p_lanes, '[]'), '$[*]' COLUMNS (
+               lane INT UNSIGNED PATH '$[0]',
+               topic VARCHAR(255) PATH '$[1]',
+               message_key VARCHAR(255) PATH '$[2]',
+               last_id BIGINT UNSIGNED PATH '$[3]')) AS l
+        STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (outbox_open_lane)
+          ON earlier.open_lane = l.lane
+         AND earlier.id < l.last_id
+         AND earlier.topic = l.topic
+         AND earlier.message_key = l.message_key
+        LEFT JOIN outbox_batch AS b ON b.id = earlier.id AND b.outcome = 'todo'
+       WHERE b.id IS NULL
+         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = earlier.biz_type AND t.ordering = 'none')
+       GROUP BY l.lane, l.topic, l.message_key
+    ) AS open
+    STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = open.id;
+
+  IF v_first_open IS NOT NULL THEN
+    UPDATE JSON_TABLE(v_first_open, '$[*]' COLUMNS (
+             lane INT UNSIGNED PATH '$[0]',
+             topic VARCHAR(255) PATH '$[1]',
+             message_key VARCHAR(255) PATH '$[2]',
+             id BIGINT UNSIGNED PATH '$[3]',
+             due_at DATETIME(6) PATH '$[4]')) AS first_open
+      STRAIGHT_JOIN outbox_batch AS b
+         ON b.lane = first_open.lane
+        AND b.topic = first_open.topic
+        AND b.message_key = first_open.message_key
+        AND b.id > first_open.id
+        AND b.outcome = 'todo'
+      -- A handler that commits by itself gives up the locks, and another consumer may have consumed it meanwhile.
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY)
+         ON m.id = b.id AND m.status IN ('pending', 'published')
+       SET b.outcome = 'deferred',
+           b.error = CONCAT('waits for message ', first_open.id),
+           m.status = 'pending',
+           m.next_retry_at = first_open.due_at,
+           m.updated_at = v_now;
+  END IF;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (602, 'V0602__internal_defer_v1.sql');

@@ -1,0 +1,65 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_list_dead_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_list_dead_v1 (
+  IN p_topic TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_biz_type TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_error_like TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_before DATETIME(6),
+  IN p_after_id BIGINT UNSIGNED,
+  IN p_limit INT
+)
+COMMENT '
+Lists dead letters by ascending id, a page a call, without their payloads (outbox_get_v1 shows one whole).
+
+Parameters
+  p_topic TEXT: only this topic; NULL: any
+  p_biz_type TEXT: only this business type; NULL: any
+  p_error_like TEXT: only where last_error is LIKE this, with the wildcards % and _; NULL: any
+  p_before DATETIME(6): only what died before this time, UTC; NULL: any
+  p_after_id BIGINT UNSIGNED: where the last page ended, its last id; NULL: from the beginning
+  p_limit INT: rows at most; NULL or 0: 100
+
+Result set: id, biz_type, topic, message_key, retry_count, max_retry, last_error, published_at, created_at, and
+updated_at, when it died.
+
+Errors
+  30005 p_limit is negative
+
+Called by: operators. Reads only; transaction: the caller''s. Reads all dead letters, and no other message.
+
+Example
+  mysql> CALL outbox_list_dead_v1(''chat'', NULL, NULL, NULL, NULL, 10);
+  +----+----------------------+-------+-------------+-------------+-----------+-----------------------------+-----+
+  | id | biz_type             | topic | message_key | retry_count | max_retry | last_error                  | ... |
+  +----+----------------------+-------+-------------+-------------+-----------+-----------------------------+-----+
+  |  7 | chat_history_persist | chat  | c-1         |          20 |        20 | chat_histories is read only | ... |
+  +----+----------------------+-------+-------------+-------------+-----------+-----------------------------+-----+
+'
+SQL SECURITY DEFINER
+READS SQL DATA
+BEGIN
+  DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 100);
+  IF v_limit < 0 THEN
+    CALL outbox_internal_raise_v1(30005, CONCAT('p_limit must not be negative: ', p_limit));
+  END IF;
+  SELECT id, biz_type, topic, message_key, retry_count, max_retry, last_error, published_at, created_at, updated_at
+    FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
+   WHERE status = 'dead'
+     AND id > COALESCE(p_after_id, 0)
+     AND (p_topic IS NULL OR topic = p_topic)
+     AND (p_biz_type IS NULL OR biz_type = p_biz_type)
+     AND (p_error_like IS NULL OR last_error LIKE p_error_like)
+     AND (p_before IS NULL OR updated_at < p_before)
+   ORDER BY id
+   LIMIT v_limit;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (802, 'V0802__list_dead_v1.sql');

@@ -1,0 +1,93 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_discard_dead_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_discard_dead_v1 (
+  IN p_topic TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_biz_type TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_error_like TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_before DATETIME(6),
+  IN p_limit INT,
+  OUT p_changed INT
+)
+COMMENT '
+Deletes many dead letters for good, by ascending id: outbox_discard_v1 for each that the filters match. Without any
+filter that is every dead letter.
+
+Parameters
+  p_topic TEXT: only this topic; NULL: any
+  p_biz_type TEXT: only this business type; NULL: any
+  p_error_like TEXT: only where last_error is LIKE this, with the wildcards % and _; NULL: any
+  p_before DATETIME(6): only what died before this time, UTC; NULL: any
+  p_limit INT: messages at most, up to 1000000; NULL or 0: 1000
+  OUT p_changed INT: how many are gone; a message that another transaction has locked just now is left out
+
+Errors
+  30005 p_limit is out of range; 30006 called inside a transaction
+
+Called by: operators, outbox_purge_dead_v1. Owns its transactions (READ COMMITTED), one for 1000 messages, and leaves
+done what it has done when it is cut off. Writes one row to outbox_audit, which names the first 100 messages: id,
+biz_type, topic, message_key and last_error.
+
+Example
+  mysql> CALL outbox_discard_dead_v1(''chat'', NULL, ''%deleted%'', NULL, 5000, @changed);
+  mysql> SELECT @changed;
+  +----------+
+  | @changed |
+  +----------+
+  |       12 |
+  +----------+
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_at INT DEFAULT 0;
+  DECLARE v_audit_id BIGINT UNSIGNED;
+  DECLARE v_ids, v_batch, v_named JSON;
+  DECLARE v_discarded JSON DEFAULT '[]';
+
+  CALL outbox_internal_require_no_transaction_v1('outbox_discard_dead_v1');
+  SET p_changed = 0;
+  BEGIN
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+    BEGIN
+      ROLLBACK;
+      RESIGNAL;
+    END;
+    START TRANSACTION;
+    CALL outbox_internal_choose_dead_v1(p_topic, p_biz_type, p_error_like, p_before, p_limit, v_ids);
+    COMMIT;
+    WHILE v_at < JSON_LENGTH(v_ids) DO
+      SET v_batch = JSON_EXTRACT(v_ids, CONCAT('$[', v_at, ' to ', v_at + 999, ']'));
+      SET v_at = v_at + 1000;
+      SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+      START TRANSACTION;
+      CALL outbox_internal_lock_available_v1(v_batch, 'dead');
+      IF v_batch IS NOT NULL THEN
+        SELECT JSON_ARRAYAGG(JSON_OBJECT(
+                 'id', m.id, 'biz_type', m.biz_type, 'topic', m.topic, 'message_key', m.message_key, 'last_error', m.last_error))
+          INTO v_named
+          FROM JSON_TABLE(v_batch, '$[*]' COLUMNS (place FOR ORDINALITY, id BIGINT UNSIGNED PATH '$')) AS chosen
+          STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = chosen.id
+         WHERE chosen.place <= 100 - p_changed;
+        SET v_discarded = JSON_MERGE_PRESERVE(v_discarded, COALESCE(v_named, JSON_ARRAY()));
+        DELETE m
+          FROM JSON_TABLE(v_batch, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS chosen
+          STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = chosen.id;
+        SET p_changed = p_changed + ROW_COUNT();
+        CALL outbox_internal_audit_v1('discard_dead', JSON_OBJECT(
+          'topic', p_topic, 'biz_type', p_biz_type, 'error_like', p_error_like, 'before', p_before,
+          'limit', p_limit, 'messages', p_changed, 'discarded', v_discarded), v_audit_id);
+      END IF;
+      COMMIT;
+    END WHILE;
+  END;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (806, 'V0806__discard_dead_v1.sql');

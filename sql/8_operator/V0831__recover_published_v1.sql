@@ -1,0 +1,130 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_recover_published_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_recover_published_v1 (
+  IN p_older_than_seconds INT,
+  IN p_limit INT,
+  OUT p_recovered INT
+)
+COMMENT '
+published to pending, due now, for messages that Kafka has acknowledged but nobody has consumed for too long: the
+record was lost, or the consumer group was set past it. No retry is counted; last_error says that it is sent again.
+Where the record comes after all, the message takes effect once, and its second copy does nothing.
+
+Parameters
+  p_older_than_seconds INT: recover what was published longer ago than that; give it more than the longest time that
+    consumers may lag behind, or their backlog is sent twice
+  p_limit INT: messages at most, up to 10000; NULL or 0: 1000
+  OUT p_recovered INT: how many changed; a message that another transaction has locked just now is left out
+
+It looks at no more than the p_limit lowest ids of each business type and topic, so that a call costs the same
+however much is under way; a lost message comes among them once those before it are consumed, or lost themselves.
+
+Errors
+  30001 p_older_than_seconds is NULL; 30005 it or p_limit is out of range; 30006 called inside a transaction
+
+Order: a later message of the same topic and key that is still under way is sent back by outbox_consume_v1 when it
+comes before this one.
+
+Called by: the daemon from time to time, operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit
+where it recovers something.
+
+Example
+  mysql> CALL outbox_recover_published_v1(3600, 1000, @recovered);
+  mysql> SELECT @recovered;
+  +------------+
+  | @recovered |
+  +------------+
+  |          0 |
+  +------------+
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_before DATETIME(6) DEFAULT v_now - INTERVAL p_older_than_seconds SECOND;
+  DECLARE v_too_late DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
+  DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 1000);
+  DECLARE v_audit_id BIGINT UNSIGNED;
+  DECLARE v_ids JSON;
+
+  IF p_older_than_seconds IS NULL THEN
+    CALL outbox_internal_raise_v1(30001, 'p_older_than_seconds must not be NULL');
+  ELSEIF p_older_than_seconds < 0 THEN
+    CALL outbox_internal_raise_v1(30005, CONCAT('p_older_than_seconds must not be negative: ', p_older_than_seconds));
+  END IF;
+  IF v_limit NOT BETWEEN 1 AND 10000 THEN
+    CALL outbox_internal_raise_v1(30005, CONCAT('p_limit must be from 0 to 10000: ', p_limit));
+  END IF;
+  CALL outbox_internal_require_no_transaction_v1('outbox_recover_published_v1');
+  SET p_recovered = 0;
+  BEGIN
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+    BEGIN
+      ROLLBACK;
+      RESIGNAL;
+    END;
+    START TRANSACTION;
+    -- The index has all that is published by business type and topic, and there by id. The columns before are named
+    -- again because only so MySQL skips from stream to stream, and takes the ids as they lie instead of sorting them.
+    -- The last part finds what the legacy Go service has published with its next_retry_at left: elsewhere nothing.
+    SELECT JSON_ARRAYAGG(stale.id)
+      INTO v_ids
+      FROM (
+        SELECT head.id
+          FROM (
+            SELECT DISTINCT status, next_retry_at, biz_type, topic
+              FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
+             WHERE status = 'published'
+               AND next_retry_at IS NULL
+          ) AS stream
+          JOIN LATERAL (
+            SELECT m.id, COALESCE(m.published_at, m.updated_at) AS published_at
+              FROM agent_outbox_messages AS m FORCE INDEX (idx_outbox_status_next)
+             WHERE m.status = 'published'
+               AND m.next_retry_at IS NULL
+               AND m.biz_type = stream.biz_type
+               AND m.topic = stream.topic
+             ORDER BY m.status, m.next_retry_at, m.biz_type, m.topic, m.id
+             LIMIT v_limit
+          ) AS head
+         -- At a time that is yet to come: before the clock was set back, nobody knows how long ago.
+         WHERE head.published_at NOT BETWEEN v_before AND v_too_late
+         UNION ALL
+        SELECT id
+          FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
+         WHERE status = 'published'
+           AND next_retry_at IS NOT NULL
+           AND COALESCE(published_at, updated_at) NOT BETWEEN v_before AND v_too_late
+         ORDER BY id
+         LIMIT v_limit
+      ) AS stale;
+    IF v_ids IS NOT NULL THEN
+      CALL outbox_internal_lock_available_v1(v_ids, 'published');
+      UPDATE JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS stale
+        STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = stale.id
+         SET m.status = 'pending',
+             m.next_retry_at = v_now,
+             m.last_error = CONCAT('published at ', COALESCE(m.published_at, m.updated_at), ', not consumed within ', p_older_than_seconds, ' s: sent again'),
+             m.updated_at = v_now
+       -- Between the two reads it may have been consumed, failed and been published again.
+       WHERE COALESCE(m.published_at, m.updated_at) NOT BETWEEN v_before AND v_too_late;
+      SET p_recovered = ROW_COUNT();
+      IF p_recovered > 0 THEN
+        CALL outbox_internal_audit_v1('recover_published', JSON_OBJECT(
+          'older_than_seconds', p_older_than_seconds, 'limit', p_limit, 'messages', p_recovered,
+          'first_id', JSON_EXTRACT(v_ids, '$[0]'), 'last_id', JSON_EXTRACT(v_ids, '$[last]')), v_audit_id);
+      END IF;
+    END IF;
+    COMMIT;
+  END;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (831, 'V0831__recover_published_v1.sql');

