@@ -41,7 +41,7 @@ _PROPERTIES = {
     "queued.max.messages.kbytes": 4_096,
     "fetch.message.max.bytes": 262_144,
 }
-_STRANGERS_TOLD = 20
+_FOREIGN_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _poll(consumer: Any, limit: int, outage: Outage, wait_seconds: float) -> lis
         if error.fatal():
             raise KafkaException(error)
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            log.warning("waiting", reason=f"Kafka: topic {record.topic()} does not exist yet")
+            log.warning("unavailable", reason=f"Kafka: topic {record.topic()} does not exist yet")
         else:
             outage.on_error(error)
     if records:
@@ -113,21 +113,21 @@ def _poll(consumer: Any, limit: int, outage: Outage, wait_seconds: float) -> lis
 
 
 def _own(records: list[Any], source: str) -> Iterator[_Entry]:
-    """The records of this outbox; those of strangers are left out, and told as far as there are not too many."""
-    strangers = 0
+    """The records of this outbox; foreign ones are left out, and logged as long as they are not too many."""
+    foreign = 0
     for record in records:
         try:
             id_, payload = parse(record, source)
         except ValueError as error:
-            strangers += 1
-            metrics.consumed.labels("stranger").inc()
-            if strangers <= _STRANGERS_TOLD:
+            foreign += 1
+            metrics.consumed.labels("foreign").inc()
+            if foreign <= _FOREIGN_TOLD:
                 place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
-                log.warning("stranger", record=place, reason=str(error))
+                log.warning("foreign", record=place, reason=str(error))
         else:
             yield _Entry(record, id_, payload)
-    if strangers > _STRANGERS_TOLD:
-        log.warning("more strangers", records=strangers - _STRANGERS_TOLD)
+    if foreign > _FOREIGN_TOLD:
+        log.warning("more foreign records", records=foreign - _FOREIGN_TOLD)
 
 
 def _consume(database: Database, settings: Settings, stop: threading.Event, entries: list[_Entry]) -> list[_Entry]:
@@ -141,7 +141,7 @@ def _consume(database: Database, settings: Settings, stop: threading.Event, entr
         counts = Counter(outcome.outcome for outcome in outcomes)
         metrics.count_outcomes(counts)
         log.debug("consumed", **counts)
-        waiting.update(outcome.id for outcome in outcomes if outcome.is_waiting)
+        waiting.update(outcome.id for outcome in outcomes if outcome.is_not_reached)
         for outcome in outcomes:
             if outcome.error and outcome.outcome != "deferred":
                 # Not the error: it may quote the message. last_error has it, for those who may read messages.

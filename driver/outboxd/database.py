@@ -48,9 +48,9 @@ class Outcome:
     error: str | None
 
     @property
-    def is_waiting(self) -> bool:
+    def is_not_reached(self) -> bool:
         """The call's time was up before this one's turn: it is for the next call."""
-        return self.outcome == "waiting"
+        return self.outcome == "not reached"
 
 
 class Database(Connection):

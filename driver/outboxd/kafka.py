@@ -48,10 +48,10 @@ class Outage:
         """An error of the client as a whole; those that librdkafka mends by itself are passed over."""
         if error.code() in _AWAY and not self.is_on:
             self.is_on = True
-            log.warning("waiting", reason=f"Kafka: {error.str()}")
+            log.warning("unavailable", reason=f"Kafka: {error.str()}")
 
     def is_over(self) -> None:
         """A broker has answered."""
         if self.is_on:
             self.is_on = False
-            log.info("back", what="Kafka")
+            log.info("available", what="Kafka")

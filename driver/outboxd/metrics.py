@@ -30,7 +30,7 @@ registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 Info("outboxd_build", "The version of outboxd.", registry=registry).info({"version": __version__})
 
-_OUTCOMES = ("consumed", "duplicate", "deferred", "failed", "dead", "unknown", "stranger")
+_OUTCOMES = ("consumed", "duplicate", "deferred", "failed", "dead", "unknown", "foreign")
 
 
 def _counter(name: str, what: str, **labels: tuple[str, ...]) -> Counter:
@@ -129,7 +129,7 @@ def count_round(done: "Round") -> None:
 def count_outcomes(outcomes: collections.Counter[str]) -> None:
     """How many records of one call of outbox_consume_v1 came to which outcome."""
     for outcome, records in outcomes.items():
-        if outcome != "waiting":  # for the next call, which will tell
+        if outcome != "not reached":  # for the next call, which will tell
             consumed.labels(outcome).inc(records)
     failed.labels("consumer").inc(outcomes["failed"])
     dead.labels("consumer").inc(outcomes["dead"])

@@ -44,7 +44,7 @@ def until_available(stop: threading.Event, action: Callable[[], Result]) -> Resu
         error = state.outcome and state.outcome.exception()
         if isinstance(error, Unavailable) and not error.announced and str(error) not in said:
             said.add(str(error))
-            log.warning("waiting", reason=str(error))
+            log.warning("unavailable", reason=str(error))
 
     retrying = Retrying(
         retry=retry_if_exception_type(Unavailable),
@@ -56,5 +56,5 @@ def until_available(stop: threading.Event, action: Callable[[], Result]) -> Resu
     )
     result = retrying(action)
     if said:
-        log.info("back", after_seconds=round(time.monotonic() - began, 1))
+        log.info("available", after_seconds=round(time.monotonic() - began, 1))
     return result

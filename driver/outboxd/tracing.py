@@ -98,7 +98,7 @@ def consumed(records: Iterable[tuple[int, Any]], outcomes: Iterable["Outcome"], 
     """What became of the records, by their outbox ids, in a call that began then."""
     if _record_span is None:
         return
-    by_id = {outcome.id: outcome for outcome in outcomes if not outcome.is_waiting}
+    by_id = {outcome.id: outcome for outcome in outcomes if not outcome.is_not_reached}
     for id_, record in records:
         headers = dict(record.headers() or [])
         if id_ in by_id and "traceparent" in headers:

@@ -33,7 +33,7 @@ BEGIN
     message_key VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     lane        INT UNSIGNED NULL COMMENT 'NULL where the business type has no order',
     handler     VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-    outcome     ENUM('todo', 'consumed', 'duplicate', 'unknown', 'dead', 'failed', 'deferred', 'waiting')
+    outcome     ENUM('todo', 'consumed', 'duplicate', 'unknown', 'dead', 'failed', 'deferred', 'not reached')
                 CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL DEFAULT 'todo' COMMENT 'of a fixed size: it changes in place',
     error       VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL
   ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;

@@ -18,14 +18,14 @@ Parameters
     by ascending id: that is the order in which the messages are locked
 
 Result set, by id: id, outcome, error. A record is done with whatever its outcome, and the consumer commits its offset;
-but for waiting:
+but for not reached:
   consumed   the effect and the mark are committed
   duplicate  it was consumed before
-  unknown    no such message: purged, or a stranger''s record
+  unknown    no such message: purged, or a foreign record
   dead       it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
   failed     pending again, to be sent again after the backoff; error says why
   deferred   an earlier message of its topic and key is not final yet: pending again, to be sent again behind it
-  waiting    not looked at: the handlers of others have taken long; give it to the next call
+  not reached  the handlers of others have taken long: give it to the next call
 
 Errors
   30003 p_messages is not JSON; 30006 called inside a transaction
@@ -125,7 +125,7 @@ BEGIN
             v_last_id = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][2]')),
             v_at = v_at + 1;
         IF v_turn > v_last_turn AND UTC_TIMESTAMP(6) > v_deadline THEN
-          UPDATE outbox_batch SET outcome = 'waiting' WHERE outcome = 'todo';
+          UPDATE outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo';
           LEAVE one_by_one;
         END IF;
         SET v_last_turn = v_turn;

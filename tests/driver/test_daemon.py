@@ -179,7 +179,7 @@ def test_daemon_that_waits_for_kafka_ends_within_stop_seconds(
     cluster.go_down()
     message = db.enqueue()
     daemon = start_daemon(stop_seconds=1)
-    daemon.says("waiting", worker="consumer-0")
+    daemon.says("unavailable", worker="consumer-0")
     daemon.eventually(lambda: relay_waits(db), "a relay has claimed")
     assert daemon.stop(seconds=6) == 0
     assert nobody_relays(db)
@@ -206,7 +206,7 @@ def relay_waits(db: Database) -> bool:
 
 def test_daemon_that_waits_for_mysql_at_the_start_ends_at_once(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(mysql_url="mysql://user@127.0.0.1:1/db")
-    daemon.says("waiting")
+    daemon.says("unavailable")
     assert daemon.stop(seconds=5) == 0
 
 
@@ -216,7 +216,7 @@ def test_second_signal_ends_a_waiting_daemon_at_once(
     cluster.go_down()
     db.enqueue()
     daemon = start_daemon(stop_seconds=600)
-    daemon.says("waiting", worker="consumer-0")
+    daemon.says("unavailable", worker="consumer-0")
     daemon.eventually(lambda: relay_waits(db), "a relay has claimed")
     daemon.send(signal.SIGTERM)
     daemon.says("stopping")

@@ -38,7 +38,7 @@ def test_daemon_that_works_is_alive_and_ready(start_daemon: StartDaemon, db: Dat
 def test_daemon_that_waits_for_mysql_at_the_start_is_alive_and_not_ready(start_daemon: StartDaemon) -> None:
     address = f"127.0.0.1:{free_port()}"
     daemon = start_daemon(mysql_url="mysql://user@127.0.0.1:1/db", metrics_address=address)
-    daemon.says("waiting")
+    daemon.says("unavailable")
     seen = Observed(daemon, address)
     seen.turns("/healthz", 200, "ok")
     seen.turns("/readyz", 503, "the schema is not checked yet")
@@ -101,7 +101,7 @@ def test_daemon_that_stops_is_alive_and_not_ready(
     cluster.go_down()
     db.enqueue()
     seen = observe(start_daemon("--only", "relay", lease_seconds=600, stop_seconds=1, **OBSERVED))
-    seen.daemon.says("waiting")
+    seen.daemon.says("unavailable")
     seen.daemon.send(signal.SIGTERM)
     seen.turns("/readyz", 503, "the daemon is stopping")
     assert get(seen.address, "/healthz").status == 200

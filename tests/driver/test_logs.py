@@ -38,7 +38,7 @@ def test_logs_are_for_people_where_there_is_a_terminal(account: Account, db: Dat
     try:
         os.close(theirs)
         shown = b""
-        while b"waiting" not in shown:  # for Kafka, which comes a moment after the start
+        while b"unavailable" not in shown:  # for Kafka, which comes a moment after the start
             shown += os.read(ours, 1000)
     finally:
         process.kill()

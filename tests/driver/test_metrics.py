@@ -39,7 +39,7 @@ def test_numbers_are_those_of_the_tables_and_names_keep_to_the_rules_of_promethe
     assert now['outboxd_records_consumed_total{outcome="dead"}'] == count(
         db, "status = 'dead' AND message_key <> 'large'"
     )
-    assert now['outboxd_records_consumed_total{outcome="stranger"}'] == 1
+    assert now['outboxd_records_consumed_total{outcome="foreign"}'] == 1
     assert now['outboxd_messages_dead_total{stage="consumer"}'] == count(
         db, "status = 'dead' AND message_key <> 'large'"
     )
@@ -94,7 +94,7 @@ def test_messages_that_were_answered_after_the_lease_had_run_out_are_counted_as_
     cluster.go_down()
     message = db.enqueue()
     seen = observe(start_daemon("--only", "relay", lease_seconds=600, **OBSERVED))
-    seen.daemon.says("waiting")
+    seen.daemon.says("unavailable")
     db.execute("UPDATE outbox_relays SET lease_until = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND")
     claimed = db.claim("another", lease=600)
     cluster.come_up()
@@ -110,7 +110,7 @@ def test_mark_that_the_consumer_was_faster_than_is_not_fenced(
     cluster.go_down()
     message = db.enqueue()
     seen = observe(start_daemon("--only", "relay", lease_seconds=600, **OBSERVED))
-    seen.daemon.says("waiting")
+    seen.daemon.says("unavailable")
     db.consume(message)
     cluster.come_up()
     seen.eventually(lambda now: now["outboxd_messages_published_total"] == 1, "acknowledged")

@@ -99,7 +99,7 @@ def test_every_id_that_mysql_can_hold_is_taken(event_id: bytes) -> None:
         (received(sent(), b"\xed\xa0\x80"), "not UTF-8"),
     ],
 )
-def test_record_of_a_stranger_is_refused_with_the_reason(record: Any, reason: str) -> None:
+def test_foreign_record_is_told_from_an_own_one_with_the_reason(record: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)) as caught:
         parse(record, SOURCE)
     assert len(str(caught.value)) < 200

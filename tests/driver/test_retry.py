@@ -21,7 +21,7 @@ def test_each_reason_to_wait_is_said_once_and_the_return_once() -> None:
     with capture_logs() as events:
         assert until_available(threading.Event(), action) == "done"
     said = [(event["event"], event.get("reason")) for event in events]
-    assert said == [("waiting", "connection lost"), ("waiting", "read-only"), ("back", None)]
+    assert said == [("unavailable", "connection lost"), ("unavailable", "read-only"), ("available", None)]
 
 
 def test_what_was_announced_is_not_said_again() -> None:
@@ -51,4 +51,4 @@ def test_what_kafka_refuses_until_somebody_acts_is_said_once(code: int, is_said:
         for _ in range(2):
             outage.on_error(KafkaError(code))
         outage.is_over()
-    assert [event["event"] for event in events] == (["waiting", "back"] if is_said else [])
+    assert [event["event"] for event in events] == (["unavailable", "available"] if is_said else [])

@@ -64,7 +64,7 @@ def test_mysql_that_is_away_at_the_start_is_waited_for(own_mysql: OwnMySQL, star
         db.enqueue("before")
     own_mysql.stop()
     daemon = start_on_own_mysql()
-    daemon.says("waiting")
+    daemon.says("unavailable")
     daemon.outlives(1)
     assert daemon.events("started") == []
     own_mysql.start()
@@ -82,7 +82,7 @@ def test_mysql_that_goes_away_later_is_waited_for(own_mysql: OwnMySQL, start_on_
         daemon.eventually(all_consumed(db), "the first is consumed")
     own_mysql.stop()
     for relay in ("relay-0", "relay-1"):
-        daemon.says("waiting", worker=relay)
+        daemon.says("unavailable", worker=relay)
     daemon.outlives(1)
     own_mysql.start()
     with own_mysql.connect() as db:
@@ -98,11 +98,11 @@ def test_mysql_that_goes_away_later_is_waited_for(own_mysql: OwnMySQL, start_on_
 
 def assert_said_of_mysql(daemon: Daemon, worker: str) -> None:
     """The worker says why it waits, each reason once, and once that MySQL is back."""
-    daemon.eventually(lambda: worker in said(daemon, "back"), f"{worker} is back")
-    reasons = said(daemon, "waiting")[worker]
+    daemon.eventually(lambda: worker in said(daemon, "available"), f"{worker} is back")
+    reasons = said(daemon, "unavailable")[worker]
     assert len(set(reasons)) == len(reasons), reasons
     assert all(reason.startswith("MySQL: ") for reason in reasons), reasons
-    assert len(said(daemon, "back")[worker]) == 1
+    assert len(said(daemon, "available")[worker]) == 1
 
 
 def test_mysql_that_is_killed_under_load_loses_and_repeats_nothing(
@@ -182,7 +182,7 @@ def test_failures_are_counted_once_while_another_message_of_the_batch_is_locked(
         holder.execute("START TRANSACTION")
         holder.rows("SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", locked)
         daemon = start_daemon(batch_bytes=1024)  # so that each is a call of its own
-        daemon.says("waiting", worker="consumer-0")
+        daemon.says("unavailable", worker="consumer-0")
         daemon.outlives(5)  # two more attempts at the locked one
         assert db.message(failing)["retry_count"] == 1
         holder.execute("ROLLBACK")
@@ -213,7 +213,7 @@ def test_kafka_that_is_away_at_the_start_and_again_later_is_waited_for(
     for key in "abc":
         db.enqueue(key, topic=topic)
     daemon = start_daemon(**on_own_kafka)
-    daemon.says("waiting", worker="consumer-0")
+    daemon.says("unavailable", worker="consumer-0")
     daemon.outlives(1)
     assert set(db.statuses().values()) == {"pending"}
     own_kafka.start()
@@ -221,10 +221,10 @@ def test_kafka_that_is_away_at_the_start_and_again_later_is_waited_for(
     assert_said(daemon, times=1)
 
     own_kafka.stop()
-    said_before = len(daemon.events("waiting"))
+    said_before = len(daemon.events("unavailable"))
     for key in "abcdefgh":
         db.enqueue(key, topic=topic)
-    daemon.says("waiting", count=said_before + 1)
+    daemon.says("unavailable", count=said_before + 1)
     daemon.outlives(1)
     assert "published" not in db.statuses().values()
     own_kafka.start()
@@ -236,11 +236,11 @@ def test_kafka_that_is_away_at_the_start_and_again_later_is_waited_for(
 
 def assert_said(daemon: Daemon, times: int) -> None:
     """Each worker that noticed has said once, each time, that Kafka is away, and that it is back."""
-    waiting = {worker: len(reasons) for worker, reasons in said(daemon, "waiting").items()}
+    waiting = {worker: len(reasons) for worker, reasons in said(daemon, "unavailable").items()}
     assert waiting
-    assert max(waiting.values()) <= times, said(daemon, "waiting")
-    assert {worker: len(what) for worker, what in said(daemon, "back").items()} == waiting
-    assert all(event["reason"].startswith("Kafka: ") for event in daemon.events("waiting"))
+    assert max(waiting.values()) <= times, said(daemon, "unavailable")
+    assert {worker: len(what) for worker, what in said(daemon, "available").items()} == waiting
+    assert all(event["reason"].startswith("Kafka: ") for event in daemon.events("unavailable"))
 
 
 def test_messages_wait_out_kafka_though_their_timeout_passes_again_and_again(
@@ -250,7 +250,7 @@ def test_messages_wait_out_kafka_though_their_timeout_passes_again_and_again(
     cluster.go_down()
     messages = [db.enqueue(key) for key in "abc"]
     daemon = start_daemon(kafka_options={**IMPATIENT, "message.timeout.ms": 400}, relay_workers=1)
-    daemon.says("waiting", worker="relay-0")
+    daemon.says("unavailable", worker="relay-0")
     daemon.outlives(3)
     assert [(db.message(message)["status"], db.message(message)["retry_count"]) for message in messages] == [
         ("pending", 0)

@@ -1,7 +1,7 @@
 """All faults, by group and name, in the sizes of a full run."""
 
 from tests.faults.drivers import faults as driver_faults
-from tests.faults.input import bad_handlers, handler_locks, inputs, sizes, strangers
+from tests.faults.input import bad_handlers, foreign, handler_locks, inputs, sizes
 from tests.faults.kafka import faults as kafka_faults
 from tests.faults.keys import delays, order, slots
 from tests.faults.keys.slots import Change
@@ -34,7 +34,7 @@ GROUPS: dict[str, dict[str, Run]] = {
         "sizes": lambda stage, _: sizes.sizes(stage),
         "packets": lambda stage, _: sizes.packets(stage),
         "names": lambda stage, _: inputs.names(stage),
-        "strangers": lambda stage, _: strangers.strangers(stage),
+        "foreign-records": lambda stage, _: foreign.foreign_records(stage),
         "handlers": lambda stage, _: bad_handlers.handlers(stage),
         "deadlocks": lambda stage, _: handler_locks.deadlocks(stage, 5),
         "lock-waits": lambda stage, _: handler_locks.lock_waits(stage),

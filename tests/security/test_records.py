@@ -1,4 +1,4 @@
-"""Hostile texts in Kafka's records: what outboxd writes into them, and what strangers do."""
+"""Hostile texts in Kafka's records: what outboxd writes into them, and what foreign records do."""
 
 import json
 
@@ -51,7 +51,7 @@ def _until_nul(name: str) -> str:
     return name.partition("\0")[0]
 
 
-def test_records_of_strangers_change_nothing_whatever_they_say(
+def test_foreign_records_change_nothing_whatever_they_say(
     start_daemon: StartDaemon, cluster: MockCluster, db: Database
 ) -> None:
     cluster.create_topic("chat", partitions=1)
@@ -67,7 +67,7 @@ def test_records_of_strangers_change_nothing_whatever_they_say(
         *({"value": text, "key": text, "headers": {"ce_id": str(2**63), "ce_source": source}} for text in ids),
     )
     daemon = start_daemon("--only", "consumer", "--verbose")
-    daemon.says("stranger", count=2 * len(ids))
+    daemon.says("foreign", count=2 * len(ids))
     daemon.says("consumed")
     assert bystanders.look(db).added(before) == {}
     assert not hostile.is_obeyed(daemon.log)

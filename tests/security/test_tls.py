@@ -63,7 +63,7 @@ def test_message_goes_through_when_every_certificate_is_verified(
         with secure_mysql.as_root() as root:
             assert root.value(in_clear, "outboxd") == 0
         assert daemon.stop() == 0
-        assert daemon.events("waiting") == []
+        assert daemon.events("unavailable") == []
 
 
 @pytest.mark.parametrize("verifying", [{"ssl_verify_cert": True}, {"ssl_verify_identity": True}, {}], ids=str)
@@ -127,8 +127,8 @@ def test_command_and_daemon_say_in_one_line_that_tls_to_mysql_is_why(
     assert NOT_VERIFIED in the_one_line(run(tmp_path, settings, ["status"]))
     with daemons(tmp_path, {**settings, **NOT_HERE, "metrics_address": ""}) as start:
         daemon = start("--only", "relay")
-        daemon.says("waiting")
-        (waiting,) = daemon.events("waiting")
+        daemon.says("unavailable")
+        (waiting,) = daemon.events("unavailable")
         assert NOT_VERIFIED in waiting["reason"]
         assert daemon.stop() == 0
 
@@ -157,8 +157,8 @@ def test_daemon_waits_and_says_what_stands_between_it_and_kafka(
         for fault, (settings, _) in faults.items()
     }
     for fault, daemon in daemons.items():
-        daemon.says("waiting", seconds=60)
-        assert faults[fault][1] in daemon.events("waiting")[0]["reason"], fault
+        daemon.says("unavailable", seconds=60)
+        assert faults[fault][1] in daemon.events("unavailable")[0]["reason"], fault
         address = address_of(daemon)
         daemon.eventually(lambda address=address: "Kafka: " in get(address, "/readyz").text, "not ready")  # type: ignore[misc]
         pages = get(address, "/readyz").text + get(address, "/metrics").text

@@ -53,7 +53,7 @@ def test_message_delivered_again_is_a_duplicate_and_has_no_second_effect(db: Dat
     assert db.chats() == ["k"]
 
 
-def test_strangers_record_is_unknown(db: Database) -> None:
+def test_record_of_no_message_is_unknown(db: Database) -> None:
     assert outcome(db, (987_654_321, chat_payload())) == ("unknown", None)
     assert db.chats() == []
 
@@ -437,7 +437,7 @@ def test_message_that_was_consumed_while_a_handler_had_given_up_the_locks_stays_
         db.call("outbox_mark_dead_v1", fails, "out of the way")
         assert db.consume(later) == {later: "consumed"}
         db.out("outbox_requeue_v1", fails)
-    assert consuming.result() == {commits: "consumed", fails: "failed", later: "waiting"}
+    assert consuming.result() == {commits: "consumed", fails: "failed", later: "not reached"}
     assert db.consume(later) == {later: "duplicate"}
     assert db.statuses()[later] == "consumed"
     assert app.effects() == [later]
@@ -580,14 +580,14 @@ def test_slow_handler_lets_the_first_message_of_each_key_pass_and_leaves_the_res
     before = {row["id"]: row for row in db.messages()}
     assert db.consume(*slow, *quick) == {
         slow[0]: "consumed",
-        slow[1]: "waiting",
-        slow[2]: "waiting",
+        slow[1]: "not reached",
+        slow[2]: "not reached",
         quick[0]: "consumed",
         quick[1]: "consumed",
-        quick[2]: "waiting",
+        quick[2]: "not reached",
     }
     assert all(row == before[row["id"]] for row in db.messages() if row["id"] in {slow[1], slow[2], quick[2]})
-    assert db.consume(slow[1], slow[2], quick[2]) == {slow[1]: "consumed", slow[2]: "waiting", quick[2]: "consumed"}
+    assert db.consume(slow[1], slow[2], quick[2]) == {slow[1]: "consumed", slow[2]: "not reached", quick[2]: "consumed"}
     assert db.consume(slow[2]) == {slow[2]: "consumed"}
 
 

@@ -1,1 +1,1 @@
-"""Faults of what comes in: payloads, names, records of strangers, handlers."""
+"""Faults of what comes in: payloads, names, foreign records, handlers."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.input import bad_handlers, inputs, strangers
+from tests.faults.input import bad_handlers, foreign, inputs
 from tests.faults.report import Report
 from tests.faults.stage import Stage
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.kafka
 
 @pytest.mark.parametrize(
     "fault",
-    [inputs.payloads, inputs.names, strangers.strangers, bad_handlers.handlers],
+    [inputs.payloads, inputs.names, foreign.foreign_records, bad_handlers.handlers],
     ids=lambda fault: fault.__name__,
 )
 def test_what_is_wrong_ends_with_its_reason_and_stops_nothing_behind_it(

@@ -31,7 +31,7 @@ def waited(scene: Scene, *texts: str) -> list[str]:
     return [
         driver.name
         for driver in scene.drivers
-        if any(is_about(str(event["reason"]), texts) for event in driver.events("waiting"))
+        if any(is_about(str(event["reason"]), texts) for event in driver.events("unavailable"))
     ]
 
 

@@ -1,7 +1,7 @@
 SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
 SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
--- A transaction that has called the routine keeps it until its end, and whoever calls it next would wait behind this.
 SET SESSION lock_wait_timeout = 2;
+-- A transaction that has called the routine keeps it until its end, and whoever calls it next would wait behind this.
 
 -- First, so that no daemon which needs the routine starts from here on.
 UPDATE outbox_migrations SET dropped_by = 'V1502__post_claim_v1.sql' WHERE version = 515;

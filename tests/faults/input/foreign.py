@@ -13,7 +13,7 @@ from tests.faults.report import Report
 from tests.faults.stage import FaultError, Scene, Stage
 from tests.sql.support import chat_payload
 
-_CHAT = chat_payload("a stranger's").encode()
+_CHAT = chat_payload("a foreign one").encode()
 _NOT_UTF8 = b'{"user_id":7,\xff\xfe\x00'
 _MOST_LOGGED = 500
 # A few kilobytes in the topic, where records are compressed, and seven times as many bytes in a statement of SQL.
@@ -21,7 +21,7 @@ _TOO_LARGE = b"\x01" * (10 << 20)
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
+class Foreign:
     """A record that the consumer must leave out, with a log line that contains this."""
 
     name: str
@@ -42,28 +42,28 @@ class Impostor:
     retries: int = 0
 
 
-def _strangers(source: str, victim: int) -> list[Stranger]:
+def _foreign_records(source: str, victim: int) -> list[Foreign]:
     own, foreign = {"ce_source": source}, {"ce_source": "/outboxd/another"}
     id_ = {"ce_id": str(victim)}
     no_id = ", not the id of a message"
     return [
-        Stranger("no headers", {}, _CHAT, "ce_source is ''"),
-        Stranger("no value, no headers", {}, None, "ce_source is ''"),
-        Stranger("an id only", id_, _CHAT, "ce_source is ''"),
-        Stranger("other headers", {"traceparent": "00-1", "": "x"}, _CHAT, "ce_source is ''"),
-        Stranger("headers without values", {"ce_id": None, "ce_source": None}, _CHAT, "ce_source is ''"),
-        Stranger("source of another outbox", foreign | id_, _CHAT, "ce_source is '/outboxd/another'"),
-        Stranger("source that is not UTF-8", {"ce_source": b"\xff", **id_}, _CHAT, "ce_source is '\ufffd'"),
-        Stranger("source of 100 kB", {"ce_source": "s" * 100_000, **id_}, _CHAT, "ce_source is 'sss"),
-        Stranger("a source only", own, _CHAT, f"ce_id is ''{no_id}"),
-        Stranger("an id that is no number", own | {"ce_id": "seven"}, _CHAT, f"ce_id is 'seven'{no_id}"),
-        Stranger("a negative id", own | {"ce_id": f"-{victim}"}, _CHAT, f"ce_id is '-{victim}'{no_id}"),
-        Stranger("an id in other digits", own | {"ce_id": "\u0661"}, _CHAT, f"ce_id is '\u0661'{no_id}"),
-        Stranger("an id with a fraction", own | {"ce_id": f"{victim}.0"}, _CHAT, f"ce_id is '{victim}.0'{no_id}"),
-        Stranger("an id of 2^64", own | {"ce_id": str(2**64)}, _CHAT, f"ce_id is '{2**64}'{no_id}"),
-        Stranger("an id of 10,000 digits", own | {"ce_id": "9" * 10_000}, _CHAT, no_id),
-        Stranger("no value", own | id_, None, "it has no value"),
-        Stranger("a value that is not UTF-8", own | id_, _NOT_UTF8, "not UTF-8: invalid start byte at byte 13"),
+        Foreign("no headers", {}, _CHAT, "ce_source is ''"),
+        Foreign("no value, no headers", {}, None, "ce_source is ''"),
+        Foreign("an id only", id_, _CHAT, "ce_source is ''"),
+        Foreign("other headers", {"traceparent": "00-1", "": "x"}, _CHAT, "ce_source is ''"),
+        Foreign("headers without values", {"ce_id": None, "ce_source": None}, _CHAT, "ce_source is ''"),
+        Foreign("source of another outbox", foreign | id_, _CHAT, "ce_source is '/outboxd/another'"),
+        Foreign("source that is not UTF-8", {"ce_source": b"\xff", **id_}, _CHAT, "ce_source is '\ufffd'"),
+        Foreign("source of 100 kB", {"ce_source": "s" * 100_000, **id_}, _CHAT, "ce_source is 'sss"),
+        Foreign("a source only", own, _CHAT, f"ce_id is ''{no_id}"),
+        Foreign("an id that is no number", own | {"ce_id": "seven"}, _CHAT, f"ce_id is 'seven'{no_id}"),
+        Foreign("a negative id", own | {"ce_id": f"-{victim}"}, _CHAT, f"ce_id is '-{victim}'{no_id}"),
+        Foreign("an id in other digits", own | {"ce_id": "\u0661"}, _CHAT, f"ce_id is '\u0661'{no_id}"),
+        Foreign("an id with a fraction", own | {"ce_id": f"{victim}.0"}, _CHAT, f"ce_id is '{victim}.0'{no_id}"),
+        Foreign("an id of 2^64", own | {"ce_id": str(2**64)}, _CHAT, f"ce_id is '{2**64}'{no_id}"),
+        Foreign("an id of 10,000 digits", own | {"ce_id": "9" * 10_000}, _CHAT, no_id),
+        Foreign("no value", own | id_, None, "it has no value"),
+        Foreign("a value that is not UTF-8", own | id_, _NOT_UTF8, "not UTF-8: invalid start byte at byte 13"),
     ]
 
 
@@ -82,8 +82,8 @@ _IMPOSTORS = [
 _FORGED = "chat of a published message in other words"
 
 
-def strangers(stage: Stage) -> Report:
-    """Put strangers' records into the topic of a consumer, whose own messages come by another one until they are done.
+def foreign_records(stage: Stage) -> Report:
+    """Put foreign records into the topic of a consumer, whose own messages come by another one until they are done.
 
     The one that has the looks of a published message and is chat takes effect in its place: the outbox does not compare
     what comes back with what it sent. Whoever may write to the topic is trusted, as the procedures' caller is.
@@ -98,7 +98,7 @@ def strangers(stage: Stage) -> Report:
         (forged,) = good.enqueue(scene.session, _FORGED)
         scene.wait_until(lambda: "pending" not in scene.counts(), "the relay has sent all", 90)
 
-        left_out = _strangers(source, victims[_IMPOSTORS[0].name].id)
+        left_out = _foreign_records(source, victims[_IMPOSTORS[0].name].id)
         before, behind = GoodChat(strange), GoodChat(strange)
         before.enqueue(scene.session, "before")
         records = [(case.headers, case.value) for case in left_out]
@@ -123,13 +123,13 @@ def strangers(stage: Stage) -> Report:
         effects = [entry for entry in good.entries if entry.id not in dead | {forged.id}]
         effects.append(Entry(forged.id, forged.topic, forged.key, forged.user_id, forged.role, said))
         judgement = outcomes.judge(scene, effects + before.entries + behind.entries, expected)
-        reasons = {event["record"]: event["reason"] for event in reader.events("stranger")}
+        reasons = {event["record"]: event["reason"] for event in reader.events("foreign")}
         lines, problems = _left_out(left_out, places, reasons)
         unknown = sum(event.get("unknown", 0) for event in reader.events("consumed"))
         if unknown != len(_UNKNOWN):
             problems.append(f"{unknown} records of ids that nobody has were passed over, of {len(_UNKNOWN)}")
         return Report(
-            "records of strangers",
+            "foreign records",
             f"{len(left_out)} records that are no message's, {unknown} with an id that nobody has, and"
             f" {len(expected)} with the id of a message that is consumed, dead or published; good chat around them",
             "\n         ".join([judgement.found, *lines]),
@@ -160,7 +160,7 @@ def _put(
     for number, (headers, value) in enumerate(records):
         producer.produce(topic, key="k", value=value, headers=dict(headers), on_delivery=_notes(places, number))
     if producer.flush(30) or len(places) < len(records):
-        raise FaultError(f"Kafka took {len(places)} of {len(records)} records of strangers")
+        raise FaultError(f"Kafka took {len(places)} of {len(records)} foreign records")
     return [places[number] for number in range(len(records))]
 
 
@@ -173,7 +173,7 @@ def _notes(places: dict[int, str], number: int) -> Callable[[object, object], No
 
 
 def _left_out(
-    cases: Sequence[Stranger], places: Sequence[str], reasons: Mapping[str, str]
+    cases: Sequence[Foreign], places: Sequence[str], reasons: Mapping[str, str]
 ) -> tuple[list[str], list[str]]:
     lines, problems = [], []
     for case, place in zip(cases, places, strict=False):

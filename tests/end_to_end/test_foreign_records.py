@@ -8,7 +8,7 @@ from tests.driver.support import StartDaemon, put
 from tests.sql.support import Database, chat_payload
 
 
-def test_records_of_strangers_stop_nothing_and_change_nothing(
+def test_foreign_records_stop_nothing_and_change_nothing(
     start_daemon: StartDaemon, cluster: MockCluster, db: Database
 ) -> None:
     cluster.create_topic("chat", partitions=1)
@@ -42,7 +42,7 @@ def test_records_of_strangers_stop_nothing_and_change_nothing(
     ]
     put(cluster.bootstrap, "chat", *refused, *passed_over)
     daemon = start_daemon("--only", "consumer", "--verbose")
-    daemon.says("stranger", count=len(refused))
+    daemon.says("foreign", count=len(refused))
     relay = start_daemon("--only", "relay", topics="")
     genuine = db.enqueue("genuine")
     daemon.eventually(lambda: db.statuses().get(genuine) == "consumed", "the genuine message is consumed")
@@ -59,4 +59,4 @@ def test_records_of_strangers_stop_nothing_and_change_nothing(
     last = db.enqueue_published("last")
     put(cluster.bootstrap, "chat", {"value": chat_payload("last").encode(), "headers": headers(last)})
     again.eventually(lambda: db.statuses()[last] == "consumed", "the last message is consumed")
-    assert again.events("stranger") == []
+    assert again.events("foreign") == []
