@@ -41,7 +41,7 @@ lint: .venv/installed ## ruff, mypy, the form of every routine, and whether the 
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m tests.sql.conventions
-	@$(BIN)/python -m tests.sql_reference --check
+	@$(BIN)/python -m tests.docs --check
 	@echo 'lint: clean'
 
 format: .venv/installed ## put the code into ruff's format
@@ -53,8 +53,8 @@ audit: .venv/installed ## look up known vulnerabilities of all that .venv has: m
 	  --progress-spinner off --vulnerability-service $(SERVICE) \
 	  || { echo 'audit: a vulnerability was found, or a package could not be looked up: see above' >&2; exit 1; }
 
-docs: .venv/installed ## write the generated parts of the READMEs anew
-	@$(BIN)/python -m tests.sql_reference
+docs: .venv/installed ## write sql/REFERENCE.md and the tables of driver/README.md anew
+	@$(BIN)/python -m tests.docs
 
 bundle: .venv/installed ## build/outboxd-<version>.sql: the whole schema in one file for the mysql client
 	@$(BIN)/python -m outboxd.bundle

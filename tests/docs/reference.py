@@ -1,24 +1,15 @@
-"""Writes those parts of the READMEs that have a source: what a COMMENT, a setting or a metric says of itself.
+"""sql/REFERENCE.md: every procedure and view, from the COMMENT or the head comment of its file."""
 
-``python -m tests.sql_reference`` rewrites them between their markers; ``--check`` changes nothing and exits 1 if one
-differs.
-"""
-
-import argparse
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from tests import reference_tables
-from tests.reference_tables import plain, table
+from tests.docs.markdown import plain, table
+from tests.servers.paths import CHECKOUT
 
-_CHECKOUT = Path(__file__).resolve().parents[1]
-_SQL = Path("sql")
-_DRIVER = Path("driver")
-_COMMAND = "python -m tests.sql_reference"
+_SQL = CHECKOUT / "sql"
 _PROCEDURE = re.compile(
     r"^CREATE PROCEDURE (?P<name>\w+) \((?P<parameters>.*?)\)\nCOMMENT '\n(?P<comment>.*?)\n'\n",
     re.DOTALL | re.MULTILINE,
@@ -29,6 +20,20 @@ _CHARACTER_SET = re.compile(r" CHARACTER SET \w+(?: COLLATE \w+)?")
 _ERROR = re.compile(r"^ +(300\d\d) (.+)$", re.MULTILINE)
 _LEADING_NAME = re.compile(r"((?:OUT |INOUT )?p_\w+(?= [A-Z])|\w+(?:, \w+)*(?= {2,}))")
 _RAISE = "outbox_internal_raise_v1"
+
+_HEAD = """\
+# Reference: procedures and views
+
+For the DBA and the application developer. Installing, upgrading and rights are in [README.md](README.md). Everything
+here stands in the files under `sql/`, too; the server has the manual of each procedure in its COMMENT:
+
+    mysql shop -Nre "SELECT routine_comment FROM information_schema.routines
+                      WHERE routine_schema = DATABASE() AND routine_name = 'outbox_claim_v1'"
+"""
+_ERRORS = """\
+Errors of outboxd have SQLSTATE 45000, one of these numbers, and a message that says what was wrong with which value. In
+a stored procedure catch one with `DECLARE ... HANDLER FOR 30004`; other errors are MySQL's own."""
+_INTERNAL = "Only the routines above call these; nobody needs a right on them, and they may change with any release."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +68,9 @@ def routines() -> list[Routine]:
     Raises ValueError naming a file of another form than the others, or a parameter that its COMMENT does not explain.
     """
     found = []
-    for path in sorted((_CHECKOUT / _SQL).glob("*/V*.sql"), key=lambda path: path.name):
+    for path in sorted(_SQL.glob("*/V*.sql"), key=lambda path: path.name):
         text = path.read_text(encoding="utf-8")
-        where = path.relative_to(_CHECKOUT / _SQL)
+        where = path.relative_to(_SQL)
         if "CREATE PROCEDURE" in text:
             found.append(_procedure(where, text))
         elif view := _VIEW.search(text):
@@ -96,39 +101,32 @@ def _view(path: Path, name: str, text: str) -> Routine:
     return Routine(name, path, manual[0].upper() + manual[1:] + example + shown, None)
 
 
-def sections() -> dict[tuple[Path, str], str]:
-    """The text of each part, by its README and the name in its markers."""
+def page(command: str) -> str:
+    """The whole page; its first line says by which command it was made."""
     found = routines()
-    return {
-        (_SQL, "errors"): _errors(found),
-        (_SQL, "routines"): _reference(found),
-        (_DRIVER, "commands"): reference_tables.commands(),
-        (_DRIVER, "settings"): reference_tables.settings(),
-        (_DRIVER, "metrics"): reference_tables.metrics(),
-        (_DRIVER, "alerts"): reference_tables.alerts(_readme(_DRIVER).read_text(encoding="utf-8")),
-    }
+    return "\n".join([f"<!-- made by {command}: edit the files under sql/ instead -->", "", _HEAD, _body(found), ""])
 
 
-def _errors(found: Iterable[Routine]) -> str:
-    (comment,) = (routine.comment for routine in found if routine.name == _RAISE)
-    return table(("number", "meaning"), _ERROR.findall(comment))
-
-
-def _reference(found: Sequence[Routine]) -> str:
+def _body(found: Sequence[Routine]) -> str:
     public = sorted((routine for routine in found if not routine.is_internal), key=lambda routine: routine.path.parent)
     internal = [routine for routine in found if routine.is_internal]
     parts = [table(("routine", "in short"), ((f"[{r.name}](#{r.name})", r.summary) for r in public))]
+    parts += ["## Errors", _ERRORS, _errors(internal)]
     for audience, group in groupby(public, key=lambda routine: routine.audience):
-        parts.append(f"### {audience.capitalize()}")
+        parts.append(f"## {audience.capitalize()}")
         parts += [_entry(routine) for routine in group]
-    parts.append("### Internal routines")
-    parts.append("Called by the routines above; nobody needs a right on them. Their files say more.")
+    parts += ["## Internal routines", _INTERNAL]
     parts.append("\n".join(f"- [{routine.name}]({routine.path}): {routine.summary}" for routine in internal))
     return "\n\n".join(parts)
 
 
+def _errors(internal: Iterable[Routine]) -> str:
+    (comment,) = (routine.comment for routine in internal if routine.name == _RAISE)
+    return table(("number", "meaning"), _ERROR.findall(comment))
+
+
 def _entry(routine: Routine) -> str:
-    parts = [f"#### {routine.name}"]
+    parts = [f"### {routine.name}"]
     if routine.parameters is not None:
         names = [re.sub(r"(p_\w+) .*", r"\1", parameter) for parameter in routine.parameters]
         parts.append(f"`{routine.name}({', '.join(names)})`")
@@ -163,47 +161,3 @@ def _items(lines: Iterable[str]) -> Iterator[str]:
             item = "- " + re.sub(" +", " ", named)
     if item:
         yield item
-
-
-def _readme(folder: Path) -> Path:
-    return _CHECKOUT / folder / "README.md"
-
-
-def _with_section(readme: str, name: str, text: str) -> str:
-    """The README with this text between the markers of the section. Raises ValueError where there are none."""
-    begin, end = f"<!-- {name}: made by {_COMMAND} -->\n", f"<!-- {name}: end -->"
-    before, begin_found, rest = readme.partition(begin)
-    _, end_found, after = rest.partition(end)
-    if not (begin_found and end_found):
-        raise ValueError(f"no {begin.strip()} ... {end.strip()} in it")
-    return f"{before}{begin}\n{text}\n\n{end}{after}"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Rewrite the sections, or with --check say which differ; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a section differs")
-    only_check = parser.parse_args(arguments).check
-    outdated = False
-    try:
-        made = sections()
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
-    for (folder, name), text in made.items():
-        path = _readme(folder)
-        before = path.read_text(encoding="utf-8")
-        try:
-            after = _with_section(before, name, text)
-        except ValueError as error:
-            raise SystemExit(f"{path}: {error}") from None
-        if before != after and only_check:
-            outdated = True
-            print(f"{folder}/README.md: the section {name} is outdated: run {_COMMAND}", file=sys.stderr)
-        elif before != after:
-            path.write_text(after, encoding="utf-8")
-            print(f"{folder}/README.md: {name}")
-    return int(outdated)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

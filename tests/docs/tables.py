@@ -1,10 +1,9 @@
-"""What driver/README.md tells of the driver in tables: commands, settings, metrics and alerts, each from its source."""
+"""The tables of driver/README.md: commands, settings, metrics and alerts, each from its source."""
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args, get_origin
 
 from annotated_types import Ge, Le, MinLen
@@ -14,8 +13,10 @@ from pydantic.fields import FieldInfo
 from outboxd import cli
 from outboxd import metrics as outboxd_metrics
 from outboxd.settings import Settings
+from tests.docs.markdown import anchor, table
+from tests.servers.paths import CHECKOUT
 
-_ALERTS = Path(__file__).resolve().parents[1] / "driver" / "deploy" / "alerts.yaml"
+_ALERTS = CHECKOUT / "driver" / "deploy" / "alerts.yaml"
 _ALERT = re.compile(
     r"^ +- alert: (?P<name>\w+)\n"
     r" +expr: (?P<condition>.+)\n"
@@ -26,7 +27,6 @@ _ALERT = re.compile(
     re.MULTILINE,
 )
 _PLACEHOLDER = re.compile(r"\{\{ \$(?:labels\.)?(\w+)[^}]*\}\}")
-_CODE = re.compile(r"(`[^`]*`)")
 
 
 def commands() -> str:
@@ -114,8 +114,7 @@ def alerts(readme: str) -> str:
             title = answers.pop(alert.name)
         except KeyError:
             raise ValueError(f"no paragraph of its runbook has a line `Alerts: ... {alert.name} ...`") from None
-        anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-        link = f"[{title}](#{anchor})"
+        link = f"[{title}](#{anchor(title)})"
         rows.append((alert.name, alert.severity, f"`{alert.condition}`", alert.lasting, alert.summary, link))
     if answers:
         raise ValueError(f"its runbook answers an alert that is not in {_ALERTS.name}: {', '.join(answers)}")
@@ -140,17 +139,3 @@ def _answers(readme: str) -> Iterator[tuple[str, str]]:
         for line in re.findall(r"^Alerts?: (.*)$", paragraph, re.MULTILINE):
             for name in re.findall(r"\w+", line):
                 yield name, title
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(plain(cell) for cell in line)} |" for line in lines)
-
-
-def plain(text: str) -> str:
-    """Text that Markdown would take for a tag or the end of a cell, made plain; in code only the latter is one."""
-    return "".join(
-        part.replace("|", r"\|") if part.startswith("`") else part.replace("<", "&lt;").replace("|", "&#124;")
-        for part in _CODE.split(text)
-    )
