@@ -48,7 +48,8 @@ class Routine:
     @property
     def is_internal(self) -> bool:
         """Whether only other routines call it."""
-        return self.name.startswith("outbox_internal_")
+        is_view_for_routines = self.parameters is None and "Read by:" not in self.comment
+        return self.name.startswith("outbox_internal_") or is_view_for_routines
 
     @property
     def audience(self) -> str:
