@@ -16,7 +16,7 @@ CREATE PROCEDURE outbox_register_biz_type_v1 (
 )
 COMMENT '
 Registers a business type, or changes one: which procedure handles its messages, their order, and their retries. It
-holds for the messages that wait already, from their next claim, failure or consumption on.
+also holds for messages that are waiting already, from their next claim, failure or consumption on.
 
 Parameters
   p_biz_type TEXT, 1 to 64 characters: the business type
@@ -29,7 +29,7 @@ Parameters
     stays, or 1
   p_backoff_cap_seconds INT: the longest wait, from the base to 604800; NULL: stays, or 32
 
-Result set: the row of outbox_biz_types, and changed, which is 0 where all was so before.
+Result set: the row of outbox_biz_types, and changed, which is 0 if nothing changed.
 
 Errors
   30001 a name is missing or empty; 30002 too long
@@ -38,7 +38,7 @@ Errors
   30008 p_handler is no procedure of this database, or does not take two parameters
 
 Called by: operators, an application''s own migrations. Owns its transaction (READ COMMITTED). Writes to outbox_audit
-where it changes something.
+if it changes something.
 
 Example
   mysql> CALL outbox_register_biz_type_v1(''order_paid'', ''on_order_paid'', NULL, 50, 2, 600);
