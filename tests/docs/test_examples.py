@@ -1,0 +1,93 @@
+"""What the docs show is what happens: the sessions of README.md line by line, and no COMMENT has a wrong example."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deploy.support import Client, client_of, empty_database, migrate
+from tests.docs import reference
+from tests.docs.test_docs import read
+from tests.docs.transcript import Transcript, comparable, transcripts
+from tests.servers.mysql_install import MySQLInstall
+from tests.servers.paths import CHECKOUT
+from tests.sql.support import Database, Server
+
+DATABASE = "outboxd_examples"
+ROUTINES = [routine for routine in reference.routines() if "\n\nExample\n" in routine.comment]
+# The client's errors for what an example must not have: syntax, unknown names, another number of arguments.
+_MISTAKE = re.compile(r"ERROR (?:1064|1054|1318|1414|1305 .*PROCEDURE) .*")
+
+
+@pytest.fixture(scope="module")
+def client(mysql_programs: MySQLInstall, mysql_server: Server) -> Client:
+    """The mysql client, on the test server."""
+    return client_of(mysql_programs, mysql_server)
+
+
+@pytest.fixture
+def shop(mysql_server: Server) -> Iterator[Database]:
+    """A database with outboxd and the shop's table of orders."""
+    with empty_database(mysql_server, DATABASE) as session:
+        migrate(mysql_server, DATABASE)
+        session.execute("CREATE TABLE orders (id BIGINT AUTO_INCREMENT PRIMARY KEY, customer VARCHAR(64))")
+        yield session
+
+
+def run_the_daemon(session: Database) -> None:
+    """What a daemon does to whatever is pending, due or not."""
+    session.execute("UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6)")
+    for message in session.claim():
+        session.call("outbox_mark_published_v1", message["id"])
+        session.call("outbox_consume_v1", json.dumps([{"id": message["id"], "payload": message["payload"]}]))
+
+
+def test_sessions_of_the_readme_go_as_shown(shop: Database, client: Client) -> None:
+    for transcript in transcripts(read("README.md")):
+        if transcript.typed.startswith("SELECT * FROM shipments"):
+            run_the_daemon(shop)
+        # Newer clients take \G from a terminal only.
+        look = "--vertical" if r"\G" in transcript.typed else "--table"
+        printed = client.run(DATABASE, transcript.typed.replace(r"\G", ";"), look, "--force")
+        errors = [re.sub(r" at line \d+", "", line) for line in printed.stderr.splitlines()]
+        assert errors == transcript.errors
+        if transcript.output:
+            assert comparable(printed.stdout) == transcript.output
+
+
+@pytest.mark.parametrize("routine", ROUTINES, ids=lambda routine: routine.name)
+def test_example_of_a_comment_makes_no_mistake(routine: reference.Routine, client: Client, installed: str) -> None:
+    example = routine.comment.partition("\n\nExample\n")[2]
+    (session,) = transcripts(f"```text\n{re.sub('^  ', '', example, flags=re.MULTILINE)}\n```")
+    printed = client.run(installed, session.typed, "--table", "--force")
+    errors = printed.stderr.splitlines()
+    assert [line for line in errors if _MISTAKE.match(line)] == []
+    raised = {line.partition(" at line")[0] for line in errors}
+    assert {line.partition(":")[0] for line in session.errors} <= raised
+
+
+@pytest.fixture(scope="module")
+def installed(mysql_server: Server) -> Iterator[str]:
+    """A database with outboxd, and with what the examples name."""
+    with empty_database(mysql_server, f"{DATABASE}_of_comments") as session:
+        migrate(mysql_server, f"{DATABASE}_of_comments")
+        session.execute(
+            "CREATE TABLE orders (id BIGINT AUTO_INCREMENT PRIMARY KEY, customer VARCHAR(64));"
+            "CREATE PROCEDURE on_order_paid (p_id BIGINT UNSIGNED, p_payload LONGTEXT) SELECT p_id"
+        )
+        session.enqueue()
+        yield f"{DATABASE}_of_comments"
+
+
+def test_transcript_is_taken_apart() -> None:
+    page = "```text\nmysql> SELECT 1;\n+---+\n| 1 |\n+---+\nmysql> CALL\n    ->   x();\nERROR 1305 (42000): no\n```"
+    (transcript,) = transcripts(page)
+    assert transcript == Transcript("SELECT 1;\nCALL\n  x();", "+---+\n| 1 |\n+---+\nERROR 1305 (42000): no")
+    assert (transcript.output, transcript.errors) == (["+-+", "| 1 |", "+-+"], ["ERROR 1305 (42000): no"])
+
+
+def test_numbers_of_the_demo_are_those_of_its_file() -> None:
+    (sample,) = (CHECKOUT / "driver" / "outboxd").rglob("sample_chat.jsonl")
+    messages = len(sample.read_text(encoding="utf-8").splitlines())
+    assert f"    {messages} messages, {messages} persisted, 0 duplicated" in read("README.md")
