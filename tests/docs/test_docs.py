@@ -61,6 +61,12 @@ def test_tables_routines_and_indexes_that_are_named_are_there(page: str) -> None
     assert set(_NAME.findall(read(page))) <= known
 
 
+def test_migrations_that_are_named_exist() -> None:
+    next_release = CHECKOUT / "tests" / "deploy" / "next_release"
+    known = {path.name for folder in (CHECKOUT / "sql", next_release) for path in folder.glob("*/V*.sql")}
+    assert {name for page in PAGES for name in re.findall(r"\bV\d+__\w+\.sql\b", read(page))} <= known
+
+
 def test_make_targets_that_are_named_exist() -> None:
     known = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
     named = {target for page in PAGES for target in re.findall(r"(?:`|^ {4})make ([a-z]+)", read(page), re.MULTILINE)}
