@@ -15,7 +15,7 @@ commit the caller''s. Makes the next transaction READ COMMITTED.
 Internal: the routines that own their transactions call it.
 
 Parameters
-  p_routine VARCHAR(64): the routine that refuses, for the message
+  p_routine VARCHAR(64): the routine that was called, for the message
 
 Errors
   30006 the session is inside a transaction

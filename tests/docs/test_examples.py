@@ -56,6 +56,26 @@ def test_sessions_of_the_readme_go_as_shown(shop: Database, client: Client) -> N
             assert comparable(printed.stdout) == transcript.output
 
 
+def test_worked_example_of_the_architecture_goes_as_shown(shop: Database, mysql_server: Server) -> None:
+    shop.claim("relay-a")
+    shop.claim("relay-b")
+    shop.claim("relay-a")  # gives half of its slots back
+    shop.claim("relay-b")
+    with mysql_server.connect(DATABASE) as other:
+        first = shop.enqueue("ada", topic="orders")
+        other.execute("START TRANSACTION")
+        uncommitted = other.enqueue("bob", topic="orders")
+        third, fourth, fifth = (shop.enqueue(key, topic="orders") for key in ("ada", "bob", "cy"))
+        assert [first, uncommitted, third, fourth, fifth] == [1, 2, 3, 4, 5]
+        assert shop.column("SELECT CRC32(message_key) % 64 FROM agent_outbox_messages ORDER BY id") == [40, 40, 0, 3]
+        assert shop.claim_ids("relay-a") == [1, 3]
+        assert shop.claim_ids("relay-b") == [5]
+        other.execute("COMMIT")
+    assert shop.claim_ids("relay-b") == [2, 4, 5]
+    shop.call("outbox_mark_failed_v1", first, "...")
+    assert shop.claim_ids("relay-a") == []
+
+
 @pytest.mark.parametrize("routine", ROUTINES, ids=lambda routine: routine.name)
 def test_example_of_a_comment_makes_no_mistake(routine: reference.Routine, client: Client, installed: str) -> None:
     example = routine.comment.partition("\n\nExample\n")[2]
