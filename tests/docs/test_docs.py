@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 
 import click
@@ -77,6 +78,17 @@ def test_make_targets_that_are_named_exist() -> None:
 def test_words_that_were_given_up_stay_away(page: str) -> None:
     for word, instead in _GIVEN_UP.items():
         assert not re.search(word, read(page)), f"{word}: {instead}"
+
+
+def test_command_that_installs_takes_the_files_in_the_order_of_their_versions() -> None:
+    listing = "ls sql/*/V*.sql | sort -t/ -k3"
+    assert listing.replace("|", r"\|") in read("sql/README.md")
+    assert listing in read("sql/README.md")
+    listed = subprocess.run(
+        listing, shell=True, cwd=CHECKOUT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    versions = [int(re.findall(r"V(\d+)__", path)[0]) for path in listed]
+    assert versions == sorted(versions) != []
 
 
 def test_readme_of_sql_has_every_section_in_its_contents() -> None:
