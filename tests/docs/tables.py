@@ -10,9 +10,7 @@ from annotated_types import Ge, Le, MinLen
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 
-from outboxd import cli
-from outboxd import metrics as outboxd_metrics
-from outboxd.settings import Settings
+from tests.docs.driver import Settings, cli, metrics_module
 from tests.docs.markdown import anchor, table
 from tests.servers.paths import CHECKOUT
 
@@ -35,7 +33,7 @@ def commands() -> str:
         ("command", "what it does"),
         (
             (f"`outboxd {command.name}`", inspect.cleandoc(command.help or "").partition("\n\n")[0])
-            for command in cli.cli.commands.values()
+            for command in cli.commands.values()
         ),
     )
 
@@ -78,11 +76,11 @@ def metrics() -> str:
     """Every metric of outboxd's own: its name in /metrics, type, labels with the values known beforehand, and help."""
     labels = {
         next(iter(metric.describe())).name: list(metric._labelnames)
-        for metric in vars(outboxd_metrics).values()
+        for metric in vars(metrics_module).values()
         if isinstance(metric, MetricWrapperBase)
     }
     rows = []
-    for family in outboxd_metrics.registry.collect():
+    for family in metrics_module.registry.collect():
         if not family.name.startswith("outboxd_"):
             continue
         name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
