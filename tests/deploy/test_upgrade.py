@@ -17,7 +17,7 @@ from tests.faults.checker import check
 from tests.sql.schema import create_statements, describe
 from tests.sql.support import Database, Row, Server
 
-DROPPED = {"V0302__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0515__claim_v1.sql": "V1502__post_claim_v1.sql"}
+DROPPED = {"V0302__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0516__claim_v1.sql": "V1502__post_claim_v1.sql"}
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ CREATE PROCEDURE outbox_claim_v1 (
   IN p_wait_ms INT
 )
 COMMENT '
-One round of a relay begins: heartbeat, take or give back slots, and the next batch of the relay''s slots.
+Starts a round of a relay: renews the lease, takes or gives back slots, and returns the next batch of its slots.
 Claiming changes no message. The same messages are returned again until they are marked, so a relay marks a batch
-(outbox_mark_published_batch_v1 and its two sisters) before it claims the next, on the same connection.
+(outbox_mark_published_batch_v1, _mark_failed_batch_v1, _mark_dead_batch_v1) before it claims the next, on the same
+connection.
 
 Parameters
   p_relay TEXT, 1 to 128 characters: the relay; two relays must not share a name
@@ -27,9 +28,9 @@ Result set, by ascending id: id, biz_type, topic, message_key, payload, headers,
 marks want back: it changes whenever the message returns to pending, so that a mark that comes late, after the
 consumer has already sent the message back, does nothing.
 
-Order: a message is not returned while an earlier one of its topic and key is pending and not in the same batch, be
-it waiting for its retry, inserted by a transaction that has not committed yet, or about to be inserted. So messages
-behind an id that has no row, which most often is one that was rolled back, wait for up to 100 ms.
+Order: a message is not returned while an earlier one of its lane (topic and key) is pending and not in the same
+batch: one that waits for its retry, that a transaction has inserted and not committed, or that is about to be
+inserted. So messages behind an id that has no row, most often one that was rolled back, wait for up to 100 ms.
 
 Errors
   30001 p_relay is NULL or empty; 30002 too long
@@ -52,14 +53,13 @@ BEGIN
   DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 100);
   DECLARE v_lease_seconds INT DEFAULT COALESCE(p_lease_seconds, 30);
   DECLARE v_began DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_deadline DATETIME(6) DEFAULT v_began + INTERVAL COALESCE(p_wait_ms, 0) * 1000 MICROSECOND;
-  DECLARE v_pause DOUBLE DEFAULT 0.002;
-  DECLARE v_owned, v_wide, v_read, v_left INT;
-  DECLARE v_top, v_new_top BIGINT UNSIGNED;
-  DECLARE v_heads, v_late JSON;
-  DECLARE v_gap BIGINT UNSIGNED;
-  DECLARE v_held BOOLEAN;
-  DECLARE v_look_again_at DATETIME(6);
+  DECLARE v_until DATETIME(6) DEFAULT v_began + INTERVAL COALESCE(p_wait_ms, 0) * 1000 MICROSECOND;
+  DECLARE v_sleep_seconds DOUBLE DEFAULT 0.002;
+  DECLARE v_searched_from DATETIME(6);
+  DECLARE v_owned INT;
+  DECLARE v_top BIGINT UNSIGNED;
+  DECLARE v_batch JSON;
+  DECLARE v_is_held BOOLEAN;
 
   IF COALESCE(CHAR_LENGTH(p_relay), 0) NOT BETWEEN 1 AND 128 THEN
     CALL outbox_internal_reject_text_v1('p_relay', p_relay, 128);
@@ -83,60 +83,29 @@ BEGIN
     END;
     CALL outbox_internal_share_slots_v1(p_relay, v_lease_seconds, v_owned);
 
-    work: LOOP
-      SET v_wide = v_limit;
-      wide: LOOP
-        CALL outbox_internal_find_unsettled_v1(v_top, v_late, v_gap);
-        CALL outbox_internal_read_heads_v1(p_relay, v_wide, v_owned, v_top, v_heads);
-        SET v_held = FALSE, v_read = COALESCE(JSON_LENGTH(v_heads), 0);
-        IF v_heads IS NOT NULL THEN
-          CALL outbox_internal_hold_back_v1(v_heads, v_late, v_gap, v_held);
-        END IF;
-        -- Where what is held back fills the batch, others are behind it: an open transaction delays no other keys.
-        SET v_left = COALESCE(JSON_LENGTH(v_heads), 0);
-        IF NOT v_held OR v_read * 2 < v_wide OR v_left * 2 >= v_limit OR v_wide >= 100000 THEN
-          LEAVE wide;
-        END IF;
-        SET v_wide = LEAST(v_wide * 4, 100000);
-      END LOOP;
-      IF v_left > v_limit THEN
-        SET v_heads = JSON_EXTRACT(v_heads, CONCAT('$[0 to ', v_limit - 1, ']'));
+    search: LOOP
+      SET v_searched_from = UTC_TIMESTAMP(6);
+      CALL outbox_internal_next_batch_v1(p_relay, v_limit, v_owned, v_top, v_batch, v_is_held);
+      -- Earlier than it began: the clock was set back.
+      IF v_batch IS NOT NULL OR UTC_TIMESTAMP(6) NOT BETWEEN v_began AND v_until - INTERVAL 1 MICROSECOND THEN
+        LEAVE search;
       END IF;
-      -- Before it began: the clock was set back.
-      IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline OR UTC_TIMESTAMP(6) < v_began THEN
-        LEAVE work;
-      END IF;
-
-      -- Nothing to send. One look at the end of the table tells whether there may be something new; what a failure
-      -- or an operator brought back to pending is found by looking at the heads again once a second.
-      SET v_look_again_at = LEAST(v_deadline, UTC_TIMESTAMP(6) + INTERVAL 1 SECOND);
-      pause: LOOP
-        DO SLEEP(IF(v_wide < 100000, v_pause, 0.5));
-        SET v_pause = LEAST(v_pause * 1.5, 0.05);
-        -- Under autocommit there is nothing to end, and it would be a third of what an idle relay costs.
-        IF @@autocommit THEN
-          SELECT COALESCE(MAX(id), 0) INTO v_new_top FROM agent_outbox_messages;
-        ELSE
-          SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-          SELECT COALESCE(MAX(id), 0) INTO v_new_top FROM agent_outbox_messages;
-          COMMIT;
-        END IF;
-        IF v_held OR v_new_top <> v_top OR UTC_TIMESTAMP(6) >= v_look_again_at OR UTC_TIMESTAMP(6) < v_began THEN
-          LEAVE pause;
-        END IF;
-      END LOOP;
+      -- Twice as long as the search took: one behind a large open transaction must not keep the server busy.
+      SET v_sleep_seconds = GREATEST(v_sleep_seconds, 2e-6 * TIMESTAMPDIFF(MICROSECOND, v_searched_from, UTC_TIMESTAMP(6)));
+      CALL outbox_internal_wait_for_work_v1(v_top, v_is_held, v_until, v_sleep_seconds);
     END LOOP;
 
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt
-      FROM JSON_TABLE(COALESCE(v_heads, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
+      FROM JSON_TABLE(COALESCE(v_batch, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
      WHERE m.status = 'pending'
-     ORDER BY head.id;
+     ORDER BY head.id
+     LIMIT v_limit;
     COMMIT;
   END;
 END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (515, 'V0515__claim_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (516, 'V0516__claim_v1.sql');
