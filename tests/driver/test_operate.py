@@ -8,7 +8,7 @@ import mysql.connector
 import pytest
 from click.testing import Result
 
-from outboxd.asking import age as age_of
+from outboxd.commands.options import age as age_of
 from tests.driver.support import Invoke, Run, the_one_line
 from tests.sql.operators import age, audit, fill, forget
 from tests.sql.support import CHAT, Connect, Database, Server, background, eventually
@@ -213,7 +213,7 @@ def test_purge_asks_and_deletes_what_is_old(
 
 
 def test_purge_goes_on_until_all_are_gone(operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outboxd.asking._PART", 100)
+    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     fill(db, 250, "consumed", age_seconds=60)
     done(operate("purge", "--older-than", "30s", "--yes"), "250 consumed messages purged")
     assert db.statuses() == {}
@@ -246,7 +246,7 @@ def test_replay_copies_the_range_and_asks(operate: Invoke, db: Database) -> None
 def test_replay_goes_on_part_by_part_until_all_are_copied_once(
     operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outboxd.asking._PART", 100)
+    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     messages = fill(db, 252, "consumed")
     chosen = ["--from-id", str(messages[1]), "--to-id", str(messages[-2])]
     done(operate("replay", *chosen, "--yes"), "250 consumed messages replayed as new ones")
@@ -258,7 +258,7 @@ def test_replay_goes_on_part_by_part_until_all_are_copied_once(
 def test_replay_that_is_cut_off_says_how_many_are_replayed(
     operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outboxd.asking._PART", 100)
+    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     messages = fill(db, 250, "consumed")
     db.execute(
         "CREATE TRIGGER cuts_off BEFORE INSERT ON agent_outbox_messages FOR EACH ROW"

@@ -12,9 +12,9 @@ import structlog
 from confluent_kafka.admin import AdminClient
 from mysql.connector import Error
 
-from outboxd.cli import main
-from outboxd.database import Database as Driver
-from outboxd.kafka import connect
+from outboxd.commands.main import main
+from outboxd.kafka.client import connect
+from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
 from outboxd.settings import SettingsError, load
 from tests.driver.mock_kafka import MockCluster
