@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from outboxd.commands.options import age as age_of
-from tests.driver.support import Invoke, Run, the_one_line
+from tests.driver.support import Invoke, Run, Setting, the_one_line
 from tests.sql.operators import age, audit, fill, forget
 from tests.sql.support import CHAT, Connect, Database, Server, background, eventually
 
@@ -40,8 +40,8 @@ def operator_url(mysql_server: Server, installed_database: str) -> Iterator[str]
 def operate(invoke: Invoke, operator_url: str) -> Invoke:
     """Call a command as the operator."""
 
-    def call(*arguments: str, stdin: bytes = b"", **_: object) -> Result:
-        return invoke(*arguments, stdin=stdin, mysql_url=operator_url)
+    def call(*arguments: str, stdin: bytes = b"", **settings: Setting) -> Result:
+        return invoke(*arguments, stdin=stdin, **{**settings, "mysql_url": operator_url})
 
     return call
 
@@ -296,7 +296,7 @@ def test_call_that_takes_longer_than_a_worker_may_is_waited_for(
         "SELECT COUNT(*) FROM performance_schema.processlist"
         " WHERE user = %s AND state = 'Waiting for table metadata lock' AND time >= 3"
     )
-    with background(lambda: operate(*arguments, "--yes", "--stall-seconds", "1", "--wait-ms", "0")) as command:
+    with background(lambda: operate(*arguments, "--yes", stall_seconds=1, wait_ms=0)) as command:
         eventually(lambda: command.done() or db.value(waits, ACCOUNT) == 1)
         was_cut_off = command.done()
         gate.execute("UNLOCK TABLES")
