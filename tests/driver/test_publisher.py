@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from outboxd.daemon.publisher import Publisher
+from outboxd.kafka.producer import ProducerHandle
 from outboxd.messages import Message, Round
 from outboxd.mysql.procedures import Database as Driver
 from outboxd.observe.health import Pulse
@@ -34,7 +35,10 @@ class Relay:
     beats: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.publisher = Publisher(self.settings, self.stop, Pulse(RELAY), lambda: self.beats.append(time.monotonic()))
+        self.producer = ProducerHandle(self.settings)
+        self.publisher = Publisher(
+            self.settings, self.producer, self.stop, Pulse(RELAY), lambda: self.beats.append(time.monotonic())
+        )
 
     def claim(self) -> Iterator[Message]:
         """The next batch."""
@@ -61,7 +65,7 @@ def relays(account: Account, cluster: MockCluster, db: Database) -> Iterator[Any
 
     yield make
     for relay in made:
-        relay.publisher.close()
+        relay.producer.close()
         relay.driver.close()
 
 
@@ -247,7 +251,7 @@ def test_stop_gives_kafka_stop_seconds_and_no_more(relays: Any, cluster: MockClu
     relay = relays({"message.timeout.ms": 60_000}, stop_seconds=1)
     with ThreadPoolExecutor(1) as pool:
         publishing = pool.submit(relay.publish)
-        eventually(lambda: len(relay.publisher.producer) == 3)
+        eventually(lambda: len(relay.producer) == 3)
         relay.stop.set()
         stopped = time.monotonic()
         done = publishing.result(15)
@@ -263,7 +267,7 @@ def test_stop_waits_for_acknowledgements_that_are_under_way(relays: Any, cluster
     relay = relays(stop_seconds=10)
     with ThreadPoolExecutor(1) as pool:
         publishing = pool.submit(relay.publish)
-        eventually(lambda: len(relay.publisher.producer) == 3)
+        eventually(lambda: len(relay.producer) == 3)
         relay.stop.set()
         cluster.come_up()
         assert ids_of(publishing.result(15).published) == messages

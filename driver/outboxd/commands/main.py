@@ -41,24 +41,12 @@ def cli() -> None:
     """
 
 
+# In the order in which the README lists them.
 for command in (
-    run,
-    migrate,
-    enqueue,
-    status,
-    show,
-    demo,
-    dead,
-    pause,
-    resume,
-    purge,
-    recover,
-    replay,
-    biz_type,
-    audit,
+    *(run, migrate, enqueue, status, show, demo),
+    *(dead, pause, resume, purge, recover, replay, biz_type, audit),
+    *(doctor, top),
 ):
-    cli.add_command(command)
-for command in (doctor, top):
     cli.add_command(command)
 
 

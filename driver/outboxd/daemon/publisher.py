@@ -71,15 +71,20 @@ class Publisher:
     """
 
     def __init__(
-        self, settings: Settings, stop: threading.Event, pulse: Pulse, renew_lease: Callable[[], None]
+        self,
+        settings: Settings,
+        producer: ProducerHandle,
+        stop: threading.Event,
+        pulse: Pulse,
+        renew_lease: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._producer = producer
         self._stop = stop
         self._pulse = pulse
         self._renew_lease = renew_lease
         self._renew_at = 0.0
         self._stop_seen_at: float | None = None
-        self.producer = ProducerHandle(settings)
 
     def publish(self, messages: Iterable[Message]) -> Round:
         """Send messages in their order, and wait until each is acknowledged, refused or given up.
@@ -100,10 +105,6 @@ class Publisher:
                 _judge([(message, error)], done)
         return done
 
-    def close(self) -> None:
-        """Discard what is not acknowledged: it is pending and will be claimed again."""
-        self.producer.close()
-
     def _publish_together(self, messages: Iterable[Message]) -> _Batch:
         batch = _Batch()
         try:
@@ -122,10 +123,10 @@ class Publisher:
         headers = headers_of(message, self._settings.event_source)
         while not self._has_given_up():
             try:
-                self.producer.produce(message.topic, message.key, message.payload, headers, on_answer)
+                self._producer.produce(message.topic, message.key, message.payload, headers, on_answer)
             except BufferError:
                 if batch.in_flight:
-                    self._serve(self.producer.poll)
+                    self._serve(self._producer.poll)
                     continue
                 too_large = "it is larger than the queue: queue.buffering.max.kbytes"
                 batch.is_answered(message, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, too_large))
@@ -139,12 +140,12 @@ class Publisher:
         batch.unanswered = "stopped"
 
     def _wait(self, batch: _Batch) -> None:
-        while batch.in_flight > 0 and self.producer.is_open:
-            self._serve(self.producer.flush)
+        while batch.in_flight > 0 and self._producer.is_open:
+            self._serve(self._producer.flush)
             if self._has_given_up():
-                self.producer.close()
+                self._producer.close()
         if batch.published:
-            self.producer.outage.is_over()
+            self._producer.outage.is_over()
 
     def _serve(self, answers: Callable[[], None]) -> None:
         self._pulse.beat()

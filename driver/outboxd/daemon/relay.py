@@ -1,12 +1,14 @@
 """The relay: claim, publish, mark, and again. Each worker has slots of its own."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 
 import structlog
 
 from outboxd.daemon.publisher import Publisher
-from outboxd.messages import Round
+from outboxd.kafka.producer import ProducerHandle
+from outboxd.messages import Message, Round
 from outboxd.mysql.procedures import RelayProcedures
 from outboxd.observe import metrics
 from outboxd.observe.health import Pulse
@@ -31,7 +33,8 @@ class Relay:
         self._database = RelayProcedures(settings)
         # A connection of their own: on the other one rows of the claim may still be under way.
         self._heartbeats = RelayProcedures(settings)
-        self._publisher = Publisher(settings, stop, pulse, self._renew_lease)
+        self._producer = ProducerHandle(settings)
+        self._publisher = Publisher(settings, self._producer, stop, pulse, self._renew_lease)
 
     def run(self) -> None:
         """Relay until stop is set, then give the slots back.
@@ -45,18 +48,21 @@ class Relay:
             except Unavailable:
                 pass  # stopped while waiting
             finally:
-                self._publisher.close()
+                self._producer.close()
                 with suppress(Unavailable):
                     self._database.leave(self._name)
 
     def _round(self) -> None:
         self._pulse.beat()
-        one = self._settings
-        done = self._publisher.publish(self._database.claim(self._name, one.batch_size, one.lease_seconds, one.wait_ms))
+        done = self._publisher.publish(self._claim())
         metrics.count_round(done)
         self._mark(done)
         if done.unanswered and not self._stop.is_set():
-            raise Unavailable(f"Kafka: {done.unanswered}", announced=self._publisher.producer.outage.is_on)
+            raise Unavailable(f"Kafka: {done.unanswered}", announced=self._producer.outage.is_on)
+
+    def _claim(self) -> Iterator[Message]:
+        settings = self._settings
+        return self._database.claim(self._name, settings.batch_size, settings.lease_seconds, settings.wait_ms)
 
     def _mark(self, done: Round) -> None:
         marked = (

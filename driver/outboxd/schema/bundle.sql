@@ -11,7 +11,7 @@ DROP PROCEDURE IF EXISTS outboxd_bundle_enter;
 DELIMITER $$
 
 CREATE PROCEDURE outboxd_bundle_begin (IN p_files JSON)
-COMMENT 'Refuses to begin on a server that is too old, while another migration is at work, and where files do not fit.'
+COMMENT 'Raises an error on a server that is too old, while another migration runs, and where files do not fit.'
 BEGIN
   DECLARE v_new_enough BOOLEAN DEFAULT FALSE;
   DECLARE v_edited, v_dropped TEXT;
