@@ -13,7 +13,7 @@ Headers = list[tuple[str, bytes]]
 
 
 def headers_of(message: Message, source: str) -> Headers:
-    """The headers of a message's record; its own come last and cannot replace those of CloudEvents."""
+    """The headers of a message's record. The message's own come last, and cannot replace those of CloudEvents."""
     headers: Headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", b"%d" % message.id),
@@ -36,7 +36,8 @@ def headers_of(message: Message, source: str) -> Headers:
 def parse(record: Any, source: str) -> tuple[int, str]:
     """The outbox id and payload of a consumed record.
 
-    Raises ValueError saying why the record is none of this outbox: no ce_id, another source, not a number, not UTF-8.
+    Raises ValueError with the reason why the record is foreign: another ce_source, a ce_id that is no id of a message, no
+    value, or one that is not UTF-8.
     """
     headers = dict(record.headers() or [])
     sent_by = (headers.get("ce_source") or b"").decode(errors="replace")
