@@ -36,8 +36,8 @@ def headers_of(message: Message, source: str) -> Headers:
 def parse(record: Any, source: str) -> tuple[int, str]:
     """The outbox id and payload of a consumed record.
 
-    Raises ValueError with the reason why the record is foreign: another ce_source, a ce_id that is no id of a message, no
-    value, or one that is not UTF-8.
+    Raises ValueError with the reason why the record is foreign: another ce_source, a ce_id that is no id of a message,
+    no value, or one that is not UTF-8.
     """
     headers = dict(record.headers() or [])
     sent_by = (headers.get("ce_source") or b"").decode(errors="replace")
