@@ -11,8 +11,8 @@ from annotated_types import Ge, Le, MinLen
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 
-from outboxd import cli
-from outboxd import metrics as outboxd_metrics
+from outboxd.commands.main import cli
+from outboxd.observe import metrics as outboxd_metrics
 from outboxd.settings import Settings
 
 _ALERTS = Path(__file__).resolve().parents[1] / "driver" / "deploy" / "alerts.yaml"
@@ -35,7 +35,7 @@ def commands() -> str:
         ("command", "what it does"),
         (
             (f"`outboxd {command.name}`", inspect.cleandoc(command.help or "").partition("\n\n")[0])
-            for command in cli.cli.commands.values()
+            for command in cli.commands.values()
         ),
     )
 

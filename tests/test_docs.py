@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from outboxd import cli
+from outboxd.commands.main import cli
 from outboxd.settings import Settings
 from tests import reference_tables
 from tests.servers.paths import CHECKOUT
@@ -62,14 +62,14 @@ def commands(readme: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("readme", READMES)
 def test_commands_that_are_shown_exist_with_their_options(readme: str) -> None:
     for words in commands(readme):
-        command: click.Command = cli.cli
+        command: click.Command = cli
         for word in words:
             if isinstance(command, click.Group) and word in command.commands:
                 command = command.commands[word]
             elif word.startswith("--") and word != "--help":
                 options = {name for option in command.params for name in option.opts}
                 assert word.partition("=")[0] in options, words
-        assert command is not cli.cli or words[0] in {"COMMAND", "--help"}, words
+        assert command is not cli or words[0] in {"COMMAND", "--help"}, words
 
 
 def test_settings_that_are_named_in_capitals_exist() -> None:

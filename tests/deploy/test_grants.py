@@ -9,6 +9,14 @@ import pytest
 from mysql.connector import errorcode
 from mysql.connector.errors import Error
 
+from outboxd.mysql.connection import Connection
+from outboxd.mysql.procedures import (
+    ApplicationProcedures,
+    ConsumerProcedures,
+    OperatorProcedures,
+    RelayProcedures,
+    names,
+)
 from tests.deploy.support import (
     GRANTS,
     OWNER_RIGHTS,
@@ -230,6 +238,19 @@ def test_account_reads_the_views_of_its_role_and_touches_no_table(site: Site, ro
 def _is_denied(session: Database, statement: str) -> None:
     with pytest.raises(Error, match="denied"):
         session.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("role", "calls"),
+    [
+        ("outbox_app", ApplicationProcedures),
+        ("outbox_relay", RelayProcedures),
+        ("outbox_consumer", ConsumerProcedures),
+        ("outbox_operator", OperatorProcedures),
+    ],
+)
+def test_role_may_call_what_outboxd_calls_on_its_behalf(site: Site, role: str, calls: type[Connection]) -> None:
+    assert {routine for routine in names(calls) if role not in site.callers(routine)} == set()
 
 
 def test_application_enqueues_in_its_own_transaction_and_sees_no_message(site: Site) -> None:

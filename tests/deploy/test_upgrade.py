@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from outboxd import bundle
+from outboxd.schema import bundle
 from tests.deploy.next_outboxd import own_migrations
 from tests.deploy.release import ACCOUNT, ALL, NAME, POST, PRE, PRESENT, Release
 from tests.deploy.support import Client, create_account, empty_database, migrate, together

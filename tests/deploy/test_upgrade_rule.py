@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from outboxd.migrations import Migration
+from outboxd.schema.files import Migration
 from tests.deploy.next_outboxd import FOLDER, own_migrations
 from tests.deploy.release import POST, PRE, PRESENT
 from tests.deploy.upgrade_rule import offences
