@@ -36,10 +36,11 @@ demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jso
 test: lint ## lint, then all tests, on real servers
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: .venv/installed ## ruff, mypy, the form of every routine, and whether the docs still say what the code does
+lint: .venv/installed ## ruff, mypy, the layers of the driver, the form of every routine, and whether the docs still say what the code does
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
+	@imports=$$($(BIN)/lint-imports --no-cache --no-logo) || { echo "$$imports"; exit 1; }
 	@$(BIN)/python -m tests.sql.conventions
 	@$(BIN)/python -m tests.docs --check
 	@echo 'lint: clean'
@@ -57,7 +58,7 @@ docs: .venv/installed ## write sql/REFERENCE.md and the tables of driver/README.
 	@$(BIN)/python -m tests.docs
 
 bundle: .venv/installed ## build/outboxd-<version>.sql: the whole schema in one file for the mysql client
-	@$(BIN)/python -m outboxd.bundle
+	@$(BIN)/python -m outboxd.schema.bundle
 
 bench: .venv/installed ## measure against the floor of plain SQL: a table, build/bench.json and build/bench.png
 	@$(BIN)/pip install --quiet --group bench

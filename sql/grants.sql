@@ -81,6 +81,7 @@ GRANT EXECUTE ON PROCEDURE outbox_purge_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_purge_dead_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_recover_published_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_register_biz_type_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_register_batch_handler_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_replay_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_status_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_operator;

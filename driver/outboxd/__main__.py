@@ -1,3 +1,3 @@
-from outboxd.cli import main
+from outboxd.commands.main import main
 
 main()

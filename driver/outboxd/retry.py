@@ -1,4 +1,4 @@
-"""The one retry policy of the driver: wait for a server that is away, say why once, go on when it is back."""
+"""The daemon's one retry policy: wait for a server that is unavailable, log why once, go on when it is back."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 class Unavailable(Exception):
     """MySQL or Kafka cannot be reached, or could not finish just now; nothing is lost by trying again.
 
-    announced: it is in the log already, and whoever put it there tells the return, too.
+    announced: the reason is in the log already, and whoever logged it logs the return, too.
     """
 
     def __init__(self, reason: str, *, announced: bool = False) -> None:
@@ -34,8 +34,8 @@ class Unavailable(Exception):
 def until_available(stop: threading.Event, action: Callable[[], Result]) -> Result:
     """Call action until it does not raise Unavailable, with exponential backoff from 0.1 to 5 seconds.
 
-    Each reason is logged once, because what comes back may be no better (read-only after a failover), and the return.
-    Once stop is set the last Unavailable is raised.
+    Logs each reason once as `unavailable` (after a failover the reason may change: the new server is read-only), and
+    then `available`. Raises the last Unavailable once stop is set.
     """
     began = time.monotonic()
     said: set[str] = set()

@@ -8,6 +8,7 @@ SET SESSION lock_wait_timeout = 2;
 CREATE TABLE outbox_biz_types (
   biz_type             VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
   handler              VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL COMMENT 'procedure (p_id BIGINT UNSIGNED, p_payload LONGTEXT) in this database; must not commit',
+  batch_handler        VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'procedure (p_is_check BOOLEAN) that takes many messages at once, see outbox_register_batch_handler_v1; NULL: none',
   ordering             ENUM('key', 'none') CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL DEFAULT 'key',
   max_retry            INT UNSIGNED NULL COMMENT 'failures after which a message is dead, whatever its own max_retry; NULL: its own',
   backoff_base_seconds INT UNSIGNED NOT NULL DEFAULT 1,

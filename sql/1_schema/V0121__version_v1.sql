@@ -13,7 +13,7 @@ COMMENT '
 Tells which schema is installed: the number of the newest migration.
 
 Parameters
-  OUT p_version INT UNSIGNED: the number, as in the file names (V0515 is 515)
+  OUT p_version INT UNSIGNED: the number, as in the file names (V0516 is 516)
 
 Called by: anybody; the daemon asks before it starts. Reads only; transaction: the caller''s.
 

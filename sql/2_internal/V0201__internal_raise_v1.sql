@@ -24,7 +24,8 @@ Parameters
     30006 called inside a transaction, but the routine must own its own
     30007 the payload does not fit its business type
     30008 the name of a handler is not a procedure of this database
-    30009 a handler rolled back its caller''s transaction; outbox_consume_v1 handles it, nobody else sees it
+    30009 a handler rolled back its caller''s transaction; outbox_consume_v1 catches it, nobody else sees it
+    30010 a batch handler ended its caller''s transaction; the same
   p_text TEXT: what was wrong with which value; cut to 128 characters, the limit of a condition.
 
 Example

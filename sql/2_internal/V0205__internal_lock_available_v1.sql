@@ -11,16 +11,16 @@ CREATE PROCEDURE outbox_internal_lock_available_v1 (
   IN p_status VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
 )
 COMMENT '
-Locks those of some messages that have this status and that no other transaction has locked. It never waits, so that
-who has locked other messages already cannot be part of a deadlock, and an operator''s batch cannot hold up a claim or
-a consumer for longer than itself.
+Locks those of the given messages that have this status and that no other transaction has locked. It waits for no
+lock: so a caller that has locked other messages cannot become part of a deadlock, and an operator''s batch cannot
+hold up a claim or a consumer for longer than itself.
 Internal: outbox_internal_requeue_followers_v1 and the operator''s routines that change many messages call it.
 
 Parameters
-  INOUT p_ids JSON: array of ids, ascending; comes back with those that are locked now, NULL if there is none
+  INOUT p_ids JSON: array of ids, in any order; comes back with those that are locked now, in any order, NULL if none
   p_status VARCHAR(32): the status that they must have
 
-Transaction: the caller''s, READ COMMITTED. Locks the messages by ascending id.
+Transaction: the caller''s, READ COMMITTED.
 
 Example
   mysql> SET @ids = ''[1, 2, 3]'';

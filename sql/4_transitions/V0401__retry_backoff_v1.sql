@@ -11,8 +11,8 @@ CREATE PROCEDURE outbox_retry_backoff_v1 (
   OUT p_seconds INT UNSIGNED
 )
 COMMENT '
-The default backoff: how long a message waits after its n-th failure. For people and tests; the transitions
-use the same expression with the base and cap of the message''s business type (outbox_biz_types: 1 s and 32 s).
+Tells how long a message waits after its n-th failure by default. A business type may have another base and cap
+(outbox_biz_types); the rule is the same.
 
 Parameters
   p_retry_count INT: failures so far; NULL or 0 or less counts as the first
@@ -32,7 +32,10 @@ Example
 SQL SECURITY DEFINER
 NO SQL
 BEGIN
-  SET p_seconds = LEAST(32, 1 << LEAST(GREATEST(COALESCE(p_retry_count, 1), 1) - 1, 20));
+  -- The defaults of outbox_biz_types.
+  DECLARE v_base_seconds INT DEFAULT 1;
+  DECLARE v_cap_seconds INT DEFAULT 32;
+  CALL outbox_internal_backoff_v1(p_retry_count, v_base_seconds, v_cap_seconds, p_seconds);
 END $$
 
 DELIMITER ;

@@ -10,10 +10,10 @@ CREATE PROCEDURE outbox_internal_requeue_followers_v1 (
   IN p_id BIGINT UNSIGNED
 )
 COMMENT '
-Sends the published followers of a message that failed back to pending, to become due when it does: they have
-passed it on the way and would only be deferred on arrival. No retry is counted for them. A follower that another
-transaction has locked is left to it: a consumer that has it will defer it.
-Internal: outbox_mark_failed_v1 calls it. Does nothing where the message is not pending.
+Sends the published followers of a failed message back to pending, due when it is due: they have overtaken it and
+would only be deferred when a consumer reads them. No retry is counted for them. A follower that another transaction
+has locked is skipped: the consumer that has locked it will defer it.
+Internal: outbox_mark_failed_v1 calls it. Does nothing where the failed message is not pending.
 
 Parameters
   p_id BIGINT UNSIGNED: the message that failed
@@ -30,32 +30,27 @@ BEGIN
   DECLARE v_due_at DATETIME(6);
   DECLARE v_followers JSON;
 
-  -- Found without locks, and then changed by primary key: an UPDATE that looks for them by their lane would wait for the
-  -- transactions of applications that are just enqueuing into it.
-  SELECT MAX(found.due_at), JSON_ARRAYAGG(found.id)
+  -- Found without locks, then changed by primary key: an UPDATE that looks for them by their lane would wait for the
+  -- transactions of applications that are enqueuing into it.
+  SELECT MAX(failed.next_retry_at), JSON_ARRAYAGG(follower.id)
     INTO v_due_at, v_followers
-    FROM (
-      SELECT follower.id, failed.next_retry_at AS due_at
-        FROM agent_outbox_messages AS failed FORCE INDEX (PRIMARY)
-        STRAIGHT_JOIN agent_outbox_messages AS follower FORCE INDEX (outbox_open_lane)
-          ON follower.open_lane = failed.open_lane
-         AND follower.id > failed.id
-         AND follower.topic = failed.topic
-         AND follower.message_key = failed.message_key
-       WHERE failed.id = p_id
-         AND failed.status = 'pending'
-         AND follower.status = 'published'
-         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = follower.biz_type AND t.ordering = 'none')
-       ORDER BY follower.id
-       LIMIT 18446744073709551615
-    ) AS found;
+    FROM agent_outbox_messages AS failed FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN agent_outbox_messages AS follower FORCE INDEX (outbox_open_lane)
+      ON follower.open_lane = failed.open_lane
+     AND follower.id > failed.id
+     AND follower.topic = failed.topic
+     AND follower.message_key = failed.message_key
+   WHERE failed.id = p_id
+     AND failed.status = 'pending'
+     AND follower.status = 'published'
+     AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = follower.biz_type AND t.ordering = 'none');
 
   IF v_followers IS NOT NULL THEN
     CALL outbox_internal_lock_available_v1(v_followers, 'published');
   END IF;
   IF v_followers IS NOT NULL THEN
-    UPDATE JSON_TABLE(v_followers, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS found
-      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = found.id
+    UPDATE JSON_TABLE(v_followers, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS follower
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = follower.id
        SET m.status = 'pending',
            m.next_retry_at = v_due_at,
            m.updated_at = UTC_TIMESTAMP(6)

@@ -11,9 +11,9 @@ CREATE PROCEDURE outbox_slots_owned_v1 (
   OUT p_slots INT
 )
 COMMENT '
-How many slots a relay owns under a live lease. A relay loses its slots all at once, when its lease runs out, and
-takes some only when it claims: after a mark that changed less than given, 0 means that the fence has stopped it, and
-anything else that the consumer was faster.
+Tells how many slots a relay owns under a live lease. A relay loses its slots all at once, when its lease runs out, and
+takes slots only when it claims. So after a mark that changed fewer messages than given, 0 means that the fence has
+stopped it, and anything else that the consumer was faster.
 
 Parameters
   p_relay VARCHAR(128): the relay
@@ -37,10 +37,7 @@ BEGIN
     INTO p_slots
     FROM outbox_slots AS s
    WHERE s.relay = p_relay
-     AND EXISTS (
-       SELECT 1 FROM outbox_relays AS r
-        WHERE r.relay = p_relay
-          AND UTC_TIMESTAMP(6) BETWEEN r.lease_from AND r.lease_until);
+     AND EXISTS (SELECT 1 FROM outbox_internal_live_relays AS l WHERE l.relay = p_relay);
 END $$
 
 DELIMITER ;

@@ -11,14 +11,15 @@ CREATE PROCEDURE outbox_internal_fence_v1 (
   OUT p_slots BIGINT UNSIGNED
 )
 COMMENT '
-The fence: which slots a relay owns under a live lease, held so until the transaction ends.
-Internal: the marks of the relay call it first.
+The fence: tells which slots a relay owns under a live lease, and keeps them from changing hands until the transaction
+ends.
+Internal: outbox_internal_mark_batch_v1 calls it.
 
 Parameters
   p_relay VARCHAR(128): the relay
   OUT p_slots BIGINT UNSIGNED: one bit a slot
 
-Transaction: the caller''s; takes shared locks on the relay''s slots, so that nobody takes one over meanwhile.
+Transaction: the caller''s; takes shared locks on the relay''s slots.
 
 Example
   mysql> CALL outbox_internal_fence_v1(''relay-a'', @slots);
@@ -30,10 +31,7 @@ BEGIN
     INTO p_slots
     FROM outbox_slots AS s
    WHERE s.relay = p_relay
-     AND EXISTS (
-       SELECT 1 FROM outbox_relays AS r
-        WHERE r.relay = p_relay
-          AND UTC_TIMESTAMP(6) BETWEEN r.lease_from AND r.lease_until)
+     AND EXISTS (SELECT 1 FROM outbox_internal_live_relays AS l WHERE l.relay = p_relay)
      FOR SHARE OF s;
 END $$
 

@@ -12,17 +12,17 @@ CREATE PROCEDURE outbox_internal_share_slots_v1 (
   OUT p_owned INT
 )
 COMMENT '
-The heartbeat of a relay and its share of the slots: renews the lease, gives surplus slots back, takes slots that
-are free or whose relay''s lease has run out, up to the fair share of the relays alive.
+A relay''s heartbeat and its share of the slots: renews the lease, gives surplus slots back, and takes slots that have
+no relay, or one whose lease has run out, up to the fair share of the relays alive.
 Internal: outbox_claim_v1 calls it at the start of a round, when the relay has nothing in flight.
 
 Parameters
   p_relay VARCHAR(128): the relay
-  p_lease_seconds INT: the lease, by this server''s clock
+  p_lease_seconds INT: the lease from now, in seconds of this server''s clock
   OUT p_owned INT: how many of the 64 slots the relay now owns
 
 Owns its transaction (READ COMMITTED). Locks: the relay, then slots by ascending number. Writes, and so commits
-to disk, only when a third of the lease is gone or slots change hands.
+to disk, only when a third of the lease has passed or slots change hands.
 
 Example
   mysql> CALL outbox_internal_share_slots_v1(''relay-a'', 30, @owned);
@@ -30,12 +30,14 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_slots INT DEFAULT 64;
+  DECLARE v_forgotten_after_hours INT DEFAULT 1;
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_lease_until DATETIME(6);
   DECLARE v_alive, v_before, v_free, v_change, v_surplus INT;
   DECLARE v_alive_relays JSON;
   DECLARE v_is_over BOOLEAN;
-  DECLARE v_locked BOOLEAN DEFAULT FALSE;
+  DECLARE v_is_locked BOOLEAN DEFAULT FALSE;
 
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   START TRANSACTION;
@@ -53,22 +55,21 @@ BEGIN
   END IF;
 
   -- The first 64 MOD n relays by name have one slot more, so that shares are exact without talking to each other.
-  -- Looking takes no locks. A relay that has something to change looks again with all slots locked: what another has
-  -- changed, and that it is alive, is committed then; the wait for it may have been long, so the clock is read again.
+  -- Looking takes no locks. A relay that has something to change looks again with all slots locked: by then, what
+  -- another relay has changed, and that it is alive, is committed. The wait for the locks may have been long: the view
+  -- reads the clock anew.
   look: LOOP
     SELECT COUNT(*), COALESCE(SUM(relay < p_relay), 0), JSON_ARRAYAGG(relay)
       INTO v_alive, v_before, v_alive_relays
-      FROM outbox_relays
-     WHERE relay = p_relay OR v_now BETWEEN lease_from AND lease_until;
+      FROM (SELECT relay FROM outbox_internal_live_relays UNION SELECT p_relay) AS alive;
     SELECT COUNT(IF(relay = p_relay, 1, NULL)), COUNT(IF(relay IS NULL OR NOT JSON_CONTAINS(v_alive_relays, JSON_QUOTE(relay)), 1, NULL))
       INTO p_owned, v_free
       FROM outbox_slots;
-    SET v_change = 64 DIV v_alive + (v_before < 64 MOD v_alive) - p_owned;
-    IF v_locked OR (NOT v_is_over AND (v_change = 0 OR (v_change > 0 AND v_free = 0))) THEN
+    SET v_change = v_slots DIV v_alive + (v_before < v_slots MOD v_alive) - p_owned;
+    IF v_is_locked OR (NOT v_is_over AND (v_change = 0 OR (v_change > 0 AND v_free = 0))) THEN
       LEAVE look;
     END IF;
-    SELECT COUNT(*) > 0 INTO v_locked FROM outbox_slots FOR UPDATE;
-    SET v_now = UTC_TIMESTAMP(6);
+    SELECT COUNT(*) > 0 INTO v_is_locked FROM outbox_slots FOR UPDATE;
     IF v_is_over THEN
       -- Too late, or the clock was set back: others may have been taking these slots. Join anew, as everybody else would.
       UPDATE outbox_slots SET relay = NULL WHERE relay = p_relay ORDER BY slot;
@@ -94,9 +95,9 @@ BEGIN
   END IF;
   COMMIT;
 
-  -- Alone, after all locks are given back.
-  IF v_locked THEN
-    DELETE FROM outbox_relays WHERE v_now NOT BETWEEN lease_from AND lease_until + INTERVAL 1 HOUR;
+  -- In a transaction of its own, after all locks are given back.
+  IF v_is_locked THEN
+    DELETE FROM outbox_relays WHERE UTC_TIMESTAMP(6) NOT BETWEEN lease_from AND lease_until + INTERVAL v_forgotten_after_hours HOUR;
     COMMIT;
   END IF;
 END $$

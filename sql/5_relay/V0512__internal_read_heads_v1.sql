@@ -14,20 +14,20 @@ CREATE PROCEDURE outbox_internal_read_heads_v1 (
   OUT p_heads JSON
 )
 COMMENT '
-Finds what the relay''s slots could send next, from the head of each slot''s queue, in id order; it sees rows whose
-transaction is not committed yet, which is what lets outbox_internal_hold_back_v1 hold back their key''s later messages.
-Internal: outbox_claim_v1 calls it.
+Reads the heads: what the relay''s slots could send next, from the head of each slot''s queue, in id order. It sees
+rows whose transaction has not committed yet, which lets outbox_internal_hold_back_v1 hold back their followers.
+Internal: outbox_internal_next_batch_v1 calls it.
 
 A message is passed over while it is not due, while its topic or business type is paused (outbox_pause_v1), or while
-an earlier one of its topic and key waits for its retry or is of a paused business type (unless one of the two has
-ordering none).
+an earlier one of its lane waits for its retry or is of a paused business type (unless one of the two has ordering
+none).
 
 Parameters
   p_relay VARCHAR(128): the relay
-  p_limit INT: messages at most
+  p_limit INT: messages at most; of more, those with the lowest ids
   p_owned INT: how many slots the relay owns
-  p_top BIGINT UNSIGNED: the last id to send
-  OUT p_heads JSON: [[id, lane], ...] by ascending id; NULL where there is nothing
+  p_top BIGINT UNSIGNED: the last id to read
+  OUT p_heads JSON: [[id, lane], ...] in any order; lane is the hash that open_lane holds; NULL: there is nothing
 
 Owns its transaction (READ UNCOMMITTED); changes nothing.
 
@@ -38,30 +38,31 @@ SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_too_late DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
-  DECLARE v_quota INT DEFAULT CEIL(p_limit / GREATEST(p_owned, 1));
+  -- What was written this far ahead of the clock was written before the clock was set back, and waits no longer.
+  DECLARE v_before_setback DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
+  DECLARE v_per_slot INT DEFAULT CEIL(p_limit / GREATEST(p_owned, 1));
   DECLARE v_found INT;
-  DECLARE v_paused_topics, v_paused_types JSON;
+  DECLARE v_paused_topics, v_paused_types, v_unordered_types JSON;
 
   SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
   START TRANSACTION;
+  -- Lists, read once: a subquery would be asked again for each message.
   SELECT JSON_ARRAYAGG(name) INTO v_paused_topics FROM outbox_pauses WHERE kind = 'topic';
   SELECT JSON_ARRAYAGG(name) INTO v_paused_types FROM outbox_pauses WHERE kind = 'biz_type';
-  -- What went back to pending at a time that is yet to come did so before the clock was set back: it waits no longer.
-  -- Every slot gives the same number; where that leaves the batch half empty, the slots that had more give more,
-  -- up to the whole batch from one hot slot. The lowest ids stay, so that each slot gives a prefix of its queue.
+  SELECT JSON_ARRAYAGG(biz_type) INTO v_unordered_types FROM outbox_biz_types WHERE ordering = 'none';
+  -- Every slot gives the same number at first; see outbox_internal_next_batch_v1 for why this widens, and that.
   -- Both indexes are forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
-  -- What holds back later messages of its topic and key, because it waits for its retry or its business type is
-  -- paused, is looked up once for all: to ask that of each head anew would read a long lane again and again.
-  fill: LOOP
-    WITH held AS (
-      SELECT waiting.open_lane AS lane, MIN(waiting.id) AS first_id
+  widen: LOOP
+    -- first_of_lane: where each lane is held, by a message that waits for its retry or whose type is paused. It is looked
+    -- up once for all lanes: to ask for each head anew would read a long lane again and again.
+    WITH first_of_lane AS (
+      SELECT waiting.open_lane AS lane, MIN(waiting.id) AS id
         FROM agent_outbox_messages AS waiting FORCE INDEX (idx_outbox_status_next)
        WHERE waiting.status = 'pending'
          AND waiting.next_retry_at > v_now
          AND waiting.is_delayed
-         AND NOT (waiting.updated_at > v_too_late AND NOT waiting.updated_at <=> waiting.created_at)
-         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = waiting.biz_type AND t.ordering = 'none')
+         AND NOT (waiting.updated_at > v_before_setback AND NOT waiting.updated_at <=> waiting.created_at)
+         AND (v_unordered_types IS NULL OR NOT waiting.biz_type MEMBER OF (v_unordered_types))
        GROUP BY waiting.open_lane, waiting.topic, waiting.message_key
       UNION ALL
       SELECT paused.open_lane, MIN(paused.id)
@@ -69,42 +70,43 @@ BEGIN
        WHERE v_paused_types IS NOT NULL
          AND paused.status = 'pending'
          AND paused.biz_type MEMBER OF (v_paused_types)
-         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = paused.biz_type AND t.ordering = 'none')
+         AND (v_unordered_types IS NULL OR NOT paused.biz_type MEMBER OF (v_unordered_types))
        GROUP BY paused.open_lane, paused.topic, paused.message_key
     )
-    SELECT COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(picked.id, picked.lane))
+    SELECT COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(lowest.id, lowest.lane))
       INTO v_found, p_heads
       FROM (
         SELECT head.id, head.lane
           FROM outbox_slots AS s
           JOIN LATERAL (
-            SELECT m.id, CRC32(CONCAT(m.topic, ':', m.message_key)) AS lane
+            SELECT m.id, m.open_lane AS lane
               FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
              WHERE m.pending_slot = s.slot
                AND m.id <= p_top
-               AND (NOT m.is_delayed OR m.next_retry_at <= v_now OR (m.updated_at > v_too_late AND NOT m.updated_at <=> m.created_at))
+               AND (NOT m.is_delayed OR m.next_retry_at <= v_now OR (m.updated_at > v_before_setback AND NOT m.updated_at <=> m.created_at))
                AND (v_paused_topics IS NULL OR NOT m.topic MEMBER OF (v_paused_topics))
                AND (v_paused_types IS NULL OR NOT m.biz_type MEMBER OF (v_paused_types))
-               AND NOT EXISTS (
-                 SELECT 1
-                   FROM held
-                   STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = held.first_id
-                  WHERE held.lane = m.open_lane
-                    AND held.first_id < m.id
-                    AND earlier.topic = m.topic
-                    AND earlier.message_key = m.message_key
-                    AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = m.biz_type AND t.ordering = 'none'))
+               AND NOT (
+                 (v_unordered_types IS NULL OR NOT m.biz_type MEMBER OF (v_unordered_types))
+                 AND EXISTS (
+                   SELECT 1
+                     FROM first_of_lane
+                     STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = first_of_lane.id
+                    WHERE first_of_lane.lane = m.open_lane
+                      AND earlier.id < m.id
+                      AND earlier.topic = m.topic
+                      AND earlier.message_key = m.message_key))
              ORDER BY m.pending_slot, m.id
-             LIMIT v_quota
+             LIMIT v_per_slot
           ) AS head
          WHERE s.relay = p_relay
          ORDER BY head.id
          LIMIT p_limit
-      ) AS picked;
-    IF v_found < v_quota OR v_found * 2 >= p_limit OR v_quota >= p_limit THEN
-      LEAVE fill;
+      ) AS lowest;
+    IF v_found < v_per_slot OR v_found * 2 >= p_limit OR v_per_slot >= p_limit THEN
+      LEAVE widen;
     END IF;
-    SET v_quota = LEAST(v_quota * 4, p_limit);
+    SET v_per_slot = LEAST(v_per_slot * 4, p_limit);
   END LOOP;
   COMMIT;
 END $$

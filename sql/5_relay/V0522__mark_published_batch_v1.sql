@@ -24,11 +24,12 @@ Parameters
 Errors
   30003 p_messages is not JSON
 
-Called by: relays. Transaction: the caller''s, who must have one, READ COMMITTED: the fence is shared locks on the
-relay''s slots, which under autocommit end before the mark begins. Then it locks the messages.
+Called by: relays. Transaction: joins the caller''s, which must be READ COMMITTED; has one of its own under autocommit.
+Locks: the relay''s slots, then the messages in the order in which they are given.
 
 Example
-  mysql> CALL outbox_mark_published_batch_v1(''relay-a'', ''[{"id":1,"receipt":"2026-01-01 12:00:00.123456"}]'', @marked);
+  mysql> CALL outbox_mark_published_batch_v1(''relay-a'',
+      ->   ''[{"id":1,"receipt":"2026-01-01 12:00:00.123456"}]'', @marked);
   mysql> SELECT @marked;
   +---------+
   | @marked |
@@ -39,25 +40,7 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_slots BIGINT UNSIGNED;
-
-  IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
-    CALL outbox_internal_raise_v1(30003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
-  END IF;
-  CALL outbox_internal_fence_v1(p_relay, v_slots);
-  UPDATE JSON_TABLE(p_messages, '$[*]' COLUMNS (
-           id BIGINT UNSIGNED PATH '$.id',
-           receipt DATETIME(6) PATH '$.receipt')) AS acked
-    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = acked.id
-     SET m.status = 'published',
-         m.next_retry_at = NULL,
-         m.published_at = v_now,
-         m.updated_at = v_now
-   WHERE m.status = 'pending'
-     AND m.next_retry_at <=> acked.receipt
-     AND v_slots >> (CRC32(m.message_key) % 64) & 1;
-  SET p_marked = ROW_COUNT();
+  CALL outbox_internal_mark_batch_v1(p_relay, p_messages, 'published', p_marked);
 END $$
 
 DELIMITER ;

@@ -11,8 +11,8 @@ CREATE PROCEDURE outbox_heartbeat_v1 (
   IN p_lease_seconds INT
 )
 COMMENT '
-Renews a relay''s lease without claiming: for a relay that waits for acknowledgements for long, as in an outage of
-the broker. A lease that has already run out is not renewed.
+Renews a relay''s lease without claiming: for a relay that waits long for acknowledgements, as in an outage of the
+brokers. A lease that has already run out is not renewed.
 
 Parameters
   p_relay VARCHAR(128): the relay
@@ -26,12 +26,11 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  UPDATE outbox_relays
-     SET lease_until = v_now + INTERVAL COALESCE(p_lease_seconds, 30) SECOND,
-         lease_seconds = COALESCE(p_lease_seconds, 30)
-   WHERE relay = p_relay
-     AND v_now BETWEEN lease_from AND lease_until;
+  DECLARE v_lease_seconds INT DEFAULT COALESCE(p_lease_seconds, 30);
+  UPDATE outbox_internal_live_relays
+     SET lease_until = UTC_TIMESTAMP(6) + INTERVAL v_lease_seconds SECOND,
+         lease_seconds = v_lease_seconds
+   WHERE relay = p_relay;
 END $$
 
 DELIMITER ;

@@ -7,38 +7,60 @@ DROP PROCEDURE IF EXISTS outbox_internal_defer_v1;
 DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_defer_v1 (
-  IN p_lanes JSON
+  IN p_id BIGINT UNSIGNED
 )
 COMMENT '
-Defers the messages of the batch that have come before their turn: behind an earlier message of their topic and key
-that is pending or published and not in the batch. They go back to pending, to be sent again: at once behind a pending
-one, and behind a published one after as long as that has been under way already, from 1 to 32 seconds.
-Internal: outbox_consume_v1 calls it, and outbox_internal_handle_v1 after a failure inside the batch.
+Defers the messages of the batch that have come before their turn: behind an earlier message of their lane that is
+pending or published and not in the batch. They go back to pending, to be sent again: right behind a pending one, and
+behind a published one after as long as that has been under way already, from 1 to 32 seconds.
+Internal: outbox_consume_v1 calls it, and outbox_internal_settle_v1 after a failure inside the batch.
 
 Parameters
-  p_lanes JSON: [[lane, topic, message_key, last_id], ...]: where to look, and before which message; NULL: nowhere
+  p_id BIGINT UNSIGNED: a message that has failed, to look at its lane alone; NULL: all lanes of the batch
 
 Reads and changes outbox_batch. Transaction: the caller''s.
 
 Example
-  mysql> CALL outbox_internal_defer_v1(''[[326707096, "chat", "c-1", 12]]'');
+  mysql> CALL outbox_internal_defer_v1(NULL);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_first_open JSON;
+  DECLARE v_before_setback DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
+  DECLARE v_shortest_wait_seconds INT DEFAULT 1;
+  DECLARE v_longest_wait_seconds INT DEFAULT 32;
+  -- Where to look, and before which message: [[lane, topic, message_key, last_id], ...].
+  DECLARE v_lanes, v_first_open JSON;
 
-  -- Never the same time again: next_retry_at is the receipt that a late mark of the relay is checked by. An earlier one
-  -- from a time that is yet to come is from before the clock was set back, and so is the time that it waits for.
+  IF p_id IS NOT NULL THEN
+    SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, last_id))
+      INTO v_lanes
+      FROM outbox_batch
+     WHERE id = p_id
+       AND last_id > p_id
+       AND lane IS NOT NULL;
+  ELSE
+    SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, last_id))
+      INTO v_lanes
+      FROM (
+        SELECT lane, topic, message_key, MAX(id) AS last_id
+          FROM outbox_batch
+         WHERE outcome = 'todo' AND lane IS NOT NULL
+         GROUP BY lane, topic, message_key
+      ) AS lanes;
+  END IF;
+
+  -- Never the same time again: next_retry_at is the receipt by which a late mark of the relay is checked. An earlier
+  -- message that was written in the future was written before the clock was set back, and so was the time it waits for.
   SELECT JSON_ARRAYAGG(JSON_ARRAY(open.lane, open.topic, open.message_key, open.id,
            IF(earlier.status = 'pending',
-              GREATEST(IF(earlier.updated_at > v_now + INTERVAL 1 MINUTE, v_now, COALESCE(earlier.next_retry_at, v_now)), v_now) + INTERVAL 1 MICROSECOND,
-              v_now + INTERVAL LEAST(32, GREATEST(1, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND)))
+              GREATEST(IF(earlier.updated_at > v_before_setback, v_now, COALESCE(earlier.next_retry_at, v_now)), v_now) + INTERVAL 1 MICROSECOND,
+              v_now + INTERVAL LEAST(v_longest_wait_seconds, GREATEST(v_shortest_wait_seconds, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND)))
     INTO v_first_open
     FROM (
       SELECT l.lane, l.topic, l.message_key, MIN(earlier.id) AS id
-        FROM JSON_TABLE(COALESCE(p_lanes, '[]'), '$[*]' COLUMNS (
+        FROM JSON_TABLE(COALESCE(v_lanes, '[]'), '$[*]' COLUMNS (
                lane INT UNSIGNED PATH '$[0]',
                topic VARCHAR(255) PATH '$[1]',
                message_key VARCHAR(255) PATH '$[2]',

@@ -6,22 +6,47 @@ DROP PROCEDURE IF EXISTS outbox_internal_call_handler_v1;
 
 DELIMITER $$
 
-CREATE PROCEDURE outbox_internal_call_handler_v1 ()
+CREATE PROCEDURE outbox_internal_call_handler_v1 (
+  IN p_call TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  OUT p_errno INT,
+  OUT p_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  OUT p_has_ended BOOLEAN
+)
 COMMENT '
-Calls the handler of one message, as outbox_internal_handle_v1 has prepared it.
-Internal: a routine of its own, because outbox_internal_handle_v1 must catch a handler''s unhandled NOT FOUND, which is an error,
-and not the one that a SELECT ... INTO without a row leaves behind, which is a warning: this one forgets the latter.
+Calls a handler, or a batch handler. An error undoes all that was done since the savepoint outbox_handler, which the
+caller has set. A handler that ends the transaction by itself is found out by the lost savepoint.
+Internal: outbox_internal_handle_v1 and outbox_internal_handle_in_bulk_v1 call it.
 
-Transaction: the caller''s. Reads the session variables @outbox_id and @outbox_payload.
+Parameters
+  p_call TEXT: the statement: CALL, the handler''s quoted name, and its arguments, which are session variables
+  OUT p_errno INT: the error''s number; 0: there was none
+  OUT p_error TEXT: its text
+  OUT p_has_ended BOOLEAN: whether the transaction has ended, by the handler or as the victim of a deadlock
+
+Errors
+  1317 the call was killed: the server''s trouble, not the message''s
+
+Transaction: the caller''s. Uses the session variable @outbox_call.
 
 Example
-  mysql> CALL outbox_internal_call_handler_v1();
+  mysql> CALL outbox_internal_call_handler_v1(''CALL ship_order_v1(1, @outbox_payload)'', @errno, @error, @has_ended);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  EXECUTE outbox_call USING @outbox_id, @outbox_payload;
-  DO 0;
+  DECLARE EXIT HANDLER FOR 1317
+    RESIGNAL;
+  -- NOT FOUND: an unhandled FETCH beyond the end is an error of no SQLEXCEPTION's class.
+  DECLARE EXIT HANDLER FOR SQLEXCEPTION, NOT FOUND
+  BEGIN
+    DECLARE CONTINUE HANDLER FOR 1305 SET p_has_ended = TRUE;
+    GET STACKED DIAGNOSTICS CONDITION 1 p_errno = MYSQL_ERRNO, p_error = MESSAGE_TEXT;
+    ROLLBACK TO SAVEPOINT outbox_handler;
+  END;
+  SET p_errno = 0, p_error = NULL, p_has_ended = FALSE, @outbox_call = p_call;
+  PREPARE outbox_call FROM @outbox_call;
+  CALL outbox_internal_execute_handler_v1();
+  RELEASE SAVEPOINT outbox_handler;
 END $$
 
 DELIMITER ;

@@ -17,26 +17,29 @@ Parameters
   p_messages LONGTEXT: JSON array of {"id": the outbox id, "payload": the record''s value as a JSON text (or as JSON)},
     by ascending id: that is the order in which the messages are locked
 
-Result set, by id: id, outcome, error. A record is done with whatever its outcome, and the consumer commits its offset;
-but for not reached:
-  consumed   the effect and the mark are committed
-  duplicate  it was consumed before
-  unknown    no such message: purged, or a foreign record
-  dead       it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
-  failed     pending again, to be sent again after the backoff; error says why
-  deferred   an earlier message of its topic and key is not final yet: pending again, to be sent again behind it
-  not reached  the handlers of others have taken long: give it to the next call
+Result set, by id: id, outcome, error. A record is done with, and the consumer commits its offset, whatever the
+outcome, except for not reached:
+  consumed     the effect and the mark are committed
+  duplicate    it was consumed before
+  unknown      no such message: purged, or a foreign record
+  dead         it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
+  failed       pending again, to be sent again after the backoff; error says why
+  deferred     an earlier message of its lane (topic and key) is not final yet: pending again, to be sent behind it
+  not reached  the handlers of others took too long: give it to the next call
 
 Errors
   30003 p_messages is not JSON; 30006 called inside a transaction
-  1213, 1205 on a message of the outbox or, but for handlers, on chat_histories, and other errors of the server:
-    everything is rolled back; call again
+  1205, 1213 no lock on a message of the outbox, or for a batch handler, and other errors of the server: everything is
+    rolled back; call again
 
-Order: where the business type is ordered by key, a message takes effect only when no earlier one of its topic and
-key is pending or published, whichever copy of which record arrives when.
+Order: where the business type is ordered by key, a message takes effect only when no earlier one of its lane is pending
+or published, whichever copy of which record arrives when.
 
-Fairness: handlers run for one message of each key, then for the next of each, and not after 100 ms have passed: so a
-slow handler delays the later messages of its own key, and others by one message at a time.
+Speed: the messages of business types that have a batch handler are given to it together, where no other message must
+come first. All others are handled one by one.
+
+Fairness: handlers run for one message of each lane, then for the next of each, and not after 100 ms have passed. So a
+slow handler delays the later messages of its own lane, and others by one message at a time.
 
 Called by: consumers. Owns its transaction (READ COMMITTED). Locks: messages by ascending id, then what handlers lock.
 
@@ -51,15 +54,14 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_id, v_last_id BIGINT UNSIGNED;
-  DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL 100000 MICROSECOND;
-  DECLARE v_at, v_turn, v_last_turn INT;
+  DECLARE v_patience_us INT DEFAULT 100000;
+  DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL v_patience_us MICROSECOND;
   DECLARE v_error VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   -- Messages whose handler rolled everything back, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
-  -- Messages to be handled one by one, each with the last of its topic and key: [[id, turn, last_id], ...].
-  DECLARE v_todo JSON;
-  DECLARE v_lanes JSON;
+  DECLARE v_in_bulk BOOLEAN DEFAULT TRUE;
+  DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+  DECLARE v_id BIGINT UNSIGNED;
 
   IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
     CALL outbox_internal_raise_v1(30003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
@@ -68,6 +70,14 @@ BEGIN
 
   attempt: LOOP
     BEGIN
+      -- A batch handler has undone what others had done: the batch begins anew, without batch handlers.
+      DECLARE EXIT HANDLER FOR 30010
+      BEGIN
+        ROLLBACK;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        SET v_in_bulk = FALSE;
+      END;
+      -- A handler has: its message has failed, and the batch begins anew, without it.
       DECLARE EXIT HANDLER FOR 30009
       BEGIN
         DECLARE EXIT HANDLER FOR SQLEXCEPTION
@@ -75,7 +85,6 @@ BEGIN
           ROLLBACK;
           RESIGNAL;
         END;
-        -- All is undone, what other messages had done included: this one has failed, and the batch begins anew.
         GET STACKED DIAGNOSTICS CONDITION 1 v_error = MESSAGE_TEXT;
         ROLLBACK;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
@@ -90,50 +99,25 @@ BEGIN
         ROLLBACK;
         RESIGNAL;
       END;
-      CALL outbox_internal_open_batch_v1(p_messages);
-      UPDATE JSON_TABLE(v_failed, '$[*]' COLUMNS (
-               id BIGINT UNSIGNED PATH '$[0]',
-               error VARCHAR(128) PATH '$[1]')) AS failed
-        STRAIGHT_JOIN outbox_batch AS b ON b.id = failed.id
-         SET b.outcome = 'failed',
-             b.error = failed.error
-       WHERE b.outcome = 'todo';
-      SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, last_id))
-        INTO v_lanes
-        FROM (
-          SELECT lane, topic, message_key, MAX(id) AS last_id
-            FROM outbox_batch
-           WHERE outcome = 'todo' AND lane IS NOT NULL
-           GROUP BY lane, topic, message_key
-        ) AS lanes;
-      CALL outbox_internal_defer_v1(v_lanes);
-      CALL outbox_internal_write_chat_histories_v1();
-      SELECT JSON_ARRAYAGG(JSON_ARRAY(todo.id, todo.turn, todo.last_id))
-        INTO v_todo
-        FROM (
-          SELECT id, ROW_NUMBER() OVER (each_lane ORDER BY id) AS turn, MAX(id) OVER each_lane AS last_id
-            FROM outbox_batch
-           WHERE outcome = 'todo'
-          WINDOW each_lane AS (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0))
-           ORDER BY turn, id
-           LIMIT 18446744073709551615
-        ) AS todo;
-      SET v_at = 0, v_last_turn = 1;
-      one_by_one: WHILE v_at < JSON_LENGTH(v_todo) DO
-        SET v_id = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][0]')),
-            v_turn = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][1]')),
-            v_last_id = JSON_EXTRACT(v_todo, CONCAT('$[', v_at, '][2]')),
-            v_at = v_at + 1;
-        IF v_turn > v_last_turn AND UTC_TIMESTAMP(6) > v_deadline THEN
-          UPDATE outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo';
+      CALL outbox_internal_open_batch_v1(p_messages, v_failed);
+      CALL outbox_internal_defer_v1(NULL);
+      SET v_batch_handler = '';
+      in_bulk: WHILE v_in_bulk DO
+        SELECT MIN(batch_handler) INTO v_batch_handler FROM outbox_batch WHERE outcome = 'todo' AND batch_handler > v_batch_handler;
+        IF v_batch_handler IS NULL THEN
+          LEAVE in_bulk;
+        END IF;
+        CALL outbox_internal_handle_in_bulk_v1(v_batch_handler);
+      END WHILE;
+      CALL outbox_internal_take_turns_v1();
+      SET v_id = NULL;
+      one_by_one: LOOP
+        CALL outbox_internal_next_turn_v1(v_deadline, v_id);
+        IF v_id IS NULL THEN
           LEAVE one_by_one;
         END IF;
-        SET v_last_turn = v_turn;
-        -- A failure before it may have deferred it.
-        IF EXISTS (SELECT 1 FROM outbox_batch WHERE id = v_id AND outcome = 'todo') THEN
-          CALL outbox_internal_handle_v1(v_id, v_last_id);
-        END IF;
-      END WHILE;
+        CALL outbox_internal_handle_v1(v_id);
+      END LOOP;
       COMMIT;
       LEAVE attempt;
     END;

@@ -21,7 +21,8 @@ also holds for messages that are waiting already, from their next claim, failure
 Parameters
   p_biz_type TEXT, 1 to 64 characters: the business type
   p_handler TEXT, 1 to 64 characters: a procedure of this database, in the case in which it was created, that takes
-    (p_id BIGINT UNSIGNED, p_payload LONGTEXT) and does not commit; NULL: stays, and must be given for a new type
+    (p_id BIGINT UNSIGNED, p_payload LONGTEXT) and does not commit; NULL: stays, and must be given for a new type. With
+    another handler the type loses its batch handler (outbox_register_batch_handler_v1)
   p_ordering TEXT: key, messages of one topic and key take effect in their order, or none; NULL: stays, or key
   p_max_retry INT: failures after which a message is dead, up to 1000000, whatever its enqueue said; 0: what its
     enqueue said; NULL: stays, or what its enqueue said
@@ -103,7 +104,8 @@ BEGIN
       INSERT INTO outbox_biz_types (biz_type, handler) VALUES (p_biz_type, p_handler);
     END IF;
     UPDATE outbox_biz_types
-       SET handler = COALESCE(p_handler, handler),
+       SET batch_handler = IF(p_handler <> handler, NULL, batch_handler),
+           handler = COALESCE(p_handler, handler),
            ordering = COALESCE(p_ordering, ordering),
            max_retry = IF(p_max_retry IS NULL, max_retry, NULLIF(p_max_retry, 0)),
            backoff_base_seconds = COALESCE(p_backoff_base_seconds, backoff_base_seconds),

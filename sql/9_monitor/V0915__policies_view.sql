@@ -9,6 +9,7 @@ SET SESSION lock_wait_timeout = 2;
 --   name                  the business type; or a topic, where it is paused
 --   handler, ordering, max_retry, backoff_base_seconds, backoff_cap_seconds
 --                         of a registered business type (outbox_register_biz_type_v1); NULL otherwise
+--   batch_handler         of a registered business type that has one (outbox_register_batch_handler_v1); NULL otherwise
 --   paused_at             since when it is paused (outbox_pause_v1), UTC; NULL: it is not
 --   paused_by             by whom
 --
@@ -23,12 +24,12 @@ SET SESSION lock_wait_timeout = 2;
 --   | topic    | chat                 | NULL     |      NULL | 2026-01-01 12:00:00.123456 | ada@10.1.2.3 |
 --   +----------+----------------------+----------+-----------+----------------------------+--------------+
 CREATE OR REPLACE SQL SECURITY DEFINER VIEW outbox_policies AS
-SELECT 'biz_type' AS kind, t.biz_type AS name, t.handler, t.ordering, t.max_retry, t.backoff_base_seconds, t.backoff_cap_seconds,
+SELECT 'biz_type' AS kind, t.biz_type AS name, t.handler, t.batch_handler, t.ordering, t.max_retry, t.backoff_base_seconds, t.backoff_cap_seconds,
        p.paused_at, p.paused_by
   FROM outbox_biz_types AS t
   LEFT JOIN outbox_pauses AS p ON p.kind = 'biz_type' AND p.name = t.biz_type
  UNION ALL
-SELECT p.kind, p.name, NULL, NULL, NULL, NULL, NULL, p.paused_at, p.paused_by
+SELECT p.kind, p.name, NULL, NULL, NULL, NULL, NULL, NULL, p.paused_at, p.paused_by
   FROM outbox_pauses AS p
  WHERE NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE p.kind = 'biz_type' AND t.biz_type = p.name);
 

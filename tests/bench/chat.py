@@ -11,7 +11,7 @@ from tests.servers.paths import CHECKOUT
 from tests.sql.support import chat_payload
 
 _LARGE = CHECKOUT.parent / "shared" / "data" / "chat.jsonl"
-_SAMPLE = CHECKOUT / "driver" / "outboxd" / "sample_chat.jsonl"
+_SAMPLE = CHECKOUT / "driver" / "outboxd" / "commands" / "demo" / "sample_chat.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
         sizes=QUICK,
         judged=False,
         settings={"wait_ms": "100"},
-        chat_file=CHECKOUT / "driver" / "outboxd" / "sample_chat.jsonl",
+        chat_file=CHECKOUT / "driver" / "outboxd" / "commands" / "demo" / "sample_chat.jsonl",
         folder=out,
     )
     assert run(options, Console(file=printed, width=150), lambda: nullcontext(servers))

@@ -8,15 +8,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from outboxd import cli, migrations, relay
-from outboxd.database import Database, Message, Receipt
-from outboxd.migrations import Migration
+from outboxd.commands.main import main as run_command
+from outboxd.daemon import relay
+from outboxd.messages import Message, Receipt
+from outboxd.mysql.procedures import RelayProcedures
+from outboxd.schema import files
+from outboxd.schema.files import Migration
 
 FOLDER = Path(__file__).with_name("next_release")
 COMMAND = (sys.executable, "-m", "tests.deploy.next_outboxd")
 
 
-class NextDatabase(Database):
+class NextProcedures(RelayProcedures):
     """The connection of the next release's relay."""
 
     def claim(self, relay: str, limit: int, lease_seconds: int, wait_ms: int) -> Iterator[Message]:
@@ -36,15 +39,15 @@ class NextDatabase(Database):
 
 def own_migrations() -> list[Migration]:
     """What the next release adds to sql/."""
-    return migrations.in_folder(FOLDER)
+    return files.in_folder(FOLDER)
 
 
 def main() -> None:
     """Run the command."""
-    together = [*migrations.available(), *own_migrations()]
-    vars(migrations)["available"] = lambda: together
-    vars(relay)["Database"] = NextDatabase
-    cli.main()
+    together = [*files.available(), *own_migrations()]
+    vars(files)["available"] = lambda: together
+    vars(relay)["RelayProcedures"] = NextProcedures
+    run_command()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from outboxd import migrations
+from outboxd.schema import files
 from tests.deploy import next_outboxd
 from tests.deploy.next_outboxd import own_migrations
 from tests.deploy.support import mysql_url
@@ -13,7 +13,7 @@ from tests.sql.support import SQL_FOLDER, Server, eventually
 
 NAME = "outboxd_upgrade"
 ACCOUNT = "outboxd_upgrader"
-PRESENT = migrations.in_folder(SQL_FOLDER)
+PRESENT = files.in_folder(SQL_FOLDER)
 ALL = [*PRESENT, *own_migrations()]
 PRE = [migration.file for migration in own_migrations() if not migration.is_post]
 POST = [migration.file for migration in own_migrations() if migration.is_post]

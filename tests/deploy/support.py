@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import outboxd.database
-from outboxd import migrations
+from outboxd.mysql.connection import Connection
+from outboxd.schema import migrations
 from outboxd.settings import Settings
 from tests.servers.mysql_install import MySQLInstall
 from tests.sql.support import SQL_FOLDER, Database, Server
@@ -79,9 +79,9 @@ def mysql_url(server: Server, database: str, user: str | None = None) -> str:
 
 
 @contextmanager
-def driver(server: Server, database: str, user: str | None = None) -> Iterator[outboxd.database.Database]:
+def driver(server: Server, database: str, user: str | None = None) -> Iterator[Connection]:
     """The driver's own connection to a database."""
-    with outboxd.database.Database(Settings(mysql_url=mysql_url(server, database, user))) as connection:
+    with Connection(Settings(mysql_url=mysql_url(server, database, user))) as connection:
         yield connection
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from outboxd.migrations import MigrationError
+from outboxd.schema.migrations import MigrationError
 from tests.deploy.go_service import TABLES, Dispatcher, GoService, OldConsumer
 from tests.deploy.support import empty_database, migrate, mysql_url
 from tests.driver.mock_kafka import MockCluster

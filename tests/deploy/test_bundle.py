@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from outboxd import __version__, bundle, migrations
-from outboxd.bundle import BundleError
-from outboxd.migrations import Migration
+from outboxd import __version__
+from outboxd.schema import bundle, files
+from outboxd.schema.bundle import BundleError
+from outboxd.schema.files import Migration
 from tests.deploy.support import (
     OWNER_RIGHTS,
     Client,
@@ -34,7 +35,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The bundle, as `make bundle` makes it."""
     folder = tmp_path_factory.mktemp("bundle") / "build"
     done = subprocess.run(
-        [sys.executable, "-m", "outboxd.bundle", folder], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-m", "outboxd.schema.bundle", folder], capture_output=True, text=True, timeout=30, check=True
     )
     path = Path(done.stdout.strip())
     assert path == folder / f"outboxd-{__version__}.sql"
@@ -91,7 +92,7 @@ def entries(session: Database) -> list[Row]:
 
 def all_entries() -> list[Row]:
     """What outbox_migrations should hold."""
-    return [{"version": m.version, "file": m.file, "checksum": m.checksum} for m in migrations.available()]
+    return [{"version": m.version, "file": m.file, "checksum": m.checksum} for m in files.available()]
 
 
 def test_bundle_installs_what_the_files_do(empty: Database, by_bundle: Callable[[], None], db: Database) -> None:

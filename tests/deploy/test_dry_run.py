@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from outboxd import migrations
+from outboxd.schema import files
 from tests.deploy.support import Client, empty_database, migrate, mysql_url, together
 from tests.driver.support import run, the_one_line
 from tests.sql.schema import create_statements, describe
@@ -60,7 +60,7 @@ def test_what_dry_run_prints_installs_the_same_as_migrate(
     assert {kind: ours[kind] for kind in theirs} == theirs
     assert create_statements(empty) == create_statements(db)
     checksums = {row["file"]: row["checksum"] for row in empty.rows("SELECT file, checksum FROM outbox_migrations")}
-    assert checksums == {migration.file: migration.checksum for migration in migrations.available()}
+    assert checksums == {migration.file: migration.checksum for migration in files.available()}
 
 
 def test_dry_run_prints_only_what_is_missing(dry_run: DryRun, client: Client, mysql_server: Server) -> None:

@@ -9,6 +9,14 @@ import pytest
 from mysql.connector import errorcode
 from mysql.connector.errors import Error
 
+from outboxd.mysql.connection import Connection
+from outboxd.mysql.procedures import (
+    ApplicationProcedures,
+    ConsumerProcedures,
+    OperatorProcedures,
+    RelayProcedures,
+    names,
+)
 from tests.deploy.support import (
     GRANTS,
     OWNER_RIGHTS,
@@ -140,8 +148,8 @@ def _roles_named(manual: str, introduction: str) -> set[str]:
     return {role for word, role in ROLE_OF.items() if re.search(rf"\b{word}\b", sentence[1])}
 
 
-def _is_internal(manual: str) -> bool:
-    return re.search(r"^Internal\b", manual, re.MULTILINE) is not None
+def _is_internal(name: str) -> bool:
+    return name.startswith("outbox_internal_")
 
 
 def test_nobody_here_needs_super_or_trust(site: Site) -> None:
@@ -158,17 +166,17 @@ def test_procedures_are_granted_to_those_whom_their_manuals_name(site: Site) -> 
         assert site.callers(routine) == _roles_named(manual, "Called by:"), routine
 
 
-def test_every_procedure_is_internal_or_a_handler_or_granted_to_somebody(site: Site) -> None:
-    handlers = set(site.root.column("SELECT handler FROM outbox_biz_types"))
-    for routine, manual in site.routines().items():
-        assert _is_internal(manual) or routine in handlers or site.callers(routine), routine
+def test_every_procedure_is_internal_or_granted_to_somebody(site: Site) -> None:
+    for routine in site.routines():
+        assert _is_internal(routine) != bool(site.callers(routine)), routine
 
 
 def test_views_are_granted_to_those_whom_their_files_name(site: Site) -> None:
     files = {path: path.read_text(encoding="utf-8") for path in SQL_FOLDER.glob("*/V*.sql")}
     for view in site.tables("VIEW"):
         (text,) = (text for text in files.values() if re.search(rf"\bVIEW {view}\b", text))
-        assert site.readers(view) == _roles_named(text, "Read by:") != set(), view
+        assert site.readers(view) == _roles_named(text, "Read by:"), view
+        assert _is_internal(view) != bool(site.readers(view)), view
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -230,6 +238,19 @@ def test_account_reads_the_views_of_its_role_and_touches_no_table(site: Site, ro
 def _is_denied(session: Database, statement: str) -> None:
     with pytest.raises(Error, match="denied"):
         session.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("role", "calls"),
+    [
+        ("outbox_app", ApplicationProcedures),
+        ("outbox_relay", RelayProcedures),
+        ("outbox_consumer", ConsumerProcedures),
+        ("outbox_operator", OperatorProcedures),
+    ],
+)
+def test_role_may_call_what_outboxd_calls_on_its_behalf(site: Site, role: str, calls: type[Connection]) -> None:
+    assert {routine for routine in names(calls) if role not in site.callers(routine)} == set()
 
 
 def test_application_enqueues_in_its_own_transaction_and_sees_no_message(site: Site) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from outboxd import bundle
+from outboxd.schema import bundle
 from tests.deploy.next_outboxd import own_migrations
 from tests.deploy.release import ACCOUNT, ALL, NAME, POST, PRE, PRESENT, Release
 from tests.deploy.support import Client, create_account, empty_database, migrate, together
@@ -17,7 +17,7 @@ from tests.faults.checker import check
 from tests.sql.schema import create_statements, describe
 from tests.sql.support import Database, Row, Server
 
-DROPPED = {"V0302__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0515__claim_v1.sql": "V1502__post_claim_v1.sql"}
+DROPPED = {"V0302__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0516__claim_v1.sql": "V1502__post_claim_v1.sql"}
 
 
 @pytest.fixture

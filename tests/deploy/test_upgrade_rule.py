@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from outboxd.migrations import Migration
+from outboxd.schema.files import Migration
 from tests.deploy.next_outboxd import FOLDER, own_migrations
 from tests.deploy.release import POST, PRE, PRESENT
 from tests.deploy.upgrade_rule import offences
@@ -34,8 +34,8 @@ SPOILED = [
     (COLUMN, "ALGORITHM = INSTANT", "ALGORITHM = COPY", "does not name an online algorithm"),
     (COLUMN, "SET SESSION lock_wait_timeout = 2;", "", "does not set lock_wait_timeout"),
     (POST_CLAIM, "SET SESSION lock_wait_timeout = 2;", "", "does not set lock_wait_timeout"),
-    (POST_CLAIM, "WHERE version = 515", "WHERE version = 514", "dropped_by of version 515"),
-    (POST_CLAIM, "dropped_by = 'V1502__post", "dropped_by = 'V1503__post", "dropped_by of version 515"),
+    (POST_CLAIM, "WHERE version = 516", "WHERE version = 514", "dropped_by of version 516"),
+    (POST_CLAIM, "dropped_by = 'V1502__post", "dropped_by = 'V1503__post", "dropped_by of version 516"),
     (POST_ENQUEUE, "outbox_enqueue_v1;", "outbox_enqueue_v0;", "drops outbox_enqueue_v0, which no file has made"),
     (
         POST_ENQUEUE,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from outboxd.migrations import Migration
+from outboxd.schema.files import Migration
 
 _COMMENT_OR_TEXT = re.compile(r"--[ \t][^\n]*|'(?:''|\\.|[^'\\])*'")
 _CREATE = re.compile(

@@ -18,7 +18,7 @@ _VIEW = re.compile(r"^CREATE [A-Z ]*\bVIEW (?P<name>\w+)", re.MULTILINE)
 _HEAD_COMMENT = re.compile(r"(?:^--.*\n)+", re.MULTILINE)
 _CHARACTER_SET = re.compile(r" CHARACTER SET \w+(?: COLLATE \w+)?")
 _ERROR = re.compile(r"^ +(300\d\d) (.+)$", re.MULTILINE)
-_LEADING_NAME = re.compile(r"((?:OUT |INOUT )?p_\w+(?= [A-Z])|\w+(?:, \w+)*(?= {2,}))")
+_LEADING_NAME = re.compile(r"^((?:OUT |INOUT )?p_\w+(?= [A-Z])|\w+(?: \w+|, \w+)*(?= {2,}))")
 _RAISE = "outbox_internal_raise_v1"
 
 _HEAD = """\

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from outboxd.cli import cli
+from outboxd.commands.main import cli
 from outboxd.settings import Settings
 from tests.driver.mock_kafka import MockCluster
 from tests.driver.support import (

@@ -24,7 +24,7 @@ from tests.servers.paths import CHECKOUT
 from tests.sql.support import Database, Server, eventually
 
 OUTBOXD = Path(sys.executable).with_name("outboxd")
-SAMPLE_CHAT = CHECKOUT / "driver" / "outboxd" / "sample_chat.jsonl"
+SAMPLE_CHAT = CHECKOUT / "driver" / "outboxd" / "commands" / "demo" / "sample_chat.jsonl"
 
 # A mock cluster takes any timeout, so that a member that was killed is missed within a second.
 QUICK_GROUP = {"session.timeout.ms": 1000, "heartbeat.interval.ms": 200, "fetch.wait.max.ms": 50}

@@ -10,8 +10,8 @@ import mysql.connector
 import pytest
 from mysql.connector.connection_cext import CMySQLConnection
 
-from outboxd.database import Database as Driver
-from outboxd.mysql_errors import is_refusal
+from outboxd.mysql.errors import is_rejection
+from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
 from tests.driver.support import Account, settings
 from tests.sql.support import Connect, Database, Server, chat_payload, eventually
@@ -64,9 +64,9 @@ def test_account_with_execute_alone_can_do_all_that_the_daemon_does(driver: Driv
     first, second, third = (db.enqueue(key) for key in "abc")
     claimed = {message.id: message for message in driver.claim(RELAY, 10, 30, 0)}
     driver.heartbeat(RELAY, 30)
-    assert driver.mark_published(RELAY, [claimed[first].receipt]) == 1
-    assert driver.mark_failed(RELAY, [(claimed[second].receipt, "not now")]) == 1
-    assert driver.mark_dead(RELAY, [(claimed[third].receipt, "never")]) == 1
+    assert driver.mark_published_batch(RELAY, [claimed[first].receipt]) == 1
+    assert driver.mark_failed_batch(RELAY, [(claimed[second].receipt, "not now")]) == 1
+    assert driver.mark_dead_batch(RELAY, [(claimed[third].receipt, "never")]) == 1
     driver.leave(RELAY)
     assert [outcome.outcome for outcome in driver.consume([(first, claimed[first].payload)])] == ["consumed"]
     assert db.statuses() == {first: "consumed", second: "pending", third: "dead"}
@@ -78,7 +78,7 @@ def test_account_with_execute_alone_can_do_all_that_the_daemon_does(driver: Driv
 
 @pytest.mark.parametrize("marked", [[], ()])
 def test_marking_nothing_marks_nothing(driver: Driver, marked: Any) -> None:
-    assert (driver.mark_published(RELAY, marked), driver.mark_failed(RELAY, marked)) == (0, 0)
+    assert (driver.mark_published_batch(RELAY, marked), driver.mark_failed_batch(RELAY, marked)) == (0, 0)
 
 
 def test_records_are_consumed_by_ascending_id_however_they_come(driver: Driver, db: Database) -> None:
@@ -90,7 +90,7 @@ def test_records_are_consumed_by_ascending_id_however_they_come(driver: Driver, 
 
 @pytest.mark.parametrize("payload", ['{"a":"\\u0000%s %(x)s \\\\ \' \\" `"}', '"漢字 🎉"', '{ "a" : 1.10 }\n'])
 def test_payload_passes_through_the_driver_byte_for_byte(driver: Driver, db: Database, payload: str) -> None:
-    driver.enqueue("t", "topic", "k", payload, None)
+    driver.enqueue_with_options("t", "topic", "k", payload, None)
     (message,) = driver.claim(RELAY, 10, 30, 0)
     assert message.payload == payload
     assert db.message(message.id)["payload"] == payload
@@ -110,7 +110,7 @@ def test_payload_passes_through_the_driver_byte_for_byte(driver: Driver, db: Dat
 def test_word_that_is_a_command_of_the_mysql_client_is_a_text_like_any_other(
     driver: Driver, db: Database, text: str
 ) -> None:
-    driver.enqueue("chat_history_persist", "chat", "k", chat_payload(text), None)
+    driver.enqueue_with_options("chat_history_persist", "chat", "k", chat_payload(text), None)
     (message,) = driver.claim(RELAY, 10, 30, 0)
     assert json.loads(message.payload)["message"] == text
     assert [outcome.outcome for outcome in driver.consume([(message.id, message.payload)])] == ["consumed"]
@@ -210,8 +210,8 @@ def test_claim_that_has_waited_too_long_for_a_lock_is_unavailable(
 def test_refusal_of_a_procedure_is_an_error_of_its_own_and_costs_no_connection(driver: Driver) -> None:
     session = session_of(driver)
     with pytest.raises(mysql.connector.Error) as caught:
-        driver.enqueue("t", "", "k", "{}", None)
-    assert is_refusal(caught.value)
+        driver.enqueue_with_options("t", "", "k", "{}", None)
+    assert is_rejection(caught.value)
     assert caught.value.errno == 30001
     assert session_of(driver) == session
 
@@ -220,7 +220,7 @@ def test_refusal_of_a_procedure_is_an_error_of_its_own_and_costs_no_connection(d
 def test_other_error_of_the_server_is_neither_passing_nor_a_refusal(driver: Driver, statement: str) -> None:
     with pytest.raises(mysql.connector.Error) as caught:
         driver.query(statement)
-    assert not is_refusal(caught.value)
+    assert not is_rejection(caught.value)
 
 
 @pytest.mark.parametrize("url", ["mysql://user@127.0.0.1:1/db", "mysql://user@no-such-host.invalid/db"])
@@ -248,7 +248,7 @@ def test_connection_that_breaks_inside_a_transaction_leaves_nothing_behind(drive
 
     def go_on_after_the_kill() -> None:
         db.execute(f"KILL {session}")
-        driver.enqueue("t", "topic", "k", "{}", None)
+        driver.enqueue_with_options("t", "topic", "k", "{}", None)
 
     with pytest.raises(Unavailable):
         enqueue_and(driver, go_on_after_the_kill)
@@ -265,5 +265,5 @@ def test_commit_whose_connection_is_gone_is_not_taken_for_done(driver: Driver, d
 def enqueue_and(driver: Driver, then: Callable[[], object]) -> None:
     """A transaction that enqueues a message and does something else."""
     with driver.transaction():
-        driver.enqueue("t", "topic", "k", "{}", None)
+        driver.enqueue_with_options("t", "topic", "k", "{}", None)
         then()

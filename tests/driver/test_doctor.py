@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 from click.testing import Result
 
-from outboxd import migrations
-from outboxd.database import Database as Driver
+from outboxd.mysql.connection import Connection
+from outboxd.schema import files
 from tests.driver.mock_kafka import MockCluster
 from tests.driver.support import Account, Invoke, create_topic, settings
 from tests.servers.kafka import RunningKafka
@@ -79,11 +79,11 @@ def test_missing_and_edited_migrations_are_named(
     invoke: Invoke, cluster: MockCluster, mysql_server: Server, fresh_database: str
 ) -> None:
     url = root_url(mysql_server, fresh_database)
-    first, second = migrations.available()[:2]
-    with Driver(settings(url)) as owner:
+    first, second = files.available()[:2]
+    with Connection(settings(url)) as owner:
         owner.run_script(first.script)
     state = findings(invoke("doctor", mysql_url=url, kafka_bootstrap=cluster.bootstrap))["migrations"]
-    assert state == ("FIX", f"{len(migrations.available()) - 1} missing, the first is {second.file}", "outboxd migrate")
+    assert state == ("FIX", f"{len(files.available()) - 1} missing, the first is {second.file}", "outboxd migrate")
     with mysql_server.connect(fresh_database) as session:
         session.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64)")
     verdict, told, _ = findings(invoke("doctor", mysql_url=url, kafka_bootstrap=cluster.bootstrap))["migrations"]

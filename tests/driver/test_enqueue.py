@@ -26,7 +26,7 @@ def test_enqueue_puts_each_line_of_a_file_into_the_outbox(outboxd: Run, db: Data
     other = {"biz_type": "order_placed", "key": "Ada", "payload": {"order": 1.10}, "headers": {"traceparent": "00-1"}}
     (tmp_path / "messages.jsonl").write_bytes(lines({**GOOD, "turn": 4}, other, {**other, "payload": "[1.10]"}))
     done = outboxd("enqueue", "--topic", "chat", "messages.jsonl")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "3 enqueued, 0 refused\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 enqueued, 0 rejected\n", "")
     chat, order, text = db.messages()
     assert (chat["biz_type"], chat["message_key"]) == ("chat_history_persist", "c-1")
     assert chat["payload"] == chat_payload()
@@ -38,7 +38,7 @@ def test_enqueue_puts_each_line_of_a_file_into_the_outbox(outboxd: Run, db: Data
 def test_enqueue_reads_standard_input(outboxd: Run, db: Database) -> None:
     text = "漢字 👩‍👩‍👧 'quoted' \"twice\" \\ \u2028 \0 end"
     done = outboxd("enqueue", "--topic", "chat", "-", stdin=lines({**GOOD, "message": text}))
-    assert (done.returncode, done.stdout) == (0, "1 enqueued, 0 refused\n")
+    assert (done.returncode, done.stdout) == (0, "1 enqueued, 0 rejected\n")
     (message,) = db.messages()
     assert json.loads(message["payload"])["message"] == text
 
@@ -69,7 +69,7 @@ BAD_LINES = {
 def test_bad_line_is_reported_by_number_and_skipped(invoke: Invoke, db: Database, bad: str) -> None:
     done = invoke("enqueue", "--topic", "chat", "-", stdin=lines(GOOD, "", bad, GOOD))
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    assert (done.exit_code, done.stdout) == (3, "2 enqueued, 1 refused\n")
+    assert (done.exit_code, done.stdout) == (3, "2 enqueued, 1 rejected\n")
     assert re.fullmatch(r"line 3: .+\n", done.stderr)
     assert len(done.stderr) < 400
     assert [row["payload"] for row in db.messages()] == [chat_payload(), chat_payload()]
@@ -77,7 +77,7 @@ def test_bad_line_is_reported_by_number_and_skipped(invoke: Invoke, db: Database
 
 def test_several_bad_lines_are_reported_each(outboxd: Run, db: Database) -> None:
     done = outboxd("enqueue", "--topic", "chat", "-", stdin=lines("{", GOOD, "[1]", "", GOOD, {}))
-    assert (done.returncode, done.stdout) == (3, "2 enqueued, 3 refused\n")
+    assert (done.returncode, done.stdout) == (3, "2 enqueued, 3 rejected\n")
     assert re.findall(r"^line (\d+): ", done.stderr, re.MULTILINE) == ["1", "3", "6"]
     assert len(db.messages()) == 2
 
@@ -85,7 +85,7 @@ def test_several_bad_lines_are_reported_each(outboxd: Run, db: Database) -> None
 def test_strict_stops_at_the_first_bad_line_and_keeps_the_good_ones_before(outboxd: Run, db: Database) -> None:
     stdin = lines({**GOOD, "message": "before"}, "{", {**GOOD, "message": "after"}, "{")
     done = outboxd("enqueue", "--topic", "chat", "--strict", "-", stdin=stdin)
-    assert (done.returncode, done.stdout) == (1, "1 enqueued, 1 refused\n")
+    assert (done.returncode, done.stdout) == (1, "1 enqueued, 1 rejected\n")
     assert done.stderr.startswith("line 2: ")
     assert [json.loads(row["payload"])["message"] for row in db.messages()] == ["before"]
 
@@ -96,20 +96,20 @@ def test_line_that_is_not_utf8_is_reported_by_number(outboxd: Run, db: Database)
     assert "Traceback" not in done.stderr
     assert "line 2" in done.stderr
     assert "UTF-8" in done.stderr.upper()
-    assert (done.returncode, done.stdout) == (3, "2 enqueued, 1 refused\n")
+    assert (done.returncode, done.stdout) == (3, "2 enqueued, 1 rejected\n")
     assert len(db.messages()) == 2
 
 
 def test_file_without_messages_enqueues_none(outboxd: Run, db: Database) -> None:
     done = outboxd("enqueue", "--topic", "chat", "-", stdin=b"\n \n")
-    assert (done.returncode, done.stdout) == (0, "0 enqueued, 0 refused\n")
+    assert (done.returncode, done.stdout) == (0, "0 enqueued, 0 rejected\n")
     assert db.messages() == []
 
 
 def test_windows_line_ends_and_byte_order_mark_are_no_part_of_the_lines(outboxd: Run, db: Database) -> None:
     stdin = b"\xef\xbb\xbf" + lines(GOOD, GOOD).replace(b"\n", b"\r\n")
     done = outboxd("enqueue", "--topic", "chat", "-", stdin=stdin)
-    assert (done.returncode, done.stdout) == (0, "2 enqueued, 0 refused\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "2 enqueued, 0 rejected\n"), done.stderr
     assert len(db.messages()) == 2
 
 
@@ -128,7 +128,7 @@ def test_database_lost_in_the_middle_is_one_line_and_no_line_is_half_in(
     enqueued = len(db.messages())
     assert 0 < enqueued < count
     assert enqueued % 500 == 0
-    assert done.stdout == f"{enqueued} enqueued, 0 refused, cut off behind line {enqueued}\n"
+    assert done.stdout == f"{enqueued} enqueued, 0 rejected, cut off behind line {enqueued}\n"
 
 
 def test_ctrl_c_tells_what_is_in_and_behind_which_line_to_go_on(account: Account, db: Database) -> None:
@@ -147,7 +147,7 @@ def test_ctrl_c_tells_what_is_in_and_behind_which_line_to_go_on(account: Account
         process.stdin.flush()
         eventually(lambda: len(db.messages()) == 498)
         process.send_signal(signal.SIGINT)
-        assert process.stdout.read() == b"498 enqueued, 1 refused, cut off behind line 500\n"
+        assert process.stdout.read() == b"498 enqueued, 1 rejected, cut off behind line 500\n"
         assert process.wait(45) == 1
     assert len(db.messages()) == 498
 
@@ -179,21 +179,21 @@ def small_packets(db: Database) -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_packets")
 @pytest.mark.parametrize("bad", TOO_LARGE.values(), ids=TOO_LARGE.keys())
-def test_line_that_is_too_large_for_the_server_is_refused_alone(
+def test_line_that_is_too_large_for_the_server_is_rejected_alone(
     invoke: Invoke, db: Database, bad: dict[str, Any]
 ) -> None:
     done = invoke("enqueue", "--topic", "chat", "-", stdin=lines(GOOD, bad, GOOD))
-    assert (done.exit_code, done.stdout) == (3, "2 enqueued, 1 refused\n")
+    assert (done.exit_code, done.stdout) == (3, "2 enqueued, 1 rejected\n")
     assert re.fullmatch(rf"line 2: too large: .+ max_allowed_packet is {PACKET}\n", done.stderr)
     assert len(db.messages()) == 2
     strict = invoke("enqueue", "--topic", "chat", "--strict", "-", stdin=lines(GOOD, bad, GOOD))
-    assert (strict.exit_code, strict.stdout) == (1, "1 enqueued, 1 refused\n")
+    assert (strict.exit_code, strict.stdout) == (1, "1 enqueued, 1 rejected\n")
 
 
 @pytest.mark.usefixtures("small_packets")
 @pytest.mark.parametrize("text", ["x" * (PACKET - 2048), "'" * (HALF - 1024), "delimiter" + "x" * (HALF - 1024)])
 def test_line_that_just_fits_is_enqueued(invoke: Invoke, db: Database, text: str) -> None:
     done = invoke("enqueue", "--topic", "chat", "-", stdin=lines({**GOOD, "message": text}))
-    assert (done.exit_code, done.stdout) == (0, "1 enqueued, 0 refused\n"), done.stderr
+    assert (done.exit_code, done.stdout) == (0, "1 enqueued, 0 rejected\n"), done.stderr
     (message,) = db.messages()
     assert json.loads(message["payload"])["message"] == text

@@ -5,7 +5,7 @@ from contextlib import closing
 
 from confluent_kafka import KafkaError
 
-from outboxd.doctor_mysql import CALLED
+from outboxd.mysql.procedures import DaemonProcedures, names
 from tests.driver.mock_kafka import PRODUCE, MockCluster
 from tests.driver.observing import OBSERVED, application, check, get, observe
 from tests.driver.support import QUICK_GROUP, Run, StartDaemon, put, the_one_line
@@ -51,7 +51,7 @@ def test_numbers_are_those_of_the_tables_and_names_keep_to_the_rules_of_promethe
     assert now['outboxd_partitions_assigned{worker="consumer-0"}'] == 4
     assert now['outboxd_kafka_errors_total{error="MSG_SIZE_TOO_LARGE"}'] >= 1
     called = {name for name in now if name.startswith("outboxd_procedure_duration_seconds_count")}
-    assert {name.split('"')[1] for name in called} <= CALLED  # what `outboxd doctor` looks for
+    assert {name.split('"')[1] for name in called} <= names(DaemonProcedures)  # what `outboxd doctor` looks for
     for procedure in ("outbox_claim_v1", "outbox_mark_published_batch_v1", "outbox_consume_v1", "outbox_lag_v1"):
         assert now[f'outboxd_procedure_duration_seconds_count{{procedure="{procedure}"}}'] > 0
         assert now[f'outboxd_procedure_errors_total{{procedure="{procedure}"}}'] == 0
@@ -177,7 +177,7 @@ def test_empty_address_turns_everything_off(start_daemon: StartDaemon) -> None:
     daemon.says("started")
     (started,) = daemon.events("started")
     assert started["metrics"] is None
-    assert "monitor" not in started["workers"]
+    assert "sampler" not in started["workers"]
     assert daemon.events("no metrics") == []
 
 

@@ -8,8 +8,8 @@ import mysql.connector
 import pytest
 from click.testing import Result
 
-from outboxd.asking import age as age_of
-from tests.driver.support import Invoke, Run, the_one_line
+from outboxd.commands.options import age as age_of
+from tests.driver.support import Invoke, Run, Setting, the_one_line
 from tests.sql.operators import age, audit, fill, forget
 from tests.sql.support import CHAT, Connect, Database, Server, background, eventually
 
@@ -40,8 +40,8 @@ def operator_url(mysql_server: Server, installed_database: str) -> Iterator[str]
 def operate(invoke: Invoke, operator_url: str) -> Invoke:
     """Call a command as the operator."""
 
-    def call(*arguments: str, stdin: bytes = b"", **_: object) -> Result:
-        return invoke(*arguments, stdin=stdin, mysql_url=operator_url)
+    def call(*arguments: str, stdin: bytes = b"", **settings: Setting) -> Result:
+        return invoke(*arguments, stdin=stdin, **{**settings, "mysql_url": operator_url})
 
     return call
 
@@ -213,7 +213,7 @@ def test_purge_asks_and_deletes_what_is_old(
 
 
 def test_purge_goes_on_until_all_are_gone(operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outboxd.asking._PART", 100)
+    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     fill(db, 250, "consumed", age_seconds=60)
     done(operate("purge", "--older-than", "30s", "--yes"), "250 consumed messages purged")
     assert db.statuses() == {}
@@ -246,7 +246,7 @@ def test_replay_copies_the_range_and_asks(operate: Invoke, db: Database) -> None
 def test_replay_goes_on_part_by_part_until_all_are_copied_once(
     operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outboxd.asking._PART", 100)
+    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     messages = fill(db, 252, "consumed")
     chosen = ["--from-id", str(messages[1]), "--to-id", str(messages[-2])]
     done(operate("replay", *chosen, "--yes"), "250 consumed messages replayed as new ones")
@@ -258,7 +258,7 @@ def test_replay_goes_on_part_by_part_until_all_are_copied_once(
 def test_replay_that_is_cut_off_says_how_many_are_replayed(
     operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outboxd.asking._PART", 100)
+    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     messages = fill(db, 250, "consumed")
     db.execute(
         "CREATE TRIGGER cuts_off BEFORE INSERT ON agent_outbox_messages FOR EACH ROW"
@@ -296,7 +296,7 @@ def test_call_that_takes_longer_than_a_worker_may_is_waited_for(
         "SELECT COUNT(*) FROM performance_schema.processlist"
         " WHERE user = %s AND state = 'Waiting for table metadata lock' AND time >= 3"
     )
-    with background(lambda: operate(*arguments, "--yes", "--stall-seconds", "1", "--wait-ms", "0")) as command:
+    with background(lambda: operate(*arguments, "--yes", stall_seconds=1, wait_ms=0)) as command:
         eventually(lambda: command.done() or db.value(waits, ACCOUNT) == 1)
         was_cut_off = command.done()
         gate.execute("UNLOCK TABLES")

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from outboxd.database import Database as Driver
-from outboxd.database import Message
-from outboxd.publisher import Publisher, Round
+from outboxd.daemon.publisher import Publisher
+from outboxd.kafka.producer import ProducerHandle
+from outboxd.messages import Message, Round
+from outboxd.mysql.procedures import Database as Driver
+from outboxd.observe.health import Pulse
 from outboxd.settings import Settings
 from tests.driver.mock_kafka import PRODUCE, MockCluster
 from tests.driver.support import Account, read_back, settings
@@ -33,7 +35,10 @@ class Relay:
     beats: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.publisher = Publisher(self.settings, self.stop, lambda: self.beats.append(time.monotonic()))
+        self.producer = ProducerHandle(self.settings)
+        self.publisher = Publisher(
+            self.settings, self.producer, self.stop, Pulse(RELAY), lambda: self.beats.append(time.monotonic())
+        )
 
     def claim(self) -> Iterator[Message]:
         """The next batch."""
@@ -60,7 +65,7 @@ def relays(account: Account, cluster: MockCluster, db: Database) -> Iterator[Any
 
     yield make
     for relay in made:
-        relay.publisher.close()
+        relay.producer.close()
         relay.driver.close()
 
 
@@ -115,8 +120,8 @@ def test_too_large_record_is_dead_alone_and_its_neighbours_are_published(relays:
     assert "MSG_SIZE_TOO_LARGE" in reason
     assert done.failed == []
     assert done.unanswered is None
-    relay.driver.mark_published(RELAY, done.published)
-    relay.driver.mark_dead(RELAY, done.dead)
+    relay.driver.mark_published_batch(RELAY, done.published)
+    relay.driver.mark_dead_batch(RELAY, done.dead)
     assert db.statuses() == {before: "published", large: "dead", after: "published"}
 
 
@@ -195,7 +200,7 @@ def test_brokers_that_are_away_leave_messages_unanswered_and_none_failed(
 def test_brokers_that_go_away_between_two_batches_fail_nothing(relays: Any, cluster: MockCluster, db: Database) -> None:
     first = db.enqueue()
     relay = relays({"message.timeout.ms": 1500})
-    eventually(lambda: relay.driver.mark_published(RELAY, relay.publish().published) == 1)
+    eventually(lambda: relay.driver.mark_published_batch(RELAY, relay.publish().published) == 1)
     second = db.enqueue()
     cluster.go_down()
     done = relay.publish()
@@ -211,13 +216,13 @@ def test_producer_is_rebuilt_after_a_fatal_error(relays: Any, cluster: MockClust
     """The broker has lost the producer's sequence: an idempotent producer must not go on after that."""
     relay = relays()
     db.enqueue("k")
-    relay.driver.mark_published(RELAY, relay.publish().published)
+    relay.driver.mark_published_batch(RELAY, relay.publish().published)
     messages = [db.enqueue("k") for _ in range(3)]
     cluster.refuse_next(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
     done = relay.publish()
     assert done.unanswered
     assert nothing_refused(done)
-    relay.driver.mark_published(RELAY, done.published)
+    relay.driver.mark_published_batch(RELAY, done.published)
     assert ids_of(done.published) + ids_of(relay.publish().published) == messages
 
 
@@ -246,7 +251,7 @@ def test_stop_gives_kafka_stop_seconds_and_no_more(relays: Any, cluster: MockClu
     relay = relays({"message.timeout.ms": 60_000}, stop_seconds=1)
     with ThreadPoolExecutor(1) as pool:
         publishing = pool.submit(relay.publish)
-        eventually(lambda: relay.publisher._producer is not None and len(relay.publisher._producer) == 3)
+        eventually(lambda: len(relay.producer) == 3)
         relay.stop.set()
         stopped = time.monotonic()
         done = publishing.result(15)
@@ -262,7 +267,7 @@ def test_stop_waits_for_acknowledgements_that_are_under_way(relays: Any, cluster
     relay = relays(stop_seconds=10)
     with ThreadPoolExecutor(1) as pool:
         publishing = pool.submit(relay.publish)
-        eventually(lambda: relay.publisher._producer is not None and len(relay.publisher._producer) == 3)
+        eventually(lambda: len(relay.producer) == 3)
         relay.stop.set()
         cluster.come_up()
         assert ids_of(publishing.result(15).published) == messages

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Message as KafkaRecord
 
-from outboxd.database import Message, Receipt
-from outboxd.records import headers_of, parse
+from outboxd.kafka.records import headers_of, parse
+from outboxd.messages import Message, Receipt
 
 SOURCE = "/outboxd/app"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, 678)  # noqa: DTZ001 - as the connector returns it, in UTC

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
-from outboxd.kafka import Outage
+from outboxd.kafka.client import Outage
 from outboxd.retry import Unavailable, until_available
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from outboxd.database import Database as Driver
+from outboxd.mysql.procedures import Database as Driver
 from tests.driver.support import settings
 from tests.servers import paths
 from tests.servers.__main__ import main

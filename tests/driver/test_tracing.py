@@ -14,7 +14,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from outboxd import consumer, relay, tracing
+from outboxd.daemon.consumer import Consumer
+from outboxd.daemon.relay import Relay
+from outboxd.observe import tracing
+from outboxd.observe.health import Pulse
 from tests.driver.mock_kafka import MockCluster
 from tests.driver.support import QUICK, QUICK_GROUP, Account, StartDaemon, read_back, settings
 from tests.sql.support import CHAT, Database, chat_payload, eventually
@@ -49,7 +52,8 @@ def run_until(account: Account, cluster: MockCluster, db: Database) -> Iterator[
     def run(condition: Callable[[], bool]) -> None:
         stop = threading.Event()
         with ThreadPoolExecutor(2) as pool:
-            halves = pool.submit(relay.run, own, "relay-a", stop), pool.submit(consumer.run, own, stop)
+            workers = Relay(own, "relay-a", stop, Pulse("relay-0")), Consumer(own, stop, Pulse("consumer-0"))
+            halves = [pool.submit(worker.run) for worker in workers]
             try:
                 eventually(lambda: condition() or any(half.done() for half in halves), 45)
             finally:
@@ -150,7 +154,7 @@ def printed(code: str, **environment: str) -> str:
 
 def test_nothing_of_opentelemetry_is_imported_where_nobody_asks_for_traces() -> None:
     code = (
-        "import sys; from outboxd import tracing\n"
+        "import sys; from outboxd.observe import tracing\n"
         "with tracing.starting(): print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
     assert printed(code) == "[]\n"
@@ -159,7 +163,7 @@ def test_nothing_of_opentelemetry_is_imported_where_nobody_asks_for_traces() -> 
 def test_traces_that_are_asked_for_without_the_extra_are_a_warning() -> None:
     code = (
         "import sys; sys.modules['opentelemetry'] = None\n"
-        "from outboxd import cli, tracing\n"
+        "from outboxd.commands import main\nfrom outboxd.observe import tracing\n"
         "with tracing.starting(): print('works')"
     )
     warning, works = printed(code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1").splitlines()

@@ -44,6 +44,8 @@ def test_wheel_brings_the_schema_and_runs_away_from_the_checkout(
     outboxd("migrate")
     after = outboxd("migrate", "--status").splitlines()[1:]
     assert [(line.split()[1], line.split()[-1]) for line in after] == [(path.name, "ok") for path in migration_files()]
+    bundle = [str(venv / "bin" / "python"), "-m", "outboxd.schema.bundle", str(tmp_path / "build")]
+    subprocess.run(bundle, cwd=tmp_path, capture_output=True, timeout=60, check=True)
     (installed,) = venv.glob("lib/*/site-packages/outboxd/sql")
     there = {path.relative_to(installed) for path in installed.rglob("*.sql")}
     assert there == {path.relative_to(SQL_FOLDER) for path in SQL_FOLDER.rglob("*.sql")}

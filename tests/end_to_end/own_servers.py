@@ -1,7 +1,7 @@
 """Servers of one test session that are stopped, killed and started again on their ports."""
 
-from outboxd import migrations
-from outboxd.database import Database as Driver
+from outboxd.mysql.connection import Connection
+from outboxd.schema import migrations
 from tests.driver.support import settings
 from tests.servers import process
 from tests.servers.lasting import LastingMySQL
@@ -25,7 +25,7 @@ class OwnMySQL(LastingMySQL):
     def prepare(self) -> None:
         """Make the database and the account, and install the outbox."""
         self.running.create_database(_NAME, _NAME, _PASSWORD)
-        with Driver(settings(self.url)) as driver:
+        with Connection(settings(self.url)) as driver:
             assert list(migrations.apply(driver))
 
     def connect(self) -> Database:

@@ -9,7 +9,10 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from outboxd import cli, consumer, publisher, relay
+from outboxd.commands.main import main as run_command
+from outboxd.daemon import consumer, relay, supervisor
+from outboxd.kafka import producer
+from outboxd.observe.health import Pulse
 from tests.faults import refusals
 from tests.faults.drivers import steps
 from tests.faults.drivers.steps import Steps
@@ -47,27 +50,26 @@ def main() -> None:
     faults = Faults(**json.loads(os.environ[VARIABLE]))
     if faults.refuse_one_in or faults.refuse_key:
         chooser = refusals.Chooser(faults.seed, faults.refuse_one_in, faults.refuse_at_most, faults.refuse_key)
-        vars(publisher)["Producer"] = refusals.refusing(chooser)
+        vars(producer)["Producer"] = refusals.refusing(chooser)
     if faults.stop_after or faults.stop_one_in or faults.kill_one_in:
         reached = Steps(faults.seed, faults.stop_after, faults.stop_one_in, faults.kill_one_in).reached
-        vars(relay)["Database"] = steps.relaying(reached)
-        vars(consumer)["Database"] = steps.consuming(reached)
-        vars(consumer)["Consumer"] = steps.committing(reached)
+        vars(relay)["RelayProcedures"] = steps.relaying(reached)
+        vars(consumer)["ConsumerProcedures"] = steps.consuming(reached)
+        vars(consumer)["KafkaConsumer"] = steps.committing(reached)
     if faults.name:
         os.environ["OUTBOXD_NAME"] = faults.name
     if faults.relay:
-        vars(relay)["run"] = _under_one_name(faults.relay)
-    cli.main()
+        vars(supervisor)["Relay"] = _under_one_name(faults.relay)
+    run_command()
 
 
 def _under_one_name(name: str) -> Any:
-    """The relay's run(), which gets this name instead of the daemon's own; the worker's number stays."""
-    run = relay.run
+    """The relay, which gets this name instead of the daemon's own; the worker's number stays."""
 
-    def run_as(settings: Any, own_name: str, stop: Any) -> None:
-        run(settings, f"{name}-{own_name.rpartition('-')[2]}", stop)
+    def named(settings: Any, own_name: str, stop: Any, pulse: Pulse) -> relay.Relay:
+        return relay.Relay(settings, f"{name}-{own_name.rpartition('-')[2]}", stop, pulse)
 
-    return run_as
+    return named
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from click.testing import CliRunner, Result
 
-from outboxd.cli import cli
+from outboxd.commands.main import cli
 from tests.driver.support import environment
 
 OnTerminal = Callable[..., Result]

@@ -92,7 +92,7 @@ def test_lines_and_topics_that_are_enqueued_are_only_ever_texts(outboxd: OnTermi
         ]
         stdin = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         done = outboxd("enqueue", "--topic", text, "-", stdin=stdin)
-        assert done.output == "2 enqueued, 0 refused\n", text
+        assert done.output == "2 enqueued, 0 rejected\n", text
         chat, other = db.messages()
         assert [chat["topic"], chat["message_key"]] == [text, text]
         assert json.loads(chat["payload"])["message"] == text

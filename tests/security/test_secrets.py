@@ -12,9 +12,9 @@ import structlog
 from confluent_kafka.admin import AdminClient
 from mysql.connector import Error
 
-from outboxd.cli import main
-from outboxd.database import Database as Driver
-from outboxd.kafka import connect
+from outboxd.commands.main import main
+from outboxd.kafka.client import connect
+from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
 from outboxd.settings import SettingsError, load
 from tests.driver.mock_kafka import MockCluster
@@ -200,6 +200,6 @@ def test_password_is_in_no_error_about_a_wrong_file(fails: Fails, toml: str) -> 
 
 @pytest.mark.parametrize("option", ["--mysql-options", "--kafka-options"])
 def test_password_in_an_option_without_an_equals_sign_is_not_repeated(fails: Fails, option: str) -> None:
-    said = fails("status", option, f"password:{SECRET}", mysql_url="mysql://user@127.0.0.1:1/db")
+    said = fails("run", option, f"password:{SECRET}", mysql_url="mysql://user@127.0.0.1:1/db")
     assert "NAME=VALUE" in said
     assert shown(said) == []

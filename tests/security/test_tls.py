@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mysql.connector import Error
 
-from outboxd.database import Database as Driver
+from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings
 from tests.driver.observing import OBSERVED, address_of, get

@@ -1,6 +1,7 @@
 """outbox_consume_v1: what becomes of each record of a batch, and of the handlers that applications write."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -39,7 +40,8 @@ def test_message_is_consumed_with_its_effect(db: Database, state: str) -> None:
     assert outcome(db, message) == ("consumed", None)
     assert db.statuses() == {message: "consumed"}
     row = db.row("SELECT user_id, chat_id, role, message_content, created_at FROM chat_histories")
-    assert row.pop("created_at") == db.message(message)["consumed_at"]
+    consumed_at = db.message(message)["consumed_at"]
+    assert consumed_at <= row.pop("created_at") <= consumed_at + timedelta(seconds=1)
     assert row == {"user_id": 42, "chat_id": "c-9", "role": "assistant", "message_content": "hello"}
 
 

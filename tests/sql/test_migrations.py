@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from mysql.connector.errors import Error
 
-import outboxd.database
-from outboxd import migrations
+from outboxd.mysql.connection import Connection
+from outboxd.schema import files, migrations
 from outboxd.settings import Settings
 from tests.servers.mysql_install import MySQLInstall
 from tests.sql.schema import create_statements, describe
@@ -35,14 +35,14 @@ def database(server: Server, name: str) -> Iterator[Database]:
 
 
 @contextmanager
-def driver(server: Server, name: str, user: str | None = None) -> Iterator[outboxd.database.Database]:
+def driver(server: Server, name: str, user: str | None = None) -> Iterator[Connection]:
     """The driver's own connection to a database."""
     url = f"mysql://{user or server.user}@{server.host}:{server.port}/{name}"
-    with outboxd.database.Database(Settings(mysql_url=url)) as connection:
+    with Connection(Settings(mysql_url=url)) as connection:
         yield connection
 
 
-def apply(connection: outboxd.database.Database) -> list[str]:
+def apply(connection: Connection) -> list[str]:
     """Apply what is missing; return the names of the files."""
     return [migration.file for migration in migrations.apply(connection)]
 
@@ -156,8 +156,8 @@ def test_migrate_again_applies_nothing_and_changes_nothing(fresh: Database, mysq
 
 
 def test_available_migrations_are_the_files_of_the_folder_by_number() -> None:
-    assert [migration.file for migration in migrations.available()] == FILES
-    versions = [migration.version for migration in migrations.available()]
+    assert [migration.file for migration in files.available()] == FILES
+    versions = [migration.version for migration in files.available()]
     assert versions == sorted(set(versions))
 
 

@@ -3,13 +3,14 @@
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer
 
-from outboxd.database import Database, Message, Outcome, Receipt
+from outboxd.messages import Message, Outcome, Receipt
+from outboxd.mysql.procedures import ConsumerProcedures, RelayProcedures
 
 RELAY_STEPS = ("claim", "produce", "acknowledgement", "mark")
 """The claim's first row is read; the batch is produced; it is answered and not yet marked; it is marked."""
@@ -44,10 +45,10 @@ class Steps:
         return one_in > 0 and self._chance.randrange(one_in) == 0
 
 
-def relaying(reached: Reached) -> type[Database]:
+def relaying(reached: Reached) -> type[RelayProcedures]:
     """The relay's connection."""
 
-    class Relaying(Database):
+    class Relaying(RelayProcedures):
         def claim(self, relay: str, limit: int, lease_seconds: int, wait_ms: int) -> Iterator[Message]:
             claimed = 0
             for message in super().claim(relay, limit, lease_seconds, wait_ms):
@@ -58,20 +59,22 @@ def relaying(reached: Reached) -> type[Database]:
             if claimed:
                 reached("produce")
 
-        def mark_published(self, relay: str, receipts: Sequence[Receipt]) -> int:
+        def mark_published_batch(self, relay: str, receipts: Sequence[Receipt]) -> int:
+            if not receipts:
+                return 0
             reached("acknowledgement")
-            marked = super().mark_published(relay, receipts)
+            marked = super().mark_published_batch(relay, receipts)
             reached("mark")
             return marked
 
     return Relaying
 
 
-def consuming(reached: Reached) -> type[Database]:
+def consuming(reached: Reached) -> type[ConsumerProcedures]:
     """The consumer's connection."""
 
-    class Consuming(Database):
-        def consume(self, records: Sequence[tuple[int, str]]) -> list[Outcome]:
+    class Consuming(ConsumerProcedures):
+        def consume(self, records: Iterable[tuple[int, str]]) -> list[Outcome]:
             reached("poll")
             outcomes = super().consume(records)
             reached("consumption")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from outboxd.database import Database as Driver
-from outboxd.database import Message
+from outboxd.messages import Message
+from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
 from tests.driver.support import settings
 from tests.faults.network import detours, faults
@@ -71,7 +71,7 @@ def test_a_mark_whose_relay_is_gone_commits_and_frees_its_locks(db: Database, pr
 
 def _mark(driver: Driver, claimed: Message) -> str:
     try:
-        driver.mark_published("relay-a", [claimed.receipt])
+        driver.mark_published_batch("relay-a", [claimed.receipt])
     except Unavailable:
         return "given up"
     return "answered"

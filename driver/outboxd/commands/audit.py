@@ -1,0 +1,53 @@
+"""`outboxd audit`: who did what."""
+
+import json
+from typing import Any
+
+import click
+from rich.table import Table
+
+from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands.output import cell, console
+from outboxd.mysql.connection import Connection
+from outboxd.settings import Settings
+
+_LATEST = (
+    "SELECT id, at, account, action, messages, details FROM outbox_audit_log"
+    " WHERE action = COALESCE(%s, action) ORDER BY id DESC LIMIT %s"
+)
+
+
+@click.command()
+@click.option("--action", help="only this action, such as requeue or pause")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="rows at most")
+@click.option("--json", "as_json", is_flag=True, help="print all of it, one JSON object a line")
+@with_settings(*MYSQL)
+def audit(settings: Settings, action: str | None, limit: int, as_json: bool) -> None:
+    """List what operators did, the latest first."""
+    with Connection(settings) as database:
+        rows = database.query(_LATEST, action, limit)
+    table = Table("id", "at (UTC)", "account", "action", "messages", "details", box=None)
+    for number, at, account, what, messages, text in rows:
+        details = json.loads(text)
+        if as_json:
+            line = {"id": number, "at": f"{at.isoformat()}Z", "account": account, "action": what, "details": details}
+            click.echo(json.dumps(line))
+        else:
+            changed = "" if messages is None else str(messages)
+            table.add_row(str(number), f"{at:%F %T}", cell(account), what, changed, cell(_in_short(details)))
+    if not as_json:
+        console.print(table)
+
+
+def _in_short(details: dict[str, Any]) -> str:
+    """Details of the audit on one line; of a list of messages their ids."""
+    texts = {}
+    for name, value in details.items():
+        if isinstance(value, list):
+            ids = [str(item["id"]) for item in value]
+            texts[name] = ", ".join(ids[:10]) + (", ..." if ids[10:] else "")
+        elif isinstance(value, dict):
+            texts[name] = f"({_in_short(value)})"
+        else:
+            texts[name] = str(value)
+    return "; ".join(f"{name}: {text}" for name, text in texts.items() if name != "messages")

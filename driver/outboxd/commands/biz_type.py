@@ -1,0 +1,54 @@
+"""`outboxd biz-type`: lists business types and their policies, and sets one."""
+
+from typing import Any
+
+import click
+from rich.table import Table
+
+from outboxd.commands.options import MYSQL, age, with_settings
+from outboxd.commands.output import cell, console, say
+from outboxd.mysql.procedures import OperatorProcedures
+from outboxd.settings import Settings
+
+_POLICIES = (
+    "SELECT name, handler, ordering, max_retry, backoff_base_seconds, backoff_cap_seconds, paused_at"
+    " FROM outbox_policies WHERE kind = 'biz_type' ORDER BY name"
+)
+
+
+@click.group(name="biz-type")
+def biz_type() -> None:
+    """List business types, register one, or change its policy."""
+
+
+@biz_type.command(name="list")
+@with_settings(*MYSQL)
+def list_policies(settings: Settings) -> None:
+    """List the business types, their handlers and policies."""
+    with OperatorProcedures(settings) as database:
+        rows = database.query(_POLICIES)
+    table = Table("business type", "handler", "ordering", "max retry", "backoff", "paused since (UTC)", box=None)
+    for name, handler, ordering, max_retry, base, cap, paused_at in rows:
+        backoff = f"{base} to {cap} s" if handler else ""
+        since = f"{paused_at:%F %T}" if paused_at else ""
+        retries = str(max_retry or "as enqueued") if handler else ""
+        table.add_row(cell(name), cell(handler or "not registered"), ordering, retries, backoff, since)
+    console.print(table)
+
+
+@biz_type.command(name="set")
+@click.argument("name", metavar="BIZ_TYPE")
+@click.option("--handler", help="procedure (p_id, p_payload) of this database")
+@click.option("--ordering", type=click.Choice(["key", "none"]), help="order by topic and key, or none")
+@click.option("--max-retry", type=click.IntRange(min=0), help="failures until dead; 0: as enqueued")
+@click.option("--backoff-base", type=age, help="wait after the first failure, such as 1s")
+@click.option("--backoff-cap", type=age, help="longest wait, such as 15m")
+@with_settings(*MYSQL)
+def set_policy(settings: Settings, name: str, **policy: Any) -> None:
+    """Register BIZ_TYPE, or change what is given of it."""
+    with OperatorProcedures(settings) as database:
+        row = database.register_biz_type(name, **policy)
+    retries = "max retry as enqueued" if row["max_retry"] is None else f"max retry {row['max_retry']}"
+    backoff = f"backoff {row['backoff_base_seconds']} to {row['backoff_cap_seconds']} s"
+    done = "is set" if row["changed"] else "was so already"
+    say(f"{name} {done}: handler {row['handler']}, ordering {row['ordering']}, {retries}, {backoff}")

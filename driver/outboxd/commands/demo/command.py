@@ -1,0 +1,125 @@
+"""`outboxd demo`: chat through the whole outbox, the daemon killed once on the way, and a check of what arrived."""
+
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+from rich.live import Live
+from rich.table import Table
+
+from outboxd.commands.demo import chat, writers
+from outboxd.commands.demo.daemon import DaemonProcess, kafka
+from outboxd.commands.demo.errors import DemoError
+from outboxd.commands.options import ALL, with_settings
+from outboxd.commands.output import console
+from outboxd.mysql.procedures import OperatorProcedures
+from outboxd.schema import migrations
+from outboxd.settings import Settings
+
+_STALLED_AFTER_SECONDS = 120
+# The demo has values of its own for these; its daemon gets all others.
+_USED = [name for name in ALL if name not in {"kafka_bootstrap", "topics", "lease_seconds"}]
+
+
+@click.command()
+@click.option(
+    "--chat", "file", type=click.Path(exists=True, dir_okay=False), help="JSON lines of chat; default: a sample"
+)
+@click.option("--broker", help="host:port of a Kafka broker; default: a mock cluster inside the demo")
+@with_settings(*_USED)
+def demo(settings: Settings, file: str | None, broker: str | None) -> None:
+    """Send chat through the outbox, killing the daemon once on the way, and check that every message arrived once."""
+    if not _run(settings, file, broker):
+        sys.exit(1)
+
+
+def _run(settings: Settings, file: str | None, broker: str | None) -> bool:
+    """Run the demo and print its progress; the last line is the result. Returns whether all is well."""
+    lines = chat.read(file)
+    expected = chat.conversations(lines)
+    lines = [line for line in lines if line.strip()]
+    topic = f"outboxd-demo-{os.getpid()}"
+    with (
+        OperatorProcedures(settings) as database,
+        kafka(settings, broker, topic) as bootstrap,
+        TemporaryDirectory() as folder,
+    ):
+        applied = list(migrations.apply(database))
+        if database.status():
+            raise DemoError(f"database {settings.database} has messages already: give the demo an empty one")
+        console.print(f"{len(applied)} migrations applied to database {settings.database}")
+        where = f"Kafka at {broker}" if broker else "a mock of Kafka inside this demo"
+        console.print(f"{len(lines)} messages of {len(expected)} conversations, through {where}")
+
+        session_ms = 6000 if broker else 3000  # brokers accept no less
+        # A consumer that was killed is missed after its session's timeout, and its partitions are idle until then.
+        session = {"session.timeout.ms": session_ms, "heartbeat.interval.ms": session_ms // 3}
+        own = {
+            "kafka_bootstrap": bootstrap,
+            "kafka_options": {**(settings.kafka_options if broker else {}), **session},
+            "topics": [topic],
+            "lease_seconds": 3,
+        }
+        daemon = DaemonProcess(settings.model_copy(update=own), Path(folder))
+        started = time.monotonic()
+        daemon.start()
+        try:
+            applications = writers.start(settings, topic, lines, daemon.killed)
+            _watch(database, daemon, applications, len(lines))
+        finally:
+            daemon.stop()
+        seconds = time.monotonic() - started
+        check = chat.check(database, expected, len(lines))
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    console.print(f"the daemon had at most {memory} MB resident")
+    console.print(
+        f"{check.messages} messages, {check.persisted} persisted, {check.duplicated} duplicated, "
+        f"{check.out_of_order} out of order, {check.dead} dead, in {seconds:.1f} s ({len(lines) / seconds:.0f}/s)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return check.is_well
+
+
+def _watch(database: OperatorProcedures, daemon: DaemonProcess, applications: list[writers.Writer], total: int) -> None:
+    """Show the counts until every message is final; kill the daemon once, in the middle."""
+    started = last_progress = time.monotonic()
+    best = 0
+    with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
+        while True:
+            counts = Counter({row["status"]: row["messages"] for row in database.status()})
+            final = counts["consumed"] + counts["dead"]
+            seconds = time.monotonic() - started
+            live.update(_counts(counts, sum(one.enqueued for one in applications), total, final / max(seconds, 0.1)))
+            for application in applications:
+                if application.error:
+                    raise DemoError(f"enqueuing failed: {application.error}")
+            daemon.check_alive()
+            # Before the check for the end: of a message or two, all may be final at the first look.
+            if final >= max(1, total // 4) and not daemon.killed.is_set():
+                daemon.kill_and_restart()
+                console.print(
+                    f"killed the daemon (SIGKILL) at {final} of {total}, and started it again; "
+                    f"Kafka misses the killed consumer after {daemon.session_seconds} s"
+                )
+            if final >= total:
+                return
+            if final > best:
+                best, last_progress = final, time.monotonic()
+            elif time.monotonic() - last_progress > _STALLED_AFTER_SECONDS:
+                raise DemoError(
+                    f"nothing moved for {_STALLED_AFTER_SECONDS} s; the daemon's log ends:\n{daemon.log_tail()}"
+                )
+            time.sleep(0.25)
+
+
+def _counts(counts: Counter[str], enqueued: int, total: int, rate: float) -> Table:
+    table = Table("enqueued", "pending", "published", "consumed", "dead", "rate", box=None)
+    columns = [str(counts[name]) for name in ("pending", "published", "consumed", "dead")]
+    table.add_row(f"{enqueued}/{total}", *columns, f"{rate:.0f}/s")
+    return table

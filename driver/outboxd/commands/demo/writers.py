@@ -1,0 +1,51 @@
+"""The applications of the demo: they enqueue, in transactions of several sizes."""
+
+import threading
+from zlib import crc32
+
+from outboxd import jsonl
+from outboxd.mysql.procedures import ApplicationProcedures
+from outboxd.settings import Settings
+
+_PER_TRANSACTION = (20, 100, 500)
+
+
+class Writer(threading.Thread):
+    """An application: enqueues the given conversations in their order, a few messages a transaction."""
+
+    def __init__(
+        self, settings: Settings, topic: str, lines: list[bytes], per_transaction: int, killed: threading.Event
+    ) -> None:
+        super().__init__(daemon=True)
+        self._settings, self._topic, self._lines, self._killed = settings, topic, lines, killed
+        # A transaction of more than half would leave nothing for after the kill.
+        self._size = min(per_transaction, max(1, len(lines) // 2))
+        self.enqueued = 0
+        self.error: str | None = None
+
+    def run(self) -> None:
+        """Enqueue all; what fails is in `error`."""
+        try:
+            with ApplicationProcedures(self._settings) as database:
+                for done in jsonl.enqueue(database, self._topic, self._lines, strict=True, per_transaction=self._size):
+                    rejected = [line.error for line in done if line.error]
+                    self.enqueued += len(done) - len(rejected)
+                    if rejected:
+                        self.error = rejected[0]
+                    if self.enqueued >= len(self._lines) // 2:
+                        self._killed.wait()  # so that the kill comes in the middle, however short the file is
+        except Exception as error:  # reported by the main thread, which stops the demo
+            self.error = str(error)
+
+
+def start(settings: Settings, topic: str, lines: list[bytes], killed: threading.Event) -> list[Writer]:
+    """Start the applications; they share the conversations, and wait in the middle until the daemon was killed."""
+    shares: list[list[bytes]] = [[] for _ in _PER_TRANSACTION]
+    for line in lines:
+        shares[crc32(jsonl.parse(line)["conversation_id"].encode()) % len(shares)].append(line)
+    writers = [
+        Writer(settings, topic, share, size, killed) for share, size in zip(shares, _PER_TRANSACTION, strict=True)
+    ]
+    for writer in writers:
+        writer.start()
+    return writers

@@ -1,0 +1,128 @@
+"""What `outboxd doctor` examines in MySQL: the server, the schema, and the rights of the account."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import mysql.connector
+from mysql.connector import errorcode
+
+from outboxd.commands.doctor.finding import Finding, fix_if
+from outboxd.mysql.connection import Connection
+from outboxd.mysql.procedures import DaemonProcedures, names
+from outboxd.schema import migrations
+from outboxd.schema.compatibility import SchemaError, check_schema
+from outboxd.schema.migrations import MigrationError
+from outboxd.settings import Settings
+
+_OLDEST = (8, 0, 19)
+_APART_SECONDS = 2
+
+
+def findings(database: Connection, settings: Settings) -> Iterator[Finding]:
+    """Examine everything; raises Unavailable and mysql.connector.Error as Connection does."""
+    yield from _server(database)
+    yield _clocks(database)
+    schema = _schema(database, settings)
+    yield schema
+    if schema.to_do is None:  # what is not there cannot be called
+        yield _rights(database)
+    yield _scheduler(database)
+
+
+def _server(database: Connection) -> Iterator[Finding]:
+    ((version, sql_mode, isolation, binary_log),) = database.query(
+        "SELECT VERSION(), @@GLOBAL.sql_mode, @@SESSION.transaction_isolation, @@SESSION.binlog_format"
+    )
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+    is_wrong = "mariadb" in version.lower() or numbers < _OLDEST
+    yield fix_if(is_wrong, "server version", version, "use MySQL 8.0.19 or newer, and not MariaDB")
+    yield fix_if(
+        "STRICT_" not in sql_mode,
+        "sql_mode",
+        sql_mode or "(empty)",
+        "SET PERSIST sql_mode = CONCAT_WS(',', @@GLOBAL.sql_mode, 'STRICT_TRANS_TABLES'): outboxd's procedures have a"
+        " mode of their own, but whatever else writes to its tables may be cut off without a word",
+    )
+    yield fix_if(
+        isolation != "READ-COMMITTED",
+        "isolation",
+        f"{isolation} in the daemon's sessions",
+        "take init_command out of mysql_options: the daemon sets READ-COMMITTED there",
+    )
+    yield fix_if(
+        binary_log == "STATEMENT",
+        "binary log",
+        binary_log,
+        "SET PERSIST binlog_format = 'ROW': with STATEMENT nothing can be written under READ COMMITTED",
+    )
+
+
+def _clocks(database: Connection) -> Finding:
+    before = datetime.now(UTC).replace(tzinfo=None)
+    theirs: datetime = database.query("SELECT UTC_TIMESTAMP(6)")[0][0]
+    after = datetime.now(UTC).replace(tzinfo=None)
+    apart = (theirs - before - (after - before) / 2).total_seconds()
+    return fix_if(
+        abs(apart) > _APART_SECONDS,
+        "clocks",
+        f"MySQL's is {abs(apart):.1f} s {'ahead of' if apart > 0 else 'behind'} this host's",
+        "let NTP set both: outboxd goes by MySQL's alone, but logs and graphs have this host's",
+    )
+
+
+def _schema(database: Connection, settings: Settings) -> Finding:
+    try:
+        missing = migrations.pending(database)
+    except MigrationError as error:
+        return Finding("migrations", str(error), "use the outboxd and the files of one release")
+    except mysql.connector.Error as error:
+        if error.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
+            raise
+        return _schema_as_the_daemon_sees_it(settings)
+    first = f"{len(missing)} missing, the first is {missing[0].file}" if missing else "all installed, none edited"
+    return fix_if(bool(missing), "migrations", first, "outboxd migrate")
+
+
+def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
+    try:
+        check_schema(settings)
+    except SchemaError as error:
+        return Finding("migrations", str(error), "outboxd migrate of the release in use, as the owner of the tables")
+    except mysql.connector.Error as error:
+        if error.errno != errorcode.ER_PROCACCESS_DENIED_ERROR:
+            raise
+        return Finding("migrations", "this account may not see them")
+    return Finding("migrations", "all installed (whether one was edited, only the owner of the tables can see)")
+
+
+def _rights(database: Connection) -> Finding:
+    ((account, roles),) = database.query("SELECT CURRENT_USER(), CURRENT_ROLE()")
+    rows = database.query(  # the first does not show what an account may by its roles
+        "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()"
+        " UNION SELECT specific_name FROM information_schema.role_routine_grants WHERE specific_schema = DATABASE()"
+    )
+    lacks = sorted(names(DaemonProcedures) - {name for (name,) in rows})
+    quoted = "'{}'@'{}'".format(*account.rsplit("@", 1))
+    return fix_if(
+        bool(lacks),
+        "rights",
+        f"{account} may {'not call ' + ', '.join(lacks) if lacks else 'call what the daemon calls'}; roles: {roles}",
+        f"apply sql/grants.sql, then: GRANT outbox_relay, outbox_consumer TO {quoted};"
+        f" SET DEFAULT ROLE ALL TO {quoted}",
+    )
+
+
+def _scheduler(database: Connection) -> Finding:
+    is_on = database.query("SELECT @@GLOBAL.event_scheduler")[0][0] == "ON"
+    rows = database.query(
+        "SELECT LOWER(status) FROM information_schema.events"
+        " WHERE event_schema = DATABASE() AND event_name = 'outbox_retention'"
+    )
+    event = rows[0][0] if rows else "not to be seen by this account"
+    return fix_if(
+        event == "enabled" and not is_on,
+        "event scheduler",
+        f"{'on' if is_on else 'off'}; the event outbox_retention is {event}",
+        "SET PERSIST event_scheduler = ON: nothing is purged without it",
+    )

@@ -1,0 +1,70 @@
+"""The command line. Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 3 done in part."""
+
+import sys
+from typing import NoReturn
+
+import click
+import mysql.connector
+
+from outboxd import __version__
+from outboxd.commands.audit import audit
+from outboxd.commands.biz_type import biz_type
+from outboxd.commands.dead import dead
+from outboxd.commands.demo.command import demo
+from outboxd.commands.demo.errors import DemoError
+from outboxd.commands.doctor.command import doctor
+from outboxd.commands.enqueue import enqueue
+from outboxd.commands.migrate import migrate
+from outboxd.commands.pause import pause
+from outboxd.commands.purge import purge
+from outboxd.commands.recover import recover
+from outboxd.commands.replay import replay
+from outboxd.commands.resume import resume
+from outboxd.commands.run import run
+from outboxd.commands.show import show
+from outboxd.commands.status import status
+from outboxd.commands.top import top
+from outboxd.retry import Unavailable
+from outboxd.schema.compatibility import SchemaError
+from outboxd.schema.migrations import MigrationError
+from outboxd.settings import SettingsError
+
+_ERRORS = (SettingsError, MigrationError, SchemaError, DemoError, Unavailable, mysql.connector.Error)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="outboxd")
+def cli() -> None:
+    """A transactional outbox in MySQL: deploy it, feed it, move its messages to Kafka and back, look into it.
+
+    Settings come from flags, then OUTBOXD_... in the environment, then outboxd.toml (or $OUTBOXD_CONFIG).
+    """
+
+
+# In the order in which the README lists them.
+for command in (
+    *(run, migrate, enqueue, status, show, demo),
+    *(dead, pause, resume, purge, recover, replay, biz_type, audit),
+    *(doctor, top),
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command `outboxd`."""
+    if sys.__stdout__ is None:
+        _fail("standard output is closed")
+    sys.__stdout__.reconfigure(errors="backslashreplace")  # a message may have letters that its encoding has not
+    try:
+        cli(standalone_mode=True)
+    except _ERRORS as error:
+        _fail(error)
+    except RuntimeError:
+        if sys.__stdin__ is not None:
+            raise
+        _fail("standard input is closed")
+
+
+def _fail(reason: object) -> NoReturn:
+    click.echo(f"outboxd: {reason}", err=True)
+    sys.exit(1)

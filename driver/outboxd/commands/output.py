@@ -1,0 +1,53 @@
+"""The terminal that commands print to, and what keeps users' texts from controlling it."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+# A pipe has no width: nothing is cut off there.
+console = Console(width=None if os.isatty(1) else 1000)
+
+
+def progress() -> Progress:
+    """A progress bar on standard error; none where that is no terminal."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def echo_message(message: Mapping[str, Any]) -> None:
+    """Print a message, a column a line."""
+    for name, value in message.items():
+        say(f"{name:14} {'' if value is None else value}")
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line that contains users' texts."""
+    click.echo(printable(text), err=err)
+
+
+def printable(text: str) -> str:
+    """The text, with a replacement character for each that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def cell(text: str) -> str:
+    """The printable text for a table, in which rich would read [red] as a style."""
+    return escape(printable(text))
+
+
+def kind_of(kind: str) -> str:
+    """`kind` of outbox_policies in words."""
+    return "topic" if kind == "topic" else "business type"

@@ -1,0 +1,24 @@
+"""`outboxd purge`: deletes old messages that are final."""
+
+import click
+
+from outboxd.commands.confirm import ago, ask, in_parts, in_words
+from outboxd.commands.options import MYSQL, older_than_option, with_settings, yes_option
+from outboxd.mysql.procedures import OperatorProcedures
+from outboxd.settings import Settings
+
+
+@click.command()
+@older_than_option
+@click.option("--dead", "dead_too", is_flag=True, help="purge dead letters, instead of consumed messages")
+@yes_option
+@with_settings(*MYSQL)
+def purge(settings: Settings, older_than: int, dead_too: bool, yes: bool) -> None:
+    """Delete old consumed messages, or with --dead old dead letters."""
+    with OperatorProcedures(settings, answers_in_time=False) as database:
+        status, delete = ("dead", database.purge_dead) if dead_too else ("consumed", database.purge)
+        before = ago(database, older_than)
+        count = ask(database, "purge", status, yes=yes, before=before)
+        if count:
+            purged = in_parts("purged", count, lambda limit: delete(before, limit))
+            click.echo(f"{in_words(purged, status)} purged")

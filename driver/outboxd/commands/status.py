@@ -1,0 +1,39 @@
+"""`outboxd status`: counts by status, and the lag."""
+
+import json
+
+import click
+from rich.table import Table
+
+from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands.output import console
+from outboxd.mysql.procedures import OperatorProcedures
+from outboxd.settings import Settings
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="print JSON, for scripts")
+@with_settings(*MYSQL)
+def status(settings: Settings, as_json: bool) -> None:
+    """Count the messages by status, and show the oldest due and the lag."""
+    with OperatorProcedures(settings) as database:
+        rows = {row["status"]: row for row in database.status()}
+    unfinished = [rows[name] for name in ("pending", "published") if name in rows]
+    lag = max((float(row["oldest_seconds"]) for row in unfinished), default=0.0)
+    if as_json:
+        counts = {name: row["messages"] for name, row in rows.items()}
+        due = rows["pending"]["next_due_seconds"] if "pending" in rows else None
+        click.echo(json.dumps({"messages": counts, "lag_seconds": lag, "next_due_seconds": due}, default=float))
+        return
+    table = Table("status", "messages", "oldest", "next due", box=None)
+    for name in ("pending", "published", "consumed", "dead"):
+        row = rows.get(name)
+        due = row["next_due_seconds"] if row else None
+        table.add_row(
+            name,
+            str(row["messages"] if row else 0),
+            f"{row['oldest_seconds']:.1f} s ago" if row else "",
+            "" if due is None else f"in {due:.1f} s" if due > 0 else f"overdue by {-due:.1f} s",
+        )
+    console.print(table)
+    console.print(f"lag: {lag:.1f} s (age of the oldest message that is pending or published)")

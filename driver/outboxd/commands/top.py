@@ -1,0 +1,196 @@
+"""`outboxd top`: a live view of the outbox in the terminal; printed once where there is no terminal."""
+
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands.output import cell, console
+from outboxd.mysql.connection import Connection
+from outboxd.settings import Settings
+
+_ERRORS = 5
+_Key = tuple[str, str]
+_STATUS = "SELECT topic, biz_type, status, messages, oldest_seconds, next_due_seconds FROM outbox_status"
+_RELAYS = "SELECT relay, slots_owned, lease_seconds, backlog FROM outbox_relays_status ORDER BY relay IS NULL, relay"
+_DEAD = (
+    "SELECT id, topic, biz_type, message_key, retry_count, LEFT(last_error, 200),"
+    " TIMESTAMPDIFF(MICROSECOND, died_at, UTC_TIMESTAMP(6)) / 1e6 FROM outbox_dead_letters"
+    f" ORDER BY died_at DESC, id DESC LIMIT {_ERRORS}"
+)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """The messages of one topic and business type."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    oldest_seconds: float = 0
+    overdue_seconds: float = 0
+
+
+@dataclass(slots=True)
+class _Sample:
+    """The rows of the views at one moment."""
+
+    streams: dict[_Key, _Stream]
+    relays: list[Any]
+    dead: list[Any]
+    at: float
+
+
+@click.command()
+@click.option("--interval", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="seconds")
+@click.option("--once", is_flag=True, help="print once, as where there is no terminal")
+@with_settings(*MYSQL)
+def top(settings: Settings, interval: float, once: bool) -> None:
+    """Watch counts, rates, lag, relays and the last errors; q or Ctrl-C ends.
+
+    Needs the role outbox_monitor or outbox_operator. Counting takes 0.3 s for a million messages, so the view is
+    renewed less often where the table is large.
+    """
+    with Connection(settings) as database:
+        sample = _look(database)
+        if once or not (console.is_terminal and sys.stdin.isatty()):
+            console.print(_view(settings.database, sample, None))
+            return
+        with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
+            before = None
+            while True:
+                live.update(_view(settings.database, sample, before), refresh=True)
+                took = time.monotonic() - sample.at
+                if "q" in pressed(max(interval, 5 * took)):
+                    return
+                before, sample = sample, _look(database)
+
+
+def _look(database: Connection) -> _Sample:
+    at = time.monotonic()
+    streams: dict[_Key, _Stream] = {}
+    for topic, biz_type, status, messages, oldest, next_due in database.query(_STATUS):
+        stream = streams.setdefault((topic, biz_type), _Stream())
+        stream.counts[status] = int(messages)
+        if status in {"pending", "published"}:
+            stream.oldest_seconds = max(stream.oldest_seconds, float(oldest or 0))
+        stream.overdue_seconds = max(stream.overdue_seconds, -float(next_due or 0))
+    return _Sample(dict(sorted(streams.items())), database.query(_RELAYS), database.query(_DEAD), at)
+
+
+def _view(name: str, sample: _Sample, before: _Sample | None) -> Group:
+    return Group(
+        Text.assemble(("outboxd", "bold"), f"  {name}  ", (time.strftime("%H:%M:%S"), "dim")),
+        _streams(sample, before),
+        "",
+        _relays(sample),
+        "",
+        _errors(sample),
+    )
+
+
+def _streams(sample: _Sample, before: _Sample | None) -> Table:
+    table = _table("topic", "biz_type", *(">pending", ">overdue", ">in flight", ">lag", ">consumed", ">dead"))
+    for title in ("in/s", "out/s"):
+        table.add_column(title, justify="right")
+    total = _Stream()
+    for (topic, biz_type), stream in sample.streams.items():
+        earlier = before.streams.get((topic, biz_type), _Stream()) if before else None
+        table.add_row(cell(topic), cell(biz_type), *_numbers(stream), *_rates(sample, stream, before, earlier))
+        total = _sum(total, stream)
+    if len(sample.streams) != 1:
+        earlier = None
+        if before:
+            earlier = _Stream()
+            for stream in before.streams.values():
+                earlier = _sum(earlier, stream)
+        table.add_row("all", "", *_numbers(total), *_rates(sample, total, before, earlier), style="bold")
+    return table
+
+
+def _numbers(stream: _Stream) -> Iterator[str]:
+    count = stream.counts.get
+    yield str(count("pending", 0))
+    yield _seconds(stream.overdue_seconds)
+    yield str(count("published", 0))
+    yield _seconds(stream.oldest_seconds)
+    yield str(count("consumed", 0))
+    yield f"[red]{count('dead')}[/]" if count("dead") else "0"
+
+
+def _rates(sample: _Sample, now: _Stream, before: _Sample | None, earlier: _Stream | None) -> tuple[str, str]:
+    """Messages a second that came in, and that became final; does not see what was purged meanwhile."""
+    if before is None or earlier is None:
+        return "", ""
+    seconds = sample.at - before.at
+    came = sum(now.counts.values()) - sum(earlier.counts.values())
+    went = sum(now.counts.get(status, 0) - earlier.counts.get(status, 0) for status in ("consumed", "dead"))
+    return f"{max(came, 0) / seconds:.1f}", f"{max(went, 0) / seconds:.1f}"
+
+
+def _sum(one: _Stream, other: _Stream) -> _Stream:
+    counts = {status: one.counts.get(status, 0) + other.counts.get(status, 0) for status in one.counts | other.counts}
+    return _Stream(
+        counts,
+        max(one.oldest_seconds, other.oldest_seconds),
+        max(one.overdue_seconds, other.overdue_seconds),
+    )
+
+
+def _relays(sample: _Sample) -> Table:
+    table = _table("relay", ">slots", "lease", ">backlog")
+    for relay, slots, lease, backlog in sample.relays:
+        ends = "" if lease is None else f"{lease:.1f} s" if lease > 0 else f"[red]ran out {_seconds(-lease)} ago[/]"
+        table.add_row("[red]nobody[/]" if relay is None else cell(relay), str(slots), ends, str(backlog))
+    return table
+
+
+def _errors(sample: _Sample) -> Table:
+    table = _table(">dead", "topic", "biz_type", "key", ">failures", "last error", ">ago")
+    for id_, topic, biz_type, key, failures, error, ago in sample.dead:
+        table.add_row(str(id_), cell(topic), cell(biz_type), cell(key), str(failures), cell(error or ""), _seconds(ago))
+    if not sample.dead:
+        table.add_row("none")
+    return table
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, expand=False, padding=(0, 2, 0, 0), title_justify="left")
+    for title in titles:
+        table.add_column(title.removeprefix(">"), justify="right" if title.startswith(">") else "left", overflow="fold")
+    return table
+
+
+def _seconds(value: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if value >= 2 * size:
+            return f"{value / size:.0f} {unit}"
+    return f"{value:.1f} s"
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[float], str]]:
+    """Give a function that waits so many seconds for a key and returns it; restores the terminal at the end."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+
+    def pressed(seconds: float) -> str:
+        return sys.stdin.read(1) if select.select([terminal], [], [], seconds)[0] else ""
+
+    tty.setcbreak(terminal)
+    try:
+        yield pressed
+    except KeyboardInterrupt:
+        pass
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)

@@ -1,0 +1,217 @@
+"""The consumer: polls records, lets them take effect by outbox_consume_v1, and commits their offsets after that."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import mysql.connector
+import structlog
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from mysql.connector import errorcode
+
+from outboxd.kafka.client import Outage, connect
+from outboxd.kafka.records import parse
+from outboxd.messages import Outcome
+from outboxd.mysql.errors import NO_SUCH_MESSAGE
+from outboxd.mysql.procedures import ConsumerProcedures
+from outboxd.observe import metrics, tracing
+from outboxd.observe.health import Pulse
+from outboxd.retry import Unavailable, until_available
+from outboxd.settings import Settings
+
+log = structlog.get_logger()
+# Offsets are stored by hand, and committed by the client: at intervals, before it gives partitions away, and at the
+# end. A commit by hand fails in the middle of a rebalance. And little memory for records fetched ahead.
+_PROPERTIES = {
+    "enable.auto.offset.store": False,
+    "auto.commit.interval.ms": 1_000,
+    "auto.offset.reset": "earliest",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "session.timeout.ms": 10_000,
+    # Also how long a request to join the group is waited for on a connection that is half-open.
+    "max.poll.interval.ms": 60_000,
+    "socket.timeout.ms": 15_000,
+    "topic.metadata.refresh.interval.ms": 2_000,
+    "allow.auto.create.topics": True,
+    "fetch.wait.max.ms": 500,
+    # How long it stops fetching once it has enough; a second by default, in which a backlog's consumer runs dry.
+    "fetch.queue.backoff.ms": 20,
+    "queued.min.messages": 5_000,
+    "queued.max.messages.kbytes": 4_096,
+    "fetch.message.max.bytes": 262_144,
+}
+_POLL_SECONDS = 0.5
+_FOREIGN_LOGGED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A record of this outbox, with the id and the payload of its message."""
+
+    record: Any
+    id: int
+    payload: str
+
+
+class Consumer:
+    """One consumer worker, a member of the setting `group`.
+
+    A crash between the procedure's commit and that of the offset, up to a second later, makes Kafka deliver records
+    again, and the procedure finds their messages consumed.
+    """
+
+    def __init__(self, settings: Settings, stop: threading.Event, pulse: Pulse) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._pulse = pulse
+        self._database = ConsumerProcedures(settings)
+        self._outage = Outage()
+        callbacks = {"error_cb": self._outage.on_error, "on_commit": self._on_commit}
+        self._kafka = connect(KafkaConsumer, settings, {**_PROPERTIES, "group.id": settings.group, **callbacks})
+        self._waiting: list[_Entry] = []
+
+    def run(self) -> None:
+        """Consume until stop is set, then leave the group.
+
+        Raises mysql.connector.Error where the procedure fails for good, and KafkaException for a fatal error.
+        """
+        with self._database:
+            try:
+                self._kafka.subscribe(self._settings.topics)
+                while not self._stop.is_set():
+                    self._round()
+            except Unavailable:
+                pass  # stopped while MySQL was away: the offsets stay where they were
+            finally:
+                self._kafka.close()  # commits what is stored
+
+    def _round(self) -> None:
+        self._pulse.holds(len(self._kafka.assignment()))
+        records = self._poll()
+        entries = self._waiting + list(_own(records, self._settings.event_source))
+        if entries or records:
+            self._waiting = self._consume(entries)
+            self._store([entry.record for entry in entries] + records)
+
+    def _poll(self) -> list[Any]:
+        """The records at hand, up to batch_size; waits for the first only, and not even that with others waiting."""
+        limit = self._settings.batch_size - len(self._waiting)
+        first = self._kafka.poll(0 if self._waiting else _POLL_SECONDS) if limit else None
+        if first is None:
+            return []
+        records = []
+        for record in [first, *self._kafka.consume(limit - 1, 0)]:
+            error = record.error()
+            if error is None:
+                records.append(record)
+            elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and not error.fatal():
+                metrics.count_error(error)
+                log.warning("unavailable", reason=f"Kafka: topic {record.topic()} does not exist yet")
+            else:
+                self._outage.on_error(error)
+                if error.fatal():
+                    raise KafkaException(error)
+        if records:
+            self._outage.is_over()
+        return records
+
+    def _consume(self, entries: Sequence[_Entry]) -> list[_Entry]:
+        """Let the records take effect; returns those that the next call must take again."""
+        waiting: set[int] = set()
+        for batch in _batches(entries, self._settings.batch_bytes):
+            self._pulse.beat()
+            began_ns = time.time_ns()
+            outcomes = list(self._call(batch))
+            tracing.consumed(((entry.id, entry.record) for entry in batch), outcomes, began_ns)
+            counts = Counter(outcome.outcome for outcome in outcomes)
+            metrics.count_outcomes(counts)
+            log.debug("consumed", **counts)
+            waiting.update(outcome.id for outcome in outcomes if outcome.is_not_reached)
+            for outcome in outcomes:
+                if outcome.error and outcome.outcome != "deferred":
+                    # Without the error, which may quote the message: last_error has it.
+                    log.warning(outcome.outcome, id=outcome.id)
+        return [entry for entry in entries if entry.id in waiting]
+
+    def _call(self, batch: Sequence[_Entry]) -> Iterator[Outcome]:
+        """Call the procedure for all, or for each where all together are more than the server takes.
+
+        A record that is too large by itself counts as its message's failure. Each call is retried by itself, so that
+        no failure is counted twice.
+        """
+        records = [(entry.id, entry.payload) for entry in batch]
+        try:
+            yield from until_available(self._stop, partial(self._database.consume, records))
+        except mysql.connector.Error as error:
+            if error.errno != errorcode.ER_NET_PACKET_TOO_LARGE:
+                raise
+            if len(batch) > 1:
+                for entry in batch:
+                    yield from self._call([entry])
+            else:
+                reason = f"MySQL takes no record of {len(batch[0].payload.encode())} bytes: {error.msg}"
+                yield until_available(self._stop, partial(self._fail, batch[0].id, reason))
+
+    def _fail(self, message_id: int, reason: str) -> Outcome:
+        try:
+            self._database.mark_failed(message_id, reason)
+        except mysql.connector.Error as error:
+            if error.errno != NO_SUCH_MESSAGE:
+                raise
+            return Outcome(message_id, "unknown", None)
+        return Outcome(message_id, "failed", reason)
+
+    def _store(self, records: Sequence[Any]) -> None:
+        """Store the offsets behind the last record of each partition, but not behind one that waits."""
+        ends = {(record.topic(), record.partition()): record.offset() + 1 for record in records}
+        for entry in reversed(self._waiting):
+            ends[entry.record.topic(), entry.record.partition()] = entry.record.offset()
+        try:
+            self._kafka.store_offsets(
+                offsets=[TopicPartition(*partition, offset) for partition, offset in ends.items()]
+            )
+        except KafkaException as error:
+            # All of their partitions have been given to other consumers meanwhile, which read the records again.
+            if error.args[0].code() not in (KafkaError._STATE, KafkaError._UNKNOWN_PARTITION):
+                raise
+
+    def _on_commit(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
+        if error is not None:
+            self._outage.on_error(error)
+
+
+def _own(records: Sequence[Any], source: str) -> Iterator[_Entry]:
+    """The records of this outbox. Foreign ones are counted, and the first of them logged."""
+    foreign = 0
+    for record in records:
+        try:
+            id_, payload = parse(record, source)
+        except ValueError as error:
+            foreign += 1
+            metrics.consumed.labels("foreign").inc()
+            if foreign <= _FOREIGN_LOGGED:
+                place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
+                log.warning("foreign", record=place, reason=str(error))
+        else:
+            yield _Entry(record, id_, payload)
+    if foreign > _FOREIGN_LOGGED:
+        log.warning("more foreign records", records=foreign - _FOREIGN_LOGGED)
+
+
+def _batches(entries: Sequence[_Entry], most_bytes: int) -> Iterator[list[_Entry]]:
+    """The entries in calls of at most most_bytes of payload each; a single payload may be larger."""
+    batch: list[_Entry] = []
+    size = 0
+    for entry in entries:
+        size += len(entry.record.value())
+        if batch and size > most_bytes:
+            yield batch
+            batch, size = [], len(entry.record.value())
+        batch.append(entry)
+    if batch:
+        yield batch

@@ -1,0 +1,69 @@
+"""The sampler: looks up lag, slots and brokers every sample_seconds, for the metrics and for /readyz."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import mysql.connector
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from outboxd.kafka.client import connect
+from outboxd.mysql.procedures import RelayProcedures
+from outboxd.observe import metrics
+from outboxd.observe.health import Health, Pulse
+from outboxd.retry import Unavailable
+from outboxd.settings import Settings
+
+log = structlog.get_logger()
+
+_PATIENCE_SECONDS = 1  # a stop waits for it
+
+
+class Sampler:
+    """Samples for Health; `relays` are the names of this daemon's relays."""
+
+    def __init__(
+        self, settings: Settings, relays: Sequence[str], health: Health, stop: threading.Event, pulse: Pulse
+    ) -> None:
+        self._settings = settings
+        self._relays = relays
+        self._health = health
+        self._stop = stop
+        self._pulse = pulse
+        self._database = RelayProcedures(settings)
+        self._kafka: Any = connect(AdminClient, settings, {"error_cb": lambda _: None})
+
+    def run(self) -> None:
+        """Sample until stop is set. A failed sample makes the daemon not ready, and never ends it."""
+        pause_seconds = self._settings.sample_seconds
+        with self._database:
+            while not self._stop.is_set():
+                self._pulse.beat(idle_seconds=pause_seconds)
+                self._health.sampled(
+                    MySQL=self._why_mysql_is_not_ready(),
+                    Kafka=self._why_kafka_is_not_ready(),
+                    good_for_seconds=3 * pause_seconds + 10,
+                )
+                self._stop.wait(pause_seconds)
+
+    def _why_mysql_is_not_ready(self) -> str | None:
+        try:
+            metrics.show_lag(self._database.lag())
+            slots = sum(self._database.slots_owned(relay) for relay in self._relays)
+        except Unavailable as error:
+            return str(error)
+        except mysql.connector.Error as error:  # such as a right that was not given
+            log.warning("not sampled", reason=str(error))
+            return f"MySQL: {error}"
+        metrics.slots_owned.set(slots)
+        return None if slots or self._health.partitions else "no slots are owned and no partitions assigned"
+
+    def _why_kafka_is_not_ready(self) -> str | None:
+        """Ask for the metadata of a topic that cannot exist: every broker answers, and no right is needed."""
+        try:
+            self._kafka.list_topics("/", timeout=_PATIENCE_SECONDS)
+        except KafkaException as error:
+            return f"Kafka: {error.args[0].str()}"
+        return None

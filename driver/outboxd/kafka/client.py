@@ -1,0 +1,59 @@
+"""What all Kafka clients share: how one is made, and one log line each when the brokers go away and come back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from outboxd.observe import metrics
+from outboxd.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+# Of certificates and passwords librdkafka says next only that all brokers are down, and of missing rights nothing more.
+_UNAVAILABLE = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._AUTHENTICATION,
+    KafkaError._RESOLVE,
+    KafkaError._SSL,
+    KafkaError._TRANSPORT,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+}
+
+
+def connect(kind: Callable[[dict[str, Any]], Any], settings: Settings, properties: dict[str, Any]) -> Any:
+    """Make a client of this kind (Producer, Consumer, AdminClient), which connects in the background.
+
+    The setting kafka_options takes precedence over properties. Raises SettingsError where librdkafka rejects a
+    property.
+    """
+    common = {"bootstrap.servers": settings.kafka_bootstrap, "client.id": f"outboxd-{settings.name}", "log_level": 2}
+    try:
+        return kind({**common, **properties, **settings.kafka_options})
+    except (KafkaException, TypeError, ValueError) as error:
+        reason = error.args[0].str() if isinstance(error, KafkaException) else error
+        raise SettingsError(f"setting kafka_options: {reason}") from error
+
+
+class Outage:
+    """Whether one client's brokers are away; logs `unavailable` and `available`, once each."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    def on_error(self, error: KafkaError) -> None:
+        """Count an error of the client; it begins an outage unless librdkafka recovers from it by itself."""
+        metrics.count_error(error)
+        if error.code() in _UNAVAILABLE and not self.is_on:
+            self.is_on = True
+            log.warning("unavailable", reason=f"Kafka: {error.str()}")
+
+    def is_over(self) -> None:
+        """A broker has answered."""
+        if self.is_on:
+            self.is_on = False
+            log.info("available", what="Kafka")

@@ -1,0 +1,66 @@
+"""What relay and consumer know of messages: rows that procedures return, and what became of a batch."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Names one claim of one message; the relay's marks take it (see outbox_claim_v1)."""
+
+    id: int
+    receipt: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The element of the JSON array that the relay's marks take."""
+        return {"id": self.id, "receipt": self.receipt and self.receipt.isoformat(sep=" ")}
+
+
+Refusal = tuple[Receipt, str]
+"""A message whose record Kafka refuses, and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A claimed message: a row of outbox_claim_v1."""
+
+    id: int
+    biz_type: str
+    topic: str
+    key: str
+    payload: str
+    headers: str | None
+    created_at: datetime | None
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one consumed record: a row of outbox_consume_v1."""
+
+    id: int
+    outcome: str
+    error: str | None
+
+    @property
+    def is_not_reached(self) -> bool:
+        """Whether the call's time was up before this record's turn: the next call takes it."""
+        return self.outcome == "not reached"
+
+
+@dataclass(slots=True)
+class Round:
+    """What became of a claim. A message that is in none of the lists stays pending and is claimed again."""
+
+    claimed: int = 0
+    published: list[Receipt] = field(default_factory=list)
+    failed: list[Refusal] = field(default_factory=list)
+    dead: list[Refusal] = field(default_factory=list)
+    unanswered: str | None = None
+    """Why Kafka has not answered to some; None where it has answered to all."""
+
+    @property
+    def answered(self) -> int:
+        """How many messages Kafka has answered to."""
+        return len(self.published) + len(self.failed) + len(self.dead)

@@ -1,0 +1,218 @@
+"""A connection to MySQL, and the forms in which procedures are called on it."""
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager, suppress
+from typing import Any, Self
+
+import mysql.connector
+from _mysql_connector import MySQLInterfaceError  # type: ignore[import-not-found]
+from mysql.connector import errorcode, errors
+
+from outboxd.mysql.errors import is_passing
+from outboxd.observe import metrics
+from outboxd.retry import Unavailable
+from outboxd.settings import Settings, SettingsError
+
+Row = dict[str, Any]
+
+
+class Connection:
+    """One connection, opened when first needed and again after it broke; not for use by two threads.
+
+    Every method raises Unavailable where trying again may help (connection lost, deadlock, read-only server), and
+    mysql.connector.Error otherwise; errors of outboxd's own have SQLSTATE 45000 (see outbox_internal_raise_v1).
+    answers_in_time: give a call up after stall_seconds and wait_ms; otherwise wait for as long as it takes.
+    """
+
+    def __init__(self, settings: Settings, *, answers_in_time: bool = True) -> None:
+        self._arguments = settings.mysql_arguments()
+        if answers_in_time:
+            # A connection may be half-open: without a limit its worker would wait for ever.
+            patience = settings.stall_seconds + math.ceil(settings.wait_ms / 1000)
+            self._arguments = {"read_timeout": patience, "write_timeout": patience, **self._arguments}
+        self._connection: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            with suppress(mysql.connector.Error):
+                self._connection.disconnect()
+            self._connection = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run the block between BEGIN and COMMIT, or ROLLBACK if it raises: enqueues as an application would."""
+        with self._cursor() as cursor:
+            cursor.execute("START TRANSACTION")
+        try:
+            yield
+        except BaseException:
+            with suppress(Unavailable, mysql.connector.Error), self._cursor() as cursor:
+                cursor.execute("ROLLBACK")
+            raise
+        with self._cursor() as cursor:
+            cursor.execute("COMMIT")
+
+    def call(self, procedure: str, *arguments: object) -> list[Row]:
+        """Call a procedure; returns the rows of its last result set, behind those of applications' handlers."""
+        with self._cursor() as cursor:
+            _execute(cursor, procedure, arguments)
+            first = _rows(cursor)
+            return _drain(cursor) or first
+
+    def call_out(self, procedure: str, *arguments: object) -> Any:
+        """Call a procedure whose last parameter is OUT; returns its value."""
+        return self.call_with_out(procedure, *arguments)[1]
+
+    def call_with_out(self, procedure: str, *arguments: object) -> tuple[list[Row], Any]:
+        """Call a procedure that has rows, and whose last parameter is OUT; returns the rows and its value."""
+        with self._cursor() as cursor:
+            _execute(cursor, procedure, arguments, "@outboxd_out")
+            rows = _rows(cursor)
+            _drain(cursor)
+        return rows, self.query("SELECT @outboxd_out")[0][0]
+
+    def call_ignoring_out(self, procedure: str, *arguments: object) -> None:
+        """Call a procedure whose last parameter is OUT, without asking for its value."""
+        with self._cursor() as cursor:
+            _execute(cursor, procedure, arguments, "@outboxd_out")
+            _drain(cursor)
+
+    def call_out_in_transaction(self, procedure: str, *arguments: object) -> Any:
+        """Do as call_out does, between BEGIN and COMMIT that are sent with the call.
+
+        So the server ends the transaction and releases its locks, whatever becomes of this process and the network.
+        """
+        call, values = _call(procedure, arguments, "@outboxd_out")
+        try:
+            with self._cursor() as cursor, metrics.timed(procedure):
+                cursor.execute(f"START TRANSACTION; {call}; SELECT @outboxd_out AS it; COMMIT", values)
+                return _drain(cursor)[0]["it"]
+        except mysql.connector.Error:
+            self.close()  # and with it the transaction
+            raise
+
+    def stream(self, procedure: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
+        """Call a procedure; yields its rows as the server sends them, so that they are never in memory together."""
+        with self._cursor() as cursor:
+            _execute(cursor, procedure, arguments)
+            yield from cursor
+            _drain(cursor)
+
+    def query(self, statement: str, *arguments: object) -> list[Any]:
+        """Execute a statement that is no procedure call; returns its rows."""
+        with self._cursor() as cursor:
+            cursor.execute(statement, arguments)
+            return list(cursor.fetchall()) if cursor.with_rows else []
+
+    def run_script(self, script: str) -> None:
+        """Execute a script of several statements, DELIMITER included (the connector splits it)."""
+        with self._cursor() as cursor:
+            cursor.execute(script)
+            _drain(cursor)
+
+    def _connect(self) -> Any:
+        defaults = {
+            "autocommit": True,
+            "charset": "utf8mb4",
+            "connection_timeout": 10,
+            # A message waits no longer for a lock than it may hold up messages of other keys behind it.
+            "init_command": "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 2",
+        }
+        arguments = {**defaults, **self._arguments}
+        try:
+            return _connect_in_time(arguments, arguments["connection_timeout"] + arguments.get("read_timeout", 3600))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise SettingsError(f"setting mysql_options: {error}") from error
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        finished = False
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            cursor = self._connection.cursor()
+            yield cursor
+            cursor.close()
+            finished = True
+        except mysql.connector.Error as error:
+            # Tried again on a new connection: the old one may be gone, or left inside a transaction by a killed call.
+            passing = is_passing(error)
+            # The server hangs up after a packet that is too large.
+            finished = not passing and error.errno != errorcode.ER_NET_PACKET_TOO_LARGE
+            if passing:
+                raise Unavailable(f"MySQL: {error}") from error
+            raise
+        finally:
+            if not finished:
+                self.close()
+
+
+def _connect_in_time(arguments: dict[str, Any], seconds: float) -> Any:
+    """Connect in a thread of its own, and leave it behind if it hangs: no timeout covers the TLS handshake."""
+    made: Future[Any] = Future()
+
+    def connect() -> None:
+        try:
+            connection = mysql.connector.connect(**arguments)
+        except Exception as error:
+            with suppress(InvalidStateError):
+                made.set_exception(error)
+            return
+        try:
+            made.set_result(connection)
+        except InvalidStateError:
+            connection.close()  # too late: nobody waits for it
+
+    threading.Thread(target=connect, name="connects", daemon=True).start()
+    try:
+        return made.result(seconds)
+    except FutureTimeoutError:
+        made.cancel()
+        raise errors.OperationalError(f"no connection to MySQL within {seconds} s") from None
+
+
+def _execute(cursor: Any, procedure: str, arguments: Sequence[object], out: str | None = None) -> None:
+    with metrics.timed(procedure):
+        cursor.execute(*_call(procedure, arguments, out))
+
+
+def _call(procedure: str, arguments: Sequence[object], out: str | None) -> tuple[str, list[object]]:
+    """Returns the statement, and the values of its placeholders.
+
+    The connector interprets DELIMITER, a command of the mysql client, within values, too: it would change the text of
+    a message that has the word, or send a part of it as a statement. So such a value is sent in hexadecimal digits.
+    """
+    places, values = [], []
+    for argument in arguments:
+        is_misread = isinstance(argument, str) and "delimiter" in argument.lower()
+        places.append("_utf8mb4 X%s" if is_misread else "%s")
+        values.append(str(argument).encode().hex() if is_misread else argument)
+    return f"CALL {procedure}({', '.join([*places, *([out] if out else [])])})", values
+
+
+def _rows(cursor: Any) -> list[Row]:
+    names = cursor.column_names
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if cursor.with_rows else []
+
+
+def _drain(cursor: Any) -> list[Row]:
+    """Read a call to its end, which is a status result; returns the rows of the last result set."""
+    rows: list[Row] = []
+    try:
+        while cursor.nextset():
+            if cursor.with_rows:
+                rows = _rows(cursor)
+    except MySQLInterfaceError as error:  # the connector translates those of the first statement only
+        raise errors.get_mysql_exception(error.errno, msg=error.msg, sqlstate=error.sqlstate) from error
+    return rows

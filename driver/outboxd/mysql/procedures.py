@@ -1,0 +1,273 @@
+"""The procedures of outboxd: one method each, named after it. The procedure's COMMENT is its manual.
+
+A class holds what one role may call (see sql/grants.sql), so that `names` of a class tells what its users call.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+from outboxd.messages import Message, Outcome, Receipt, Refusal
+from outboxd.mysql.connection import Connection, Row
+
+_Calls = TypeVar("_Calls", bound=Connection)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def procedure(
+    name: str,
+) -> Callable[
+    [Callable[Concatenate[_Calls, str, _Arguments], _Result]], Callable[Concatenate[_Calls, _Arguments], _Result]
+]:
+    """Make a method the call of this procedure: it gets the name as its first argument, and `names` finds it."""
+
+    def bind(
+        method: Callable[Concatenate[_Calls, str, _Arguments], _Result],
+    ) -> Callable[Concatenate[_Calls, _Arguments], _Result]:
+        @functools.wraps(method)
+        def call(self: _Calls, /, *arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+            return method(self, name, *arguments, **named)
+
+        vars(call)["procedure"] = name
+        return call
+
+    return bind
+
+
+def names(calls: type[Connection]) -> set[str]:
+    """The procedures that a class calls, those of its base classes included."""
+    members = (getattr(calls, member) for member in dir(calls))
+    return {member.procedure for member in members if hasattr(member, "procedure")}
+
+
+class WorkerProcedures(Connection):
+    """What relays and consumers call."""
+
+    @procedure("outbox_installed_v1")
+    def installed(self, name: str) -> dict[int, str | None]:
+        """The numbers of the migrations that are installed, each with the file that has dropped what it made."""
+        return {row["version"]: row["dropped_by"] for row in self.call(name)}
+
+    @procedure("outbox_lag_v1")
+    def lag(self, name: str) -> Row:
+        """How far relays and consumers are behind."""
+        return self.call(name, None)[0]
+
+
+class RelayProcedures(WorkerProcedures):
+    """What a relay calls."""
+
+    @procedure("outbox_claim_v1")
+    def claim(self, name: str, relay: str, limit: int, lease_seconds: int, wait_ms: int) -> Iterator[Message]:
+        """The next batch, row by row as the server sends it: it is never in memory as a whole."""
+        for row in self.stream(name, relay, limit, lease_seconds, wait_ms):
+            id_, biz_type, topic, key, payload, headers, created_at, receipt = row
+            yield Message(id_, biz_type, topic, key, payload, headers, created_at, Receipt(id_, receipt))
+
+    @procedure("outbox_heartbeat_v1")
+    def heartbeat(self, name: str, relay: str, lease_seconds: int) -> None:
+        """Renew the lease of the relay's slots."""
+        self.call(name, relay, lease_seconds)
+
+    @procedure("outbox_leave_v1")
+    def leave(self, name: str, relay: str) -> None:
+        """Give the relay's slots back at once."""
+        self.call(name, relay)
+
+    @procedure("outbox_mark_published_batch_v1")
+    def mark_published_batch(self, name: str, relay: str, receipts: Sequence[Receipt]) -> int:
+        """Returns how many messages changed."""
+        return self._mark(name, relay, [receipt.to_json() for receipt in receipts])
+
+    @procedure("outbox_mark_failed_batch_v1")
+    def mark_failed_batch(self, name: str, relay: str, refusals: Sequence[Refusal]) -> int:
+        """Returns how many messages changed."""
+        return self._mark(name, relay, _with_reasons(refusals))
+
+    @procedure("outbox_mark_dead_batch_v1")
+    def mark_dead_batch(self, name: str, relay: str, refusals: Sequence[Refusal]) -> int:
+        """Returns how many messages changed."""
+        return self._mark(name, relay, _with_reasons(refusals))
+
+    @procedure("outbox_slots_owned_v1")
+    def slots_owned(self, name: str, relay: str) -> int:
+        """How many slots the relay owns under a live lease."""
+        return int(self.call_out(name, relay))
+
+    @procedure("outbox_recover_published_v1")
+    def recover_published(self, name: str, older_than_seconds: int, limit: int) -> int:
+        """Returns how many messages are pending again."""
+        return int(self.call_out(name, older_than_seconds, limit))
+
+    def _mark(self, name: str, relay: str, messages: list[dict[str, Any]]) -> int:
+        if not messages:
+            return 0
+        # By ascending id, the order of locks, and not in that of the acknowledgements. In a transaction, because the
+        # fence is a lock on the relay's slots: under autocommit it would end before the mark begins.
+        batch = sorted(messages, key=lambda message: message["id"])
+        return int(self.call_out_in_transaction(name, relay, json.dumps(batch, ensure_ascii=False)))
+
+
+class ConsumerProcedures(WorkerProcedures):
+    """What a consumer calls."""
+
+    @procedure("outbox_consume_v1")
+    def consume(self, name: str, records: Iterable[tuple[int, str]]) -> list[Outcome]:
+        """Let outbox ids with their payloads take effect, by ascending id: the order in which rows are locked."""
+        batch = [{"id": id_, "payload": payload} for id_, payload in sorted(records, key=lambda record: record[0])]
+        return [Outcome(**row) for row in self.call(name, json.dumps(batch, ensure_ascii=False))]
+
+    @procedure("outbox_mark_failed_v1")
+    def mark_failed(self, name: str, message_id: int, reason: str) -> None:
+        """Fail one message, whose record outbox_consume_v1 cannot take; raises error 30004 for an unknown id."""
+        self.call(name, message_id, reason)
+
+
+class DaemonProcedures(RelayProcedures, ConsumerProcedures):
+    """What `outboxd run` calls."""
+
+
+class ApplicationProcedures(Connection):
+    """What an application calls, in its own transaction."""
+
+    @procedure("outbox_enqueue_with_options_v1")
+    def enqueue_with_options(
+        self, name: str, biz_type: str, topic: str, key: str, payload: str, headers: str | None
+    ) -> None:
+        """Enqueue a message, due now; headers are a JSON object of texts."""
+        self.call_ignoring_out(name, biz_type, topic, key, payload, None, headers, None)
+
+    @procedure("outbox_enqueue_chat_history_v1")
+    def enqueue_chat_history(
+        self, name: str, topic: str, key: str, user_id: int, conversation_id: str, role: str, message: str
+    ) -> None:
+        """Enqueue a message of the built-in business type."""
+        self.call_ignoring_out(name, topic, key, user_id, conversation_id, role, message, None)
+
+
+class DeadFilter(NamedTuple):
+    """Which dead letters are meant, as the procedures for dead letters take it; None: all.
+
+    error_like is a pattern of LIKE, before a time of death in UTC.
+    """
+
+    topic: str | None = None
+    biz_type: str | None = None
+    error_like: str | None = None
+    before: datetime | None = None
+
+
+class OperatorProcedures(Connection):
+    """What operators call."""
+
+    @procedure("outbox_status_v1")
+    def status(self, name: str) -> list[Row]:
+        """A row for each status."""
+        return self.call(name)
+
+    @procedure("outbox_get_v1")
+    def get(self, name: str, message_id: int) -> Row | None:
+        """All columns of one message, or None."""
+        rows = self.call(name, message_id)
+        return rows[0] if rows else None
+
+    @procedure("outbox_count_v1")
+    def count(
+        self,
+        name: str,
+        status: str,
+        *,
+        topic: str | None = None,
+        biz_type: str | None = None,
+        error_like: str | None = None,
+        before: datetime | None = None,
+        from_id: int | None = None,
+        to_id: int | None = None,
+    ) -> int:
+        """How many messages of a status match all filters that are given."""
+        return int(self.call_out(name, status, topic, biz_type, error_like, before, from_id, to_id))
+
+    @procedure("outbox_list_dead_v1")
+    def list_dead(self, name: str, which: DeadFilter, limit: int) -> list[Row]:
+        """The oldest dead letters, without their payloads."""
+        return self.call(name, *which, None, limit)
+
+    @procedure("outbox_requeue_v1")
+    def requeue(self, name: str, message_id: int) -> bool:
+        """Whether the message was dead, and now is pending."""
+        return bool(self.call_out(name, message_id))
+
+    @procedure("outbox_requeue_dead_v1")
+    def requeue_dead(self, name: str, which: DeadFilter, per_second: int | None, limit: int) -> int:
+        """Returns how many dead letters are pending again."""
+        return int(self.call_out(name, *which, per_second, limit))
+
+    @procedure("outbox_discard_v1")
+    def discard(self, name: str, message_id: int) -> bool:
+        """Whether the message was dead, and now is deleted."""
+        return bool(self.call_out(name, message_id))
+
+    @procedure("outbox_discard_dead_v1")
+    def discard_dead(self, name: str, which: DeadFilter, limit: int) -> int:
+        """Returns how many dead letters were deleted."""
+        return int(self.call_out(name, *which, limit))
+
+    @procedure("outbox_pause_v1")
+    def pause(self, name: str, topic: str | None, biz_type: str | None) -> Row:
+        """Returns what is paused, since when and by whom, and whether that is new."""
+        return self.call(name, topic, biz_type)[0]
+
+    @procedure("outbox_resume_v1")
+    def resume(self, name: str, topic: str | None, biz_type: str | None) -> Row:
+        """Returns what is relayed, and whether it was paused."""
+        return self.call(name, topic, biz_type)[0]
+
+    @procedure("outbox_purge_v1")
+    def purge(self, name: str, before: datetime, limit: int) -> int:
+        """Returns how many consumed messages were deleted."""
+        return int(self.call(name, before, limit)[0]["deleted"])
+
+    @procedure("outbox_purge_dead_v1")
+    def purge_dead(self, name: str, before: datetime, limit: int) -> int:
+        """Returns how many dead letters were deleted."""
+        return int(self.call(name, before, limit)[0]["deleted"])
+
+    @procedure("outbox_replay_v1")
+    def replay(
+        self,
+        name: str,
+        from_id: int | None,
+        to_id: int | None,
+        biz_type: str | None,
+        topic: str | None,
+        limit: int,
+    ) -> tuple[list[Row], int]:
+        """Returns a row with last_id and to_id, if anything was replayed, and how many messages were."""
+        rows, replayed = self.call_with_out(name, from_id, to_id, biz_type, topic, limit)
+        return rows, int(replayed)
+
+    @procedure("outbox_register_biz_type_v1")
+    def register_biz_type(
+        self,
+        name: str,
+        biz_type: str,
+        *,
+        handler: str | None,
+        ordering: str | None,
+        max_retry: int | None,
+        backoff_base: int | None,
+        backoff_cap: int | None,
+    ) -> Row:
+        """Change what is given, backoffs in seconds; returns the whole policy, and whether anything changed."""
+        return self.call(name, biz_type, handler, ordering, max_retry, backoff_base, backoff_cap)[0]
+
+
+class Database(DaemonProcedures, ApplicationProcedures, OperatorProcedures):
+    """A connection with all procedures, for the commands."""
+
+
+def _with_reasons(refusals: Sequence[Refusal]) -> list[dict[str, Any]]:
+    return [receipt.to_json() | {"reason": reason} for receipt, reason in refusals]

@@ -1,0 +1,111 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_claim_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_claim_v1 (
+  IN p_relay TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_limit INT,
+  IN p_lease_seconds INT,
+  IN p_wait_ms INT
+)
+COMMENT '
+Starts a round of a relay: renews the lease, takes or gives back slots, and returns the next batch of its slots.
+Claiming changes no message. The same messages are returned again until they are marked, so a relay marks a batch
+(outbox_mark_published_batch_v1, _mark_failed_batch_v1, _mark_dead_batch_v1) before it claims the next, on the same
+connection.
+
+Parameters
+  p_relay TEXT, 1 to 128 characters: the relay; two relays must not share a name
+  p_limit INT: messages at most; NULL or 0: 100
+  p_lease_seconds INT: how long the slots stay with a relay that does not call, by this server''s clock; NULL: 30
+  p_wait_ms INT: how long to wait here for work, in milliseconds, at most 60000; NULL: 0
+
+Result set, by ascending id: id, biz_type, topic, message_key, payload, headers, created_at, and receipt, which the
+marks want back: it changes whenever the message returns to pending, so that a mark that comes late, after the
+consumer has already sent the message back, does nothing.
+
+Order: a message is not returned while an earlier one of its lane (topic and key) is pending and not in the same
+batch: one that waits for its retry, that a transaction has inserted and not committed, or that is about to be
+inserted. So messages behind an id that has no row, most often one that was rolled back, wait for up to 100 ms.
+
+Errors
+  30001 p_relay is NULL or empty; 30002 too long
+  30005 p_limit, p_lease_seconds or p_wait_ms is out of range
+  30006 called inside a transaction
+
+Called by: relays. Owns its transactions: call it outside of one.
+
+Example
+  mysql> CALL outbox_claim_v1(''relay-a'', 1000, 30, 500);
+  +----+----------------------+-------+-------------+---------------------+---------+-----+----------------------------+
+  | id | biz_type             | topic | message_key | payload             | headers | ... | receipt                    |
+  +----+----------------------+-------+-------------+---------------------+---------+-----+----------------------------+
+  |  1 | chat_history_persist | chat  | c-1         | {"user_id":7,...}   | NULL    | ... | 2026-01-01 12:00:00.123456 |
+  +----+----------------------+-------+-------------+---------------------+---------+-----+----------------------------+
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 100);
+  DECLARE v_lease_seconds INT DEFAULT COALESCE(p_lease_seconds, 30);
+  DECLARE v_began DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_until DATETIME(6) DEFAULT v_began + INTERVAL COALESCE(p_wait_ms, 0) * 1000 MICROSECOND;
+  DECLARE v_sleep_seconds DOUBLE DEFAULT 0.002;
+  DECLARE v_searched_from DATETIME(6);
+  DECLARE v_owned INT;
+  DECLARE v_top BIGINT UNSIGNED;
+  DECLARE v_batch JSON;
+  DECLARE v_is_held BOOLEAN;
+
+  IF COALESCE(CHAR_LENGTH(p_relay), 0) NOT BETWEEN 1 AND 128 THEN
+    CALL outbox_internal_reject_text_v1('p_relay', p_relay, 128);
+  END IF;
+  IF v_limit < 0 THEN
+    CALL outbox_internal_raise_v1(30005, CONCAT('p_limit must not be negative: ', p_limit));
+  END IF;
+  IF v_lease_seconds NOT BETWEEN 1 AND 86400 THEN
+    CALL outbox_internal_raise_v1(30005, CONCAT('p_lease_seconds must be from 1 to 86400: ', p_lease_seconds));
+  END IF;
+  IF COALESCE(p_wait_ms, 0) NOT BETWEEN 0 AND 60000 THEN
+    CALL outbox_internal_raise_v1(30005, CONCAT('p_wait_ms must be from 0 to 60000: ', p_wait_ms));
+  END IF;
+
+  CALL outbox_internal_require_no_transaction_v1('outbox_claim_v1');
+  BEGIN
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+    BEGIN
+      ROLLBACK;
+      RESIGNAL;
+    END;
+    CALL outbox_internal_share_slots_v1(p_relay, v_lease_seconds, v_owned);
+
+    search: LOOP
+      SET v_searched_from = UTC_TIMESTAMP(6);
+      CALL outbox_internal_next_batch_v1(p_relay, v_limit, v_owned, v_top, v_batch, v_is_held);
+      -- Earlier than it began: the clock was set back.
+      IF v_batch IS NOT NULL OR UTC_TIMESTAMP(6) NOT BETWEEN v_began AND v_until - INTERVAL 1 MICROSECOND THEN
+        LEAVE search;
+      END IF;
+      -- Twice as long as the search took: one behind a large open transaction must not keep the server busy.
+      SET v_sleep_seconds = GREATEST(v_sleep_seconds, 2e-6 * TIMESTAMPDIFF(MICROSECOND, v_searched_from, UTC_TIMESTAMP(6)));
+      CALL outbox_internal_wait_for_work_v1(v_top, v_is_held, v_until, v_sleep_seconds);
+    END LOOP;
+
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt
+      FROM JSON_TABLE(COALESCE(v_batch, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
+     WHERE m.status = 'pending'
+     ORDER BY head.id
+     LIMIT v_limit;
+    COMMIT;
+  END;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (516, 'V0516__claim_v1.sql');
