@@ -76,6 +76,27 @@ def test_worked_example_of_the_architecture_goes_as_shown(shop: Database, mysql_
     assert shop.claim_ids("relay-a") == []
 
 
+def test_batch_handler_of_the_readme_takes_what_it_can_and_leaves_the_rest(shop: Database, client: Client) -> None:
+    handler, bulk = (
+        next(t.typed for page in pages for t in transcripts(read(page)) if name in t.typed)
+        for pages, name in ((["README.md"], "PROCEDURE ship_order_v1"), (["sql/README.md"], "PROCEDURE ship_orders_v1"))
+    )
+    client.apply(DATABASE, handler, "--table")
+    client.apply(DATABASE, bulk, "--table")
+    # The handler itself takes nothing any more: what is consumed is consumed in bulk.
+    shop.execute("DROP PROCEDURE ship_order_v1")
+    shop.execute(
+        "CREATE PROCEDURE ship_order_v1 (p_id BIGINT UNSIGNED, p_payload LONGTEXT)"
+        " SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30007"
+    )
+    (bad,) = shop.column("SELECT id FROM agent_outbox_messages")
+    good = [shop.enqueue(f"key {order}", biz_type="order_placed", payload=f'{{"order": {order}}}') for order in (7, 8)]
+    assert shop.consume(bad, *good) == {bad: "dead", good[0]: "consumed", good[1]: "consumed"}
+    assert shop.rows("SELECT order_id, message_id FROM shipments ORDER BY order_id") == [
+        {"order_id": order, "message_id": message} for order, message in zip((7, 8), good, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("routine", ROUTINES, ids=lambda routine: routine.name)
 def test_example_of_a_comment_makes_no_mistake(routine: reference.Routine, client: Client, installed: str) -> None:
     example = routine.comment.partition("\n\nExample\n")[2]
