@@ -315,10 +315,16 @@ def test_biz_types_are_listed_set_and_kept(operate: Invoke, db: Database) -> Non
     done(operate("biz-type", "set", "order_paid", *options), f"order_paid was so already: {line}")
     as_enqueued = line.replace("max retry 7", "max retry as enqueued")
     done(operate("biz-type", "set", "order_paid", "--max-retry", "0"), f"order_paid is set: {as_enqueued}")
+    in_bulk = ["--batch-handler", "outbox_internal_write_chat_histories_v1"]
+    with_it = f"{as_enqueued}, batch handler {in_bulk[1]}"
+    done(operate("biz-type", "set", "order_paid", *in_bulk), f"order_paid is set: {with_it}")
+    done(operate("biz-type", "set", "order_paid", *in_bulk), f"order_paid was so already: {with_it}")
+    done(operate("biz-type", "set", "order_paid", "--no-batch-handler"), f"order_paid is set: {as_enqueued}")
     operate("pause", "--biz-type", "order_paid")
     operate("pause", "--biz-type", "other")
     rows = words(operate("biz-type", "list"))
-    assert rows[0] == [CHAT, "outbox_internal_write_chat_history_v1", "key", "as enqueued", "1 to 32 s"]
+    chat = ["outbox_internal_write_chat_history_v1", "key", "as enqueued", "1 to 32 s", in_bulk[1]]
+    assert rows[0] == [CHAT, *chat]
     assert rows[1][:5] == ["order_paid", "outbox_internal_write_chat_history_v1", "none", "as enqueued", "2 to 900 s"]
     assert rows[1][5] == f"{db.value('SELECT MIN(paused_at) FROM outbox_pauses'):%F %T}"
     assert rows[2][:2] == ["other", "not registered"]
@@ -373,6 +379,7 @@ def test_audit_lists_the_latest_first_and_in_short(operate: Invoke, db: Database
         ["replay", "--all", "--topic", "chat"],
         ["biz-type", "set"],
         ["biz-type", "set", "b", "--ordering", "fifo"],
+        ["biz-type", "set", "b", "--batch-handler", "p", "--no-batch-handler"],
         ["audit", "--limit", "0"],
     ],
     ids=" ".join,

@@ -129,6 +129,22 @@ def fresh(mysql_server: Server) -> Iterator[Database]:
         session.execute("DROP USER outboxd_dba")
 
 
+def test_row_format_does_not_depend_on_the_servers_default(mysql_server: Server) -> None:
+    """An index of outboxd is longer than a compact row's index may be."""
+    with database(mysql_server, "outboxd_compact") as session:
+        before = session.value("SELECT @@GLOBAL.innodb_default_row_format")
+        session.execute("SET GLOBAL innodb_default_row_format = 'compact'")
+        try:
+            with driver(mysql_server, "outboxd_compact") as connection:
+                assert apply(connection) == FILES
+        finally:
+            session.execute(f"SET GLOBAL innodb_default_row_format = '{before}'")
+        formats = "SELECT DISTINCT row_format FROM information_schema.tables WHERE table_schema = DATABASE()"
+        assert session.column(f"{formats} AND engine IS NOT NULL") == ["Dynamic"]
+        message = session.enqueue()
+        assert session.consume(message) == {message: "consumed"}
+
+
 def test_migrate_in_two_runs_installs_the_same_as_in_one(
     fresh: Database, mysql_server: Server, installed_database: str
 ) -> None:

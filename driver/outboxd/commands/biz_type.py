@@ -11,7 +11,7 @@ from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
 _POLICIES = (
-    "SELECT name, handler, ordering, max_retry, backoff_base_seconds, backoff_cap_seconds, paused_at"
+    "SELECT name, handler, batch_handler, ordering, max_retry, backoff_base_seconds, backoff_cap_seconds, paused_at"
     " FROM outbox_policies WHERE kind = 'biz_type' ORDER BY name"
 )
 
@@ -27,28 +27,38 @@ def list_policies(settings: Settings) -> None:
     """List the business types, their handlers and policies."""
     with OperatorProcedures(settings) as database:
         rows = database.query(_POLICIES)
-    table = Table("business type", "handler", "ordering", "max retry", "backoff", "paused since (UTC)", box=None)
-    for name, handler, ordering, max_retry, base, cap, paused_at in rows:
+    columns = ("business type", "handler", "ordering", "max retry", "backoff", "paused since (UTC)", "batch handler")
+    table = Table(*columns, box=None)
+    for name, handler, batch_handler, ordering, max_retry, base, cap, paused_at in rows:
         backoff = f"{base} to {cap} s" if handler else ""
         since = f"{paused_at:%F %T}" if paused_at else ""
         retries = str(max_retry or "as enqueued") if handler else ""
-        table.add_row(cell(name), cell(handler or "not registered"), ordering, retries, backoff, since)
+        handlers = cell(handler or "not registered"), cell(batch_handler or "")
+        table.add_row(cell(name), handlers[0], ordering, retries, backoff, since, handlers[1])
     console.print(table)
 
 
 @biz_type.command(name="set")
 @click.argument("name", metavar="BIZ_TYPE")
 @click.option("--handler", help="procedure (p_id, p_payload) of this database")
+@click.option("--batch-handler", help="procedure (p_is_check) of this database, which takes many messages at once")
+@click.option("--no-batch-handler", is_flag=True, help="the handler takes each message by itself")
 @click.option("--ordering", type=click.Choice(["key", "none"]), help="order by topic and key, or none")
 @click.option("--max-retry", type=click.IntRange(min=0), help="failures until dead; 0: as enqueued")
 @click.option("--backoff-base", type=age, help="wait after the first failure, such as 1s")
 @click.option("--backoff-cap", type=age, help="longest wait, such as 15m")
 @with_settings(*MYSQL)
-def set_policy(settings: Settings, name: str, **policy: Any) -> None:
-    """Register BIZ_TYPE, or change what is given of it."""
+def set_policy(settings: Settings, name: str, batch_handler: str | None, no_batch_handler: bool, **policy: Any) -> None:
+    """Register BIZ_TYPE, or change what is given of it. With another handler it loses its batch handler."""
+    if batch_handler is not None and no_batch_handler:
+        raise click.UsageError("give --batch-handler or --no-batch-handler")
     with OperatorProcedures(settings) as database:
         row = database.register_biz_type(name, **policy)
+        is_changed = bool(row["changed"])
+        if batch_handler is not None or no_batch_handler:
+            is_changed |= database.register_batch_handler(name, batch_handler)
     retries = "max retry as enqueued" if row["max_retry"] is None else f"max retry {row['max_retry']}"
     backoff = f"backoff {row['backoff_base_seconds']} to {row['backoff_cap_seconds']} s"
-    done = "is set" if row["changed"] else "was so already"
-    say(f"{name} {done}: handler {row['handler']}, ordering {row['ordering']}, {retries}, {backoff}")
+    done = "is set" if is_changed else "was so already"
+    in_bulk = f", batch handler {batch_handler}" if batch_handler else ""
+    say(f"{name} {done}: handler {row['handler']}, ordering {row['ordering']}, {retries}, {backoff}{in_bulk}")

@@ -76,31 +76,17 @@ class Connection:
 
     def call_with_out(self, procedure: str, *arguments: object) -> tuple[list[Row], Any]:
         """Call a procedure that has rows, and whose last parameter is OUT; returns the rows and its value."""
-        with self._cursor() as cursor:
-            _execute(cursor, procedure, arguments, "@outboxd_out")
+        call, values = _call(procedure, arguments, "@outboxd_out")
+        with self._cursor() as cursor, metrics.timed(procedure):
+            cursor.execute(f"{call}; SELECT @outboxd_out AS value", values)
             rows = _rows(cursor)
-            _drain(cursor)
-        return rows, self.query("SELECT @outboxd_out")[0][0]
+            return rows, _drain(cursor)[0]["value"]
 
     def call_ignoring_out(self, procedure: str, *arguments: object) -> None:
         """Call a procedure whose last parameter is OUT, without asking for its value."""
         with self._cursor() as cursor:
             _execute(cursor, procedure, arguments, "@outboxd_out")
             _drain(cursor)
-
-    def call_out_in_transaction(self, procedure: str, *arguments: object) -> Any:
-        """Do as call_out does, between BEGIN and COMMIT that are sent with the call.
-
-        So the server ends the transaction and releases its locks, whatever becomes of this process and the network.
-        """
-        call, values = _call(procedure, arguments, "@outboxd_out")
-        try:
-            with self._cursor() as cursor, metrics.timed(procedure):
-                cursor.execute(f"START TRANSACTION; {call}; SELECT @outboxd_out AS it; COMMIT", values)
-                return _drain(cursor)[0]["it"]
-        except mysql.connector.Error:
-            self.close()  # and with it the transaction
-            raise
 
     def stream(self, procedure: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
         """Call a procedure; yields its rows as the server sends them, so that they are never in memory together."""

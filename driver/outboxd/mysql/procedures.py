@@ -105,10 +105,9 @@ class RelayProcedures(WorkerProcedures):
     def _mark(self, name: str, relay: str, messages: list[dict[str, Any]]) -> int:
         if not messages:
             return 0
-        # By ascending id, the order of locks, and not in that of the acknowledgements. In a transaction, because the
-        # fence is a lock on the relay's slots: under autocommit it would end before the mark begins.
+        # By ascending id, the order of locks, and not in that of the acknowledgements.
         batch = sorted(messages, key=lambda message: message["id"])
-        return int(self.call_out_in_transaction(name, relay, json.dumps(batch, ensure_ascii=False)))
+        return int(self.call_out(name, relay, json.dumps(batch, ensure_ascii=False)))
 
 
 class ConsumerProcedures(WorkerProcedures):
@@ -263,6 +262,11 @@ class OperatorProcedures(Connection):
     ) -> Row:
         """Change what is given, backoffs in seconds; returns the whole policy, and whether anything changed."""
         return self.call(name, biz_type, handler, ordering, max_retry, backoff_base, backoff_cap)[0]
+
+    @procedure("outbox_register_batch_handler_v1")
+    def register_batch_handler(self, name: str, biz_type: str, batch_handler: str | None) -> bool:
+        """Give a registered business type a batch handler, or none; returns whether that changed anything."""
+        return bool(self.call(name, biz_type, batch_handler)[0]["changed"])
 
 
 class Database(DaemonProcedures, ApplicationProcedures, OperatorProcedures):
