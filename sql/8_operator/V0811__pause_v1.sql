@@ -28,7 +28,7 @@ Result set: kind, name, paused_at (UTC), paused_by, and changed, which is 0 if i
 Errors
   30001 neither or both are given, or the name is empty; 30002 too long; 30006 called inside a transaction
 
-Called by: operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit where it changes something.
+Called by: operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit if it changes something.
 
 Example
   mysql> CALL outbox_pause_v1(''chat'', NULL);

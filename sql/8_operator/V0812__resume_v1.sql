@@ -22,7 +22,7 @@ Result set: kind, name, and changed, which is 0 if it was not paused.
 Errors
   30001 neither or both are given, or the name is empty; 30002 too long; 30006 called inside a transaction
 
-Called by: operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit where it changes something.
+Called by: operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit if it changes something.
 
 Example
   mysql> CALL outbox_resume_v1(''chat'', NULL);

@@ -137,16 +137,17 @@ def _entry(routine: Routine) -> str:
 
 
 def _block(lines: Sequence[str]) -> str:
-    """One paragraph of a comment as Markdown: an example, a heading with a list, or prose."""
+    """One paragraph of a comment as Markdown: an example, or prose with a list somewhere in it."""
     if lines[0] == "Example":
         return "\n".join(["```text", *(line[2:] for line in lines[1:]), "```"])
-    head = plain(" ".join(line for line in lines if not line.startswith(" ")))
-    items = list(_items(lines))
-    if not items:
-        return head
-    label, *rest = re.split(r"(?= \()", head, maxsplit=1) if " " in head else [head]
-    title = f"**{label}**{''.join(rest)}" if label in {"Parameters", "Errors", "Columns"} else head
-    return "\n".join([title, "", *items])
+    parts = []
+    for is_list, group in groupby(lines, key=lambda line: line.startswith(" ")):
+        together = list(group)
+        parts.append("\n".join(_items(together)) if is_list else plain(" ".join(together)))
+    label, *rest = re.split(r"(?= \()", parts[0], maxsplit=1)
+    if label in {"Parameters", "Errors", "Columns"}:
+        parts[0] = f"**{label}**{''.join(rest)}"
+    return "\n\n".join(parts)
 
 
 def _items(lines: Iterable[str]) -> Iterator[str]:
