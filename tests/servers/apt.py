@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.errors import ServerError
+from .errors import ServerError
 
 # Hooks and sandboxing of the machine's own apt configuration are meant for real installs. An empty
 # dpkg status makes apt resolve every dependency, down to the C library.

@@ -4,11 +4,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from tests.servers import apt, download
-from tests.servers.errors import ServerError
-from tests.servers.mysql_install import MySQLInstall
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import apt, download
+from .errors import ServerError
+from .mysql_install import MySQLInstall
+from .paths import cache_dir
+from .progress import step
 
 _LIBRARY = "*/faketime/libfaketimeMT.so.1"
 

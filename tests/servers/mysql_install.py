@@ -8,10 +8,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import apt, download, wrappers
-from tests.servers.errors import ServerError
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import apt, download, wrappers
+from .errors import ServerError
+from .paths import cache_dir
+from .progress import step
 
 OLDEST = (8, 0, 19)
 _CLIENTS = ("mysqladmin", "mysql")

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from tests.servers import apt, download, process
-from tests.servers.errors import ServerError
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import apt, download, process
+from .errors import ServerError
+from .paths import cache_dir
+from .progress import step
 
 _START_DEADLINE_S = 60.0
 _STOP_DEADLINE_S = 5.0

@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.servers import apt, download
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import apt, download
+from .paths import cache_dir
+from .progress import step
 
 _PACKAGES = {
     "prometheus": "prometheus",
