@@ -19,9 +19,12 @@ from tests.deploy.support import (
     migrate,
     mysql_url,
 )
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import QUICK, QUICK_GROUP, Setting, daemons, run
-from tests.sql.support import SQL_FOLDER, Database, Server, refused
+from tests.kit.command import Setting, run
+from tests.kit.daemon import QUICK, daemons
+from tests.kit.kafka import QUICK_GROUP
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.server import SQL_FOLDER, Server
+from tests.kit.session import Session, refused
 
 DATABASE = "outboxd_roles"
 OWNER = "outbox_owner"
@@ -44,9 +47,9 @@ class Site:
     """A database whose owner has the rights on it that grants.sql asks for, and an account for each role."""
 
     server: Server
-    root: Database
+    root: Session
 
-    def connect(self, account: str) -> Database:
+    def connect(self, account: str) -> Session:
         """Log in."""
         return self.server.connect(DATABASE, user=account)
 
@@ -227,7 +230,7 @@ def test_account_reads_the_views_of_its_role_and_touches_no_table(site: Site, ro
             _is_denied(session, statement)
 
 
-def _is_denied(session: Database, statement: str) -> None:
+def _is_denied(session: Session, statement: str) -> None:
     with pytest.raises(Error, match="denied"):
         session.execute(statement)
 

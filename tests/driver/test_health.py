@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.observing import OBSERVED, Observed, application, get, observe
-from tests.driver.support import Account, StartDaemon
+from tests.kit.account import Account
+from tests.kit.daemon import StartDaemon
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.observing import OBSERVED, Observed, application, get, observe
+from tests.kit.session import Session
 from tests.servers.process import free_port
-from tests.sql.support import Database
 
 
 @contextmanager
-def offline(db: Database) -> Iterator[None]:
+def offline(db: Session) -> Iterator[None]:
     """The server throws every ordinary account out, and lets none in."""
     db.execute("SET GLOBAL offline_mode = ON")
     try:
@@ -27,7 +28,7 @@ def offline(db: Database) -> Iterator[None]:
         db.execute("SET GLOBAL offline_mode = OFF")
 
 
-def test_daemon_that_works_is_alive_and_ready(start_daemon: StartDaemon, db: Database) -> None:
+def test_daemon_that_works_is_alive_and_ready(start_daemon: StartDaemon, db: Session) -> None:
     message = db.enqueue()
     seen = observe(start_daemon(**OBSERVED))
     seen.turns("/readyz", 200, "ok")
@@ -44,7 +45,7 @@ def test_daemon_that_waits_for_mysql_at_the_start_is_alive_and_not_ready(start_d
     seen.turns("/readyz", 503, "the schema is not checked yet")
 
 
-def test_daemon_is_not_ready_while_mysql_is_away_and_stays_alive(start_daemon: StartDaemon, db: Database) -> None:
+def test_daemon_is_not_ready_while_mysql_is_away_and_stays_alive(start_daemon: StartDaemon, db: Session) -> None:
     seen = observe(start_daemon(**OBSERVED))
     seen.turns("/readyz", 200, "ok")
     with offline(db):
@@ -65,7 +66,7 @@ def test_daemon_is_not_ready_while_kafka_is_away_and_stays_alive(
     seen.turns("/readyz", 200, "ok")
 
 
-def test_relay_without_a_slot_is_not_ready(start_daemon: StartDaemon, db: Database) -> None:
+def test_relay_without_a_slot_is_not_ready(start_daemon: StartDaemon, db: Session) -> None:
     db.execute(
         "INSERT INTO outbox_relays (relay, lease_until, joined_at)"
         " SELECT CONCAT(' ', slot), UTC_TIMESTAMP(6) + INTERVAL 1 HOUR, UTC_TIMESTAMP(6) FROM outbox_slots"
@@ -77,7 +78,7 @@ def test_relay_without_a_slot_is_not_ready(start_daemon: StartDaemon, db: Databa
 
 
 def test_worker_that_has_died_is_told_while_the_daemon_waits_for_the_others(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.go_down()
     db.enqueue()
@@ -95,9 +96,7 @@ def test_worker_that_has_died_is_told_while_the_daemon_waits_for_the_others(
         db.execute(f"ALTER USER {Account.name} ACCOUNT UNLOCK")
 
 
-def test_daemon_that_stops_is_alive_and_not_ready(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
-) -> None:
+def test_daemon_that_stops_is_alive_and_not_ready(start_daemon: StartDaemon, cluster: MockCluster, db: Session) -> None:
     cluster.go_down()
     db.enqueue()
     seen = observe(start_daemon("--only", "relay", lease_seconds=600, stop_seconds=1, **OBSERVED))
@@ -146,7 +145,7 @@ def silences(systemd: socket.socket, until: Callable[[], bool]) -> list[float]:
 
 
 def test_worker_that_hangs_is_told_and_silences_the_watchdog_until_it_gets_on(
-    systemd: socket.socket, start_daemon: StartDaemon, db: Database
+    systemd: socket.socket, start_daemon: StartDaemon, db: Session
 ) -> None:
     with application(db) as app:
         app.business("slow", "DO SLEEP(2.5)")

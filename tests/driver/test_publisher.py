@@ -15,9 +15,12 @@ from outboxd.database import Database as Driver
 from outboxd.database import Message
 from outboxd.publisher import Publisher, Round
 from outboxd.settings import Settings
-from tests.driver.mock_kafka import PRODUCE, MockCluster
-from tests.driver.support import Account, read_back, settings
-from tests.sql.support import Database, chat_payload, eventually
+from tests.kit.account import Account
+from tests.kit.command import settings
+from tests.kit.kafka import read_back
+from tests.kit.mock_cluster import PRODUCE, MockCluster
+from tests.kit.session import Session, chat_payload
+from tests.kit.waiting import eventually
 
 RELAY = "relay-a"
 SMALL = 10_000  # message.max.bytes of these tests
@@ -45,7 +48,7 @@ class Relay:
 
 
 @pytest.fixture
-def relays(account: Account, cluster: MockCluster, db: Database) -> Iterator[Any]:
+def relays(account: Account, cluster: MockCluster, db: Session) -> Iterator[Any]:
     """Make relays with Kafka options and settings of their own."""
     assert db.messages() == []
     made: list[Relay] = []
@@ -77,7 +80,7 @@ def too_large() -> str:
 
 
 def test_acknowledged_messages_are_published_and_read_back_as_they_are(
-    relays: Any, cluster: MockCluster, db: Database
+    relays: Any, cluster: MockCluster, db: Session
 ) -> None:
     keys = [f"key-{number % 7}" for number in range(40)]
     messages = [db.enqueue(key, topic="chat", payload=json.dumps(number)) for number, key in enumerate(keys)]
@@ -96,14 +99,14 @@ def test_batch_without_messages_is_done_at_once(relays: Any) -> None:
     assert relays().publish() == Round()
 
 
-def test_messages_of_several_topics_go_where_they_belong(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_messages_of_several_topics_go_where_they_belong(relays: Any, cluster: MockCluster, db: Session) -> None:
     for topic in ("chat", "orders"):
         db.enqueue(topic=topic, payload=json.dumps(topic))
     assert len(relays().publish().published) == 2
     assert [read_back(cluster.bootstrap, topic, 1)[0].value for topic in ("chat", "orders")] == [b'"chat"', b'"orders"']
 
 
-def test_too_large_record_is_dead_alone_and_its_neighbours_are_published(relays: Any, db: Database) -> None:
+def test_too_large_record_is_dead_alone_and_its_neighbours_are_published(relays: Any, db: Session) -> None:
     before = db.enqueue("k")
     large = db.enqueue("k", payload=too_large())
     after = db.enqueue("k")
@@ -121,16 +124,14 @@ def test_too_large_record_is_dead_alone_and_its_neighbours_are_published(relays:
 
 
 @pytest.mark.parametrize("payload", [too_large(), "{}"], ids=["too large", "fine"])
-def test_single_message_of_a_batch_is_judged_like_any_other(relays: Any, db: Database, payload: str) -> None:
+def test_single_message_of_a_batch_is_judged_like_any_other(relays: Any, db: Session, payload: str) -> None:
     message = db.enqueue(payload=payload)
     done = relays().publish()
     assert ids_of(done.published) + [receipt.id for receipt, _ in done.dead] == [message]
     assert bool(done.dead) == (payload != "{}")
 
 
-def test_batch_that_the_broker_refuses_is_sent_again_one_by_one(
-    relays: Any, cluster: MockCluster, db: Database
-) -> None:
+def test_batch_that_the_broker_refuses_is_sent_again_one_by_one(relays: Any, cluster: MockCluster, db: Session) -> None:
     """A broker refuses a whole batch for one record in it, and the producer loses its gapless order by that."""
     messages = [db.enqueue("k", payload=json.dumps(number)) for number in range(5)]
     relay = relays({"linger.ms": 100})
@@ -141,7 +142,7 @@ def test_batch_that_the_broker_refuses_is_sent_again_one_by_one(
 
 
 def test_record_that_the_broker_refuses_for_good_is_dead_with_the_brokers_reason(
-    relays: Any, cluster: MockCluster, db: Database
+    relays: Any, cluster: MockCluster, db: Session
 ) -> None:
     message = db.enqueue()
     cluster.refuse_next(PRODUCE, KafkaError.INVALID_RECORD)
@@ -152,7 +153,7 @@ def test_record_that_the_broker_refuses_for_good_is_dead_with_the_brokers_reason
 
 
 def test_record_that_an_operator_can_make_acceptable_is_failed_and_not_dead(
-    relays: Any, cluster: MockCluster, db: Database
+    relays: Any, cluster: MockCluster, db: Session
 ) -> None:
     message = db.enqueue()
     cluster.refuse_next(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -168,7 +169,7 @@ def test_record_that_an_operator_can_make_acceptable_is_failed_and_not_dead(
     [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS],
 )
 def test_trouble_of_the_broker_that_passes_is_not_noticed(
-    relays: Any, cluster: MockCluster, db: Database, error: int
+    relays: Any, cluster: MockCluster, db: Session, error: int
 ) -> None:
     messages = [db.enqueue(key) for key in "abc"]
     cluster.refuse_next(PRODUCE, error, error)
@@ -178,7 +179,7 @@ def test_trouble_of_the_broker_that_passes_is_not_noticed(
 
 
 def test_brokers_that_are_away_leave_messages_unanswered_and_none_failed(
-    relays: Any, cluster: MockCluster, db: Database
+    relays: Any, cluster: MockCluster, db: Session
 ) -> None:
     messages = [db.enqueue(key) for key in "abc"]
     cluster.go_down()
@@ -192,7 +193,7 @@ def test_brokers_that_are_away_leave_messages_unanswered_and_none_failed(
     eventually(lambda: ids_of(relay.publish().published) == messages)
 
 
-def test_brokers_that_go_away_between_two_batches_fail_nothing(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_brokers_that_go_away_between_two_batches_fail_nothing(relays: Any, cluster: MockCluster, db: Session) -> None:
     first = db.enqueue()
     relay = relays({"message.timeout.ms": 1500})
     eventually(lambda: relay.driver.mark_published(RELAY, relay.publish().published) == 1)
@@ -207,7 +208,7 @@ def test_brokers_that_go_away_between_two_batches_fail_nothing(relays: Any, clus
     assert db.statuses() == {first: "published", second: "pending"}
 
 
-def test_producer_is_rebuilt_after_a_fatal_error(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_producer_is_rebuilt_after_a_fatal_error(relays: Any, cluster: MockCluster, db: Session) -> None:
     """The broker has lost the producer's sequence: an idempotent producer must not go on after that."""
     relay = relays()
     db.enqueue("k")
@@ -221,7 +222,7 @@ def test_producer_is_rebuilt_after_a_fatal_error(relays: Any, cluster: MockClust
     assert ids_of(done.published) + ids_of(relay.publish().published) == messages
 
 
-def test_heartbeat_is_called_while_kafka_is_waited_for(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_heartbeat_is_called_while_kafka_is_waited_for(relays: Any, cluster: MockCluster, db: Session) -> None:
     db.enqueue()
     cluster.go_down()
     relay = relays({"message.timeout.ms": 2000}, lease_seconds=2)
@@ -232,14 +233,14 @@ def test_heartbeat_is_called_while_kafka_is_waited_for(relays: Any, cluster: Moc
     assert max(gaps) < relay.settings.lease_seconds / 2
 
 
-def test_heartbeat_is_not_called_for_nothing(relays: Any, db: Database) -> None:
+def test_heartbeat_is_not_called_for_nothing(relays: Any, db: Session) -> None:
     db.enqueue()
     relay = relays(lease_seconds=30)
     relay.publish()
     assert relay.beats == []
 
 
-def test_stop_gives_kafka_stop_seconds_and_no_more(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_stop_gives_kafka_stop_seconds_and_no_more(relays: Any, cluster: MockCluster, db: Session) -> None:
     for key in "abc":
         db.enqueue(key)
     cluster.go_down()
@@ -256,7 +257,7 @@ def test_stop_gives_kafka_stop_seconds_and_no_more(relays: Any, cluster: MockClu
     assert done.unanswered
 
 
-def test_stop_waits_for_acknowledgements_that_are_under_way(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_stop_waits_for_acknowledgements_that_are_under_way(relays: Any, cluster: MockCluster, db: Session) -> None:
     messages = [db.enqueue(key) for key in "abc"]
     cluster.go_down()
     relay = relays(stop_seconds=10)
@@ -269,7 +270,7 @@ def test_stop_waits_for_acknowledgements_that_are_under_way(relays: Any, cluster
 
 
 def test_error_of_the_claim_is_raised_after_what_was_sent_has_settled(
-    relays: Any, cluster: MockCluster, db: Database
+    relays: Any, cluster: MockCluster, db: Session
 ) -> None:
     for key in "abc":
         db.enqueue(key)
@@ -284,13 +285,13 @@ def test_error_of_the_claim_is_raised_after_what_was_sent_has_settled(
     assert len(read_back(cluster.bootstrap, "chat", 3)) == 3
 
 
-def test_more_than_the_queue_holds_is_published_all_the_same(relays: Any, db: Database) -> None:
+def test_more_than_the_queue_holds_is_published_all_the_same(relays: Any, db: Session) -> None:
     messages = [db.enqueue(f"{number}") for number in range(100)]
     done = relays({"queue.buffering.max.messages": 10}).publish()
     assert ids_of(done.published) == messages
 
 
-def test_record_larger_than_the_queue_is_dead_and_stops_no_other(relays: Any, db: Database) -> None:
+def test_record_larger_than_the_queue_is_dead_and_stops_no_other(relays: Any, db: Session) -> None:
     relay = relays({"message.max.bytes": 4_000_000, "queue.buffering.max.kbytes": 1024})
     before, large, after = db.enqueue("a"), db.enqueue("b", payload=chat_payload("x" * 2_000_000)), db.enqueue("c")
     done = relay.publish()

@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from outboxd.database import Database as Driver
-from tests.driver.support import settings
+from tests.kit.command import settings
+from tests.kit.server import Server
 from tests.servers import paths
 from tests.servers.command import main
-from tests.sql.support import Server
 
 Refusal = Callable[..., str]
 

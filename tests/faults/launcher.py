@@ -11,8 +11,8 @@ from typing import Any
 
 from outboxd import cli, consumer, publisher, relay
 from tests.faults import refusals
-from tests.faults.drivers import steps
-from tests.faults.drivers.steps import Steps
+from tests.faults.daemons import steps
+from tests.faults.daemons.steps import Steps
 
 VARIABLE = "FAULTS"
 STEPS = steps.BEFORE_MARK

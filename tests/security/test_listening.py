@@ -5,9 +5,9 @@ import ipaddress
 import psutil
 
 from outboxd.settings import Settings
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.observing import address_of, get
-from tests.driver.support import Daemon, StartDaemon
+from tests.kit.daemon import Daemon, StartDaemon
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.observing import address_of, get
 
 DEFAULT: str = Settings.model_fields["metrics_address"].default
 

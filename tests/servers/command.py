@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "up":
-            development.up(with_kafka=not options.no_kafka, mysql_port=options.mysql_port, kafka_port=options.kafka_port)
+            development.up(
+                with_kafka=not options.no_kafka, mysql_port=options.mysql_port, kafka_port=options.kafka_port
+            )
         case "down":
             development.down()
         case "status":

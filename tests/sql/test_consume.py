@@ -7,15 +7,17 @@ import pytest
 from mysql.connector import errorcode
 from mysql.connector.errors import Error
 
-from tests.sql.application import PARAMETERS, RECORD, Application
+from tests.kit.application import PARAMETERS, RECORD, Application
+from tests.kit.server import Connect
+from tests.kit.session import CHAT, Session, chat_payload
+from tests.kit.waiting import background, eventually
 from tests.sql.operators import reads
-from tests.sql.support import CHAT, Connect, Database, background, chat_payload, eventually
 
 FAIL = "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 50123, MESSAGE_TEXT = 'the application says no'"
 DUE_TO_THE_APPLICATION = "the application says no"
 
 
-def outcome(db: Database, *message: int | tuple[int, Any]) -> tuple[str, str | None]:
+def outcome(db: Session, *message: int | tuple[int, Any]) -> tuple[str, str | None]:
     """Consume one message; return its outcome and error."""
     (row,) = db.consume_rows(*message)
     return row["outcome"], row["error"]
@@ -24,7 +26,7 @@ def outcome(db: Database, *message: int | tuple[int, Any]) -> tuple[str, str | N
 # Outcomes
 
 
-def test_result_has_id_outcome_and_error_by_id(db: Database) -> None:
+def test_result_has_id_outcome_and_error_by_id(db: Session) -> None:
     first, second = db.enqueue("a"), db.enqueue("b")
     rows = db.consume_rows(second, first)
     assert [list(row.items()) for row in rows] == [
@@ -34,7 +36,7 @@ def test_result_has_id_outcome_and_error_by_id(db: Database) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "published"])
-def test_message_is_consumed_with_its_effect(db: Database, state: str) -> None:
+def test_message_is_consumed_with_its_effect(db: Session, state: str) -> None:
     message = db.enqueue_in(state, payload=chat_payload("hello", "c-9", "assistant", 42))
     assert outcome(db, message) == ("consumed", None)
     assert db.statuses() == {message: "consumed"}
@@ -43,7 +45,7 @@ def test_message_is_consumed_with_its_effect(db: Database, state: str) -> None:
     assert row == {"user_id": 42, "chat_id": "c-9", "role": "assistant", "message_content": "hello"}
 
 
-def test_message_delivered_again_is_a_duplicate_and_has_no_second_effect(db: Database) -> None:
+def test_message_delivered_again_is_a_duplicate_and_has_no_second_effect(db: Session) -> None:
     message = db.enqueue_published()
     db.consume(message)
     before = db.messages()
@@ -53,12 +55,12 @@ def test_message_delivered_again_is_a_duplicate_and_has_no_second_effect(db: Dat
     assert db.chats() == ["k"]
 
 
-def test_record_of_no_message_is_unknown(db: Database) -> None:
+def test_record_of_no_message_is_unknown(db: Session) -> None:
     assert outcome(db, (987_654_321, chat_payload())) == ("unknown", None)
     assert db.chats() == []
 
 
-def test_dead_message_stays_dead(db: Database) -> None:
+def test_dead_message_stays_dead(db: Session) -> None:
     message = db.enqueue_in("dead")
     before = db.messages()
     assert outcome(db, message) == ("dead", None)
@@ -66,14 +68,14 @@ def test_dead_message_stays_dead(db: Database) -> None:
     assert db.chats() == []
 
 
-def test_message_before_its_turn_is_deferred(db: Database) -> None:
+def test_message_before_its_turn_is_deferred(db: Session) -> None:
     first, second = db.enqueue_published(), db.enqueue_published()
     assert outcome(db, second) == ("deferred", f"waits for message {first}")
     assert db.statuses() == {first: "published", second: "pending"}
     assert db.message(second)["retry_count"] == 0
 
 
-def test_mixed_batch_gives_each_its_own_outcome(db: Database, app: Application) -> None:
+def test_mixed_batch_gives_each_its_own_outcome(db: Session, app: Application) -> None:
     app.business("fails", FAIL)
     app.business("records")
     consumed = db.enqueue_in("consumed", "a")
@@ -109,7 +111,7 @@ def test_mixed_batch_gives_each_its_own_outcome(db: Database, app: Application) 
 
 @pytest.mark.parametrize("bad", ["{}", "[]", '{"user_id":7,"conversation_id":"c","role":"r","message":7}'])
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_one_bad_chat_message_harms_no_other(db: Database, bad: str, place: int) -> None:
+def test_one_bad_chat_message_harms_no_other(db: Session, bad: str, place: int) -> None:
     payloads = [chat_payload("one"), chat_payload("two")]
     payloads.insert(place, bad)
     messages = [db.enqueue_published(f"key {n}", payload=payload) for n, payload in enumerate(payloads)]
@@ -120,19 +122,19 @@ def test_one_bad_chat_message_harms_no_other(db: Database, bad: str, place: int)
 # What a batch may look like
 
 
-def test_message_twice_in_a_batch_takes_effect_once(db: Database) -> None:
+def test_message_twice_in_a_batch_takes_effect_once(db: Session) -> None:
     message, other = db.enqueue_published("a"), db.enqueue_published("b")
     assert db.consume(message, message, other, message) == {message: "consumed", other: "consumed"}
     assert db.chats() == ["a", "b"]
 
 
-def test_of_two_copies_in_a_batch_the_first_counts(db: Database) -> None:
+def test_of_two_copies_in_a_batch_the_first_counts(db: Session) -> None:
     message = db.enqueue_published("a")
     assert db.consume((message, "garbage"), message) == {message: "failed"}
     assert db.message(message)["retry_count"] == 1
 
 
-def test_payload_may_be_a_json_text_or_json(db: Database) -> None:
+def test_payload_may_be_a_json_text_or_json(db: Session) -> None:
     as_text, as_json = db.enqueue_published("a"), db.enqueue_published("b")
     payload = chat_payload('it\'s "so" \\ 漢 🎉')
     batch = json.dumps([{"id": as_text, "payload": payload}, {"id": as_json, "payload": json.loads(payload)}])
@@ -141,13 +143,13 @@ def test_payload_may_be_a_json_text_or_json(db: Database) -> None:
     assert db.chats() == ['it\'s "so" \\ 漢 🎉'] * 2
 
 
-def test_order_of_a_batch_does_not_matter(db: Database) -> None:
+def test_order_of_a_batch_does_not_matter(db: Session) -> None:
     messages = [db.enqueue_published("k", payload=chat_payload(text)) for text in ("1st", "2nd", "3rd")]
     assert set(db.consume(*reversed(messages)).values()) == {"consumed"}
     assert db.chats() == ["1st", "2nd", "3rd"]
 
 
-def test_large_batch_is_consumed_at_once(db: Database) -> None:
+def test_large_batch_is_consumed_at_once(db: Session) -> None:
     db.execute("START TRANSACTION")
     messages = [db.enqueue(f"key {number % 50}", payload=chat_payload(str(number))) for number in range(300)]
     db.execute("COMMIT")
@@ -157,7 +159,7 @@ def test_large_batch_is_consumed_at_once(db: Database) -> None:
     assert db.chats() == [str(number) for number in range(300)]
 
 
-def test_consume_leaves_no_session_behind_for_the_next(db: Database) -> None:
+def test_consume_leaves_no_session_behind_for_the_next(db: Session) -> None:
     first = db.enqueue("a")
     db.consume(first, (first + 1, "{}"))
     second = db.enqueue("b")
@@ -170,7 +172,7 @@ def test_consume_leaves_no_session_behind_for_the_next(db: Database) -> None:
 @pytest.mark.parametrize(
     "corrupt", ["garbage", "", "{}", "[]", None, '{"user_id":"x"}', "[" * 101 + "]" * 101, {"user_id": 7}, 7]
 )
-def test_corrupt_record_fails_and_the_genuine_one_is_consumed_later(db: Database, corrupt: Any) -> None:
+def test_corrupt_record_fails_and_the_genuine_one_is_consumed_later(db: Session, corrupt: Any) -> None:
     message, other = db.enqueue_published("a"), db.enqueue_published("b")
     outcomes = db.consume((message, corrupt), other)
     assert outcomes == {message: "failed", other: "consumed"}
@@ -181,21 +183,21 @@ def test_corrupt_record_fails_and_the_genuine_one_is_consumed_later(db: Database
     assert db.chats() == ["b", "a"]
 
 
-def test_genuine_payload_that_does_not_fit_is_dead_at_once(db: Database) -> None:
+def test_genuine_payload_that_does_not_fit_is_dead_at_once(db: Session) -> None:
     message = db.enqueue_published(payload='{"user_id":1}')
     assert outcome(db, message)[0] == "dead"
     row = db.message(message)
     assert (row["status"], row["retry_count"], row["next_retry_at"]) == ("dead", 0, None)
 
 
-def test_corrupt_record_kills_at_max_retry_as_any_failure(db: Database) -> None:
+def test_corrupt_record_kills_at_max_retry_as_any_failure(db: Session) -> None:
     message = db.enqueue_published(max_retry=1)
     assert db.consume((message, "garbage")) == {message: "dead"}
     assert db.message(message)["retry_count"] == 1
 
 
 @pytest.mark.parametrize("payload", ["garbage", "", "[" * 101 + "]" * 101])
-def test_persist_of_a_corrupt_record_changes_nothing(db: Database, payload: str) -> None:
+def test_persist_of_a_corrupt_record_changes_nothing(db: Session, payload: str) -> None:
     message = db.enqueue_published()
     before = db.messages()
     with pytest.raises(Error, match=r"(?i)json"):
@@ -209,7 +211,7 @@ def test_persist_of_a_corrupt_record_changes_nothing(db: Database, payload: str)
 # Handlers of applications
 
 
-def test_business_type_is_dispatched_to_its_handler_with_id_and_payload(db: Database, app: Application) -> None:
+def test_business_type_is_dispatched_to_its_handler_with_id_and_payload(db: Session, app: Application) -> None:
     app.business("order_placed")
     payload = '{ "order": 1.10, "note": "it\'s \\"so\\" \\\\ 漢 🎉" }'
     message = db.enqueue_published(biz_type="order_placed", payload=payload)
@@ -219,7 +221,7 @@ def test_business_type_is_dispatched_to_its_handler_with_id_and_payload(db: Data
     assert db.chats() == []
 
 
-def test_two_business_types_go_to_their_own_handlers(db: Database, app: Application) -> None:
+def test_two_business_types_go_to_their_own_handlers(db: Session, app: Application) -> None:
     app.business("one", "INSERT INTO app_effects (message) VALUES (p_id * 10)")
     app.business("two", "INSERT INTO app_effects (message) VALUES (p_id * 100)")
     first, second = db.enqueue("a", biz_type="one", payload="{}"), db.enqueue("b", biz_type="two", payload="{}")
@@ -227,14 +229,14 @@ def test_two_business_types_go_to_their_own_handlers(db: Database, app: Applicat
     assert app.effects() == [first * 10, second * 100]
 
 
-def test_another_business_type_may_use_the_built_in_handler(db: Database) -> None:
+def test_another_business_type_may_use_the_built_in_handler(db: Session) -> None:
     db.register("chat_too", "outbox_internal_write_chat_history_v1")
     message = db.enqueue_published(biz_type="chat_too", payload=chat_payload("hello"))
     assert db.consume(message) == {message: "consumed"}
     assert db.chats() == ["hello"]
 
 
-def test_registration_counts_when_the_message_is_consumed(db: Database, app: Application) -> None:
+def test_registration_counts_when_the_message_is_consumed(db: Session, app: Application) -> None:
     message = db.enqueue_published(biz_type="late", payload="{}")
     app.business("late")
     assert db.consume(message) == {message: "consumed"}
@@ -242,7 +244,7 @@ def test_registration_counts_when_the_message_is_consumed(db: Database, app: App
 
 
 def test_failing_handler_is_retried_without_its_partial_effect_and_dies_at_max_retry(
-    db: Database, app: Application
+    db: Session, app: Application
 ) -> None:
     app.business("fails", f"{RECORD}; {FAIL}")
     message = db.enqueue_published(biz_type="fails", payload="{}", max_retry=3)
@@ -254,7 +256,7 @@ def test_failing_handler_is_retried_without_its_partial_effect_and_dies_at_max_r
         assert app.effects() == []
 
 
-def test_handler_that_fails_for_a_while_takes_effect_once(db: Database, app: Application) -> None:
+def test_handler_that_fails_for_a_while_takes_effect_once(db: Session, app: Application) -> None:
     app.business("flaky", f"{RECORD}; IF @app_is_broken THEN {FAIL}; END IF")
     message = db.enqueue_published(biz_type="flaky", payload="{}")
     db.execute("SET @app_is_broken = TRUE")
@@ -266,7 +268,7 @@ def test_handler_that_fails_for_a_while_takes_effect_once(db: Database, app: App
     assert db.message(message)["retry_count"] == 1
 
 
-def test_failing_handler_leaves_the_effects_of_its_neighbours(db: Database, app: Application) -> None:
+def test_failing_handler_leaves_the_effects_of_its_neighbours(db: Session, app: Application) -> None:
     app.business("picky", f"{RECORD}; IF p_payload = '\"bad\"' THEN {FAIL}; END IF")
     payloads = ['"good"', '"bad"', '"good"', '"bad"', '"good"']
     messages = [
@@ -280,7 +282,7 @@ def test_failing_handler_leaves_the_effects_of_its_neighbours(db: Database, app:
 
 
 @pytest.mark.parametrize("errno", [30003, 30007])
-def test_handler_tells_that_a_payload_is_hopeless_by_our_own_errors(db: Database, app: Application, errno: int) -> None:
+def test_handler_tells_that_a_payload_is_hopeless_by_our_own_errors(db: Session, app: Application, errno: int) -> None:
     app.business("strict", f"CALL outbox_internal_raise_v1({errno}, 'not like this')")
     genuine = db.enqueue_published("a", biz_type="strict", payload="{}")
     corrupt = db.enqueue_published("b", biz_type="strict", payload="{}")
@@ -288,27 +290,27 @@ def test_handler_tells_that_a_payload_is_hopeless_by_our_own_errors(db: Database
     assert db.message(genuine)["last_error"] == "not like this"
 
 
-def test_long_error_of_a_handler_is_kept(db: Database, app: Application) -> None:
+def test_long_error_of_a_handler_is_kept(db: Session, app: Application) -> None:
     app.business("talks", "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '" + "漢" * 128 + "'")
     message = db.enqueue_published(biz_type="talks", payload="{}")
     assert outcome(db, message) == ("failed", "漢" * 128)
     assert db.message(message)["last_error"] == "漢" * 128
 
 
-def test_warning_in_a_handler_is_no_failure(db: Database, app: Application) -> None:
+def test_warning_in_a_handler_is_no_failure(db: Session, app: Application) -> None:
     app.business("warns", f"{RECORD}; SIGNAL SQLSTATE '01000' SET MESSAGE_TEXT = 'careful'")
     message = db.enqueue_published(biz_type="warns", payload="{}")
     assert outcome(db, message) == ("consumed", None)
     assert app.effects() == [message]
 
 
-def test_result_sets_of_a_handler_do_not_hide_the_outcomes(db: Database, app: Application) -> None:
+def test_result_sets_of_a_handler_do_not_hide_the_outcomes(db: Session, app: Application) -> None:
     app.business("selects", f"{RECORD}; SELECT p_id AS stray")
     message = db.enqueue_published(biz_type="selects", payload="{}")
     assert outcome(db, message) == ("consumed", None)
 
 
-def test_handler_that_does_not_exist_fails_and_is_retried(db: Database) -> None:
+def test_handler_that_does_not_exist_fails_and_is_retried(db: Session) -> None:
     db.register("orphan", "no_such_procedure")
     message, other = db.enqueue_published("a", biz_type="orphan", payload="{}"), db.enqueue_published("b")
     assert db.consume(message, other) == {message: "failed", other: "consumed"}
@@ -318,7 +320,7 @@ def test_handler_that_does_not_exist_fails_and_is_retried(db: Database) -> None:
 
 
 @pytest.mark.parametrize("parameters", ["", "p_id BIGINT UNSIGNED", f"{PARAMETERS}, p_more INT"])
-def test_handler_with_wrong_parameters_fails_and_is_retried(db: Database, app: Application, parameters: str) -> None:
+def test_handler_with_wrong_parameters_fails_and_is_retried(db: Session, app: Application, parameters: str) -> None:
     db.register("odd", app.handler("DO 0", parameters=parameters, name="odd"))
     message, other = db.enqueue_published("a", biz_type="odd", payload="{}"), db.enqueue_published("b")
     assert db.consume(message, other) == {message: "failed", other: "consumed"}
@@ -340,7 +342,7 @@ def test_handler_with_wrong_parameters_fails_and_is_retried(db: Database, app: A
         "100% %s",
     ],
 )
-def test_handlers_name_cannot_inject_and_may_be_odd(db: Database, app: Application, name: str) -> None:
+def test_handlers_name_cannot_inject_and_may_be_odd(db: Session, app: Application, name: str) -> None:
     db.register("missing", name)
     missing = db.enqueue_published("a", biz_type="missing", payload="{}")
     kept = db.enqueue_in("consumed", "kept")
@@ -353,13 +355,13 @@ def test_handlers_name_cannot_inject_and_may_be_odd(db: Database, app: Applicati
     assert app.effects() == [missing]
 
 
-def test_handler_of_another_database_is_not_called(db: Database) -> None:
+def test_handler_of_another_database_is_not_called(db: Session) -> None:
     db.register("foreign", "sys.version_major")
     message = db.enqueue_published(biz_type="foreign", payload="{}")
     assert db.consume(message) == {message: "failed"}
 
 
-def test_unregistered_business_type_is_dead_with_a_clear_error(db: Database) -> None:
+def test_unregistered_business_type_is_dead_with_a_clear_error(db: Session) -> None:
     message, other = db.enqueue_published("a", biz_type="nobody_knows_it"), db.enqueue_published("b")
     said = "biz_type nobody_knows_it is not registered in outbox_biz_types"
     rows = db.consume_rows(message, other)
@@ -374,7 +376,7 @@ COMMITS = ["COMMIT", "START TRANSACTION", "CREATE TABLE app_other (id INT); DROP
 
 
 @pytest.mark.parametrize("how", COMMITS)
-def test_handler_that_commits_by_itself_is_consumed_once_and_told_on(db: Database, app: Application, how: str) -> None:
+def test_handler_that_commits_by_itself_is_consumed_once_and_told_on(db: Session, app: Application, how: str) -> None:
     app.business("commits", f"{RECORD}; {how}")
     app.business("obeys")
     before = db.enqueue_published("a", biz_type="obeys", payload="{}")
@@ -391,7 +393,7 @@ def test_handler_that_commits_by_itself_is_consumed_once_and_told_on(db: Databas
     assert app.effects() == [before, message, after]
 
 
-def test_handler_that_commits_and_then_fails_is_told_on(db: Database, app: Application) -> None:
+def test_handler_that_commits_and_then_fails_is_told_on(db: Session, app: Application) -> None:
     app.business("commits", f"{RECORD}; COMMIT; {FAIL}")
     message, other = db.enqueue_published("a", biz_type="commits", payload="{}"), db.enqueue_published("b")
     assert db.consume(message, other) == {message: "consumed", other: "consumed"}
@@ -406,7 +408,7 @@ ROLLBACKS = {
 
 
 @pytest.mark.parametrize("body", ROLLBACKS.values(), ids=ROLLBACKS.keys())
-def test_handler_that_rolls_back_by_itself_harms_no_other_message(db: Database, app: Application, body: str) -> None:
+def test_handler_that_rolls_back_by_itself_harms_no_other_message(db: Session, app: Application, body: str) -> None:
     app.business("rolls_back", body)
     app.business("obeys")
     before = db.enqueue_published("a", biz_type="obeys", payload="{}")
@@ -423,7 +425,7 @@ def test_handler_that_rolls_back_by_itself_harms_no_other_message(db: Database, 
 
 
 def test_message_that_was_consumed_while_a_handler_had_given_up_the_locks_stays_consumed(
-    db: Database, app: Application, connect: Connect
+    db: Session, app: Application, connect: Connect
 ) -> None:
     app.business("commits", "COMMIT; DO SLEEP(1)")
     app.business("fails", FAIL)
@@ -443,7 +445,7 @@ def test_message_that_was_consumed_while_a_handler_had_given_up_the_locks_stays_
     assert app.effects() == [later]
 
 
-def test_failing_messages_cost_as_much_each_however_many_there_are(db: Database, app: Application) -> None:
+def test_failing_messages_cost_as_much_each_however_many_there_are(db: Session, app: Application) -> None:
     app.business("fails", FAIL)
 
     def cost(number: int) -> float:
@@ -460,7 +462,7 @@ def test_failing_messages_cost_as_much_each_however_many_there_are(db: Database,
 
 @pytest.mark.parametrize("autocommit", [0, 1])
 def test_failure_that_cannot_be_entered_leaves_no_transaction_open(
-    db: Database, app: Application, connect: Connect, autocommit: int
+    db: Session, app: Application, connect: Connect, autocommit: int
 ) -> None:
     app.business("rolls_back", "DO SLEEP(1); ROLLBACK")
     message = db.enqueue_published(biz_type="rolls_back", payload="{}")
@@ -483,7 +485,7 @@ def test_failure_that_cannot_be_entered_leaves_no_transaction_open(
 # Trouble of the server, which is no message's fault
 
 
-def test_lock_wait_timeout_on_a_message_rolls_everything_back_and_is_raised(db: Database, connect: Connect) -> None:
+def test_lock_wait_timeout_on_a_message_rolls_everything_back_and_is_raised(db: Session, connect: Connect) -> None:
     other = connect()
     free, locked = db.enqueue_published("a"), db.enqueue_published("b")
     other.execute("START TRANSACTION")
@@ -494,7 +496,7 @@ def test_lock_wait_timeout_on_a_message_rolls_everything_back_and_is_raised(db: 
 
 
 def test_lock_wait_timeout_on_the_business_table_rolls_everything_back_and_is_raised(
-    db: Database, connect: Connect
+    db: Session, connect: Connect
 ) -> None:
     other = connect()
     first, second = db.enqueue_published("a"), db.enqueue_published("b")
@@ -507,7 +509,7 @@ def test_lock_wait_timeout_on_the_business_table_rolls_everything_back_and_is_ra
 
 
 def test_lock_wait_timeout_in_a_handler_fails_its_own_message_and_stops_no_other(
-    db: Database, app: Application, connect: Connect
+    db: Session, app: Application, connect: Connect
 ) -> None:
     app.business("counts", "UPDATE app_effects SET payload = p_payload WHERE message = 0")
     db.execute("INSERT INTO app_effects (message) VALUES (0)")
@@ -522,7 +524,7 @@ def test_lock_wait_timeout_in_a_handler_fails_its_own_message_and_stops_no_other
     assert db.consume(blocked) == {blocked: "consumed"}
 
 
-def check_timeout(db: Database, *messages: int) -> None:
+def check_timeout(db: Session, *messages: int) -> None:
     """Consume in vain: error 1205, nothing changed, no transaction left open, no lock kept."""
     before, chats = db.messages(), db.chats()
     db.execute("SET innodb_lock_wait_timeout = 1")
@@ -535,7 +537,7 @@ def check_timeout(db: Database, *messages: int) -> None:
 
 
 def test_killed_statement_is_raised_and_the_callers_rollback_undoes_everything(
-    db: Database, app: Application, connect: Connect
+    db: Session, app: Application, connect: Connect
 ) -> None:
     app.business("counts", "UPDATE app_effects SET payload = p_payload WHERE message = 0")
     db.execute("INSERT INTO app_effects (message) VALUES (0)")
@@ -558,7 +560,7 @@ def test_killed_statement_is_raised_and_the_callers_rollback_undoes_everything(
     assert consumer.consume(chat, blocked) == {chat: "consumed", blocked: "consumed"}
 
 
-def test_server_that_went_read_only_changes_nothing_and_is_raised(db: Database, connect: Connect) -> None:
+def test_server_that_went_read_only_changes_nothing_and_is_raised(db: Session, connect: Connect) -> None:
     consumer = connect()
     message = db.enqueue_published(biz_type=CHAT)
     before = db.messages()
@@ -571,7 +573,7 @@ def test_server_that_went_read_only_changes_nothing_and_is_raised(db: Database, 
 
 
 def test_slow_handler_lets_the_first_message_of_each_key_pass_and_leaves_the_rest_waiting(
-    db: Database, app: Application
+    db: Session, app: Application
 ) -> None:
     app.business("slow", f"DO SLEEP(0.11); {RECORD}")
     app.business("obeys")
@@ -591,7 +593,7 @@ def test_slow_handler_lets_the_first_message_of_each_key_pass_and_leaves_the_res
     assert db.consume(slow[2]) == {slow[2]: "consumed"}
 
 
-def test_handler_that_rolls_back_is_found_out_behind_one_that_commits(db: Database, app: Application) -> None:
+def test_handler_that_rolls_back_is_found_out_behind_one_that_commits(db: Session, app: Application) -> None:
     app.business("commits", f"{RECORD}; COMMIT")
     app.business("rolls_back", f"{RECORD}; ROLLBACK; {FAIL}")
     first = db.enqueue_published("a", biz_type="commits", payload="{}")
@@ -603,7 +605,7 @@ def test_handler_that_rolls_back_is_found_out_behind_one_that_commits(db: Databa
 
 
 def test_handler_that_fetches_beyond_the_end_fails_and_one_that_selects_no_row_does_not(
-    db: Database, app: Application
+    db: Session, app: Application
 ) -> None:
     no_row = "DECLARE v_found INT; DECLARE v_all CURSOR FOR SELECT id FROM app_effects WHERE FALSE"
     app.business("fetches", f"{no_row}; {RECORD}; OPEN v_all; FETCH v_all INTO v_found")

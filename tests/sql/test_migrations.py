@@ -13,9 +13,10 @@ from mysql.connector.errors import Error
 import outboxd.database
 from outboxd import migrations
 from outboxd.settings import Settings
+from tests.kit.schema import create_statements, describe
+from tests.kit.server import SQL_FOLDER, Server, migration_files
+from tests.kit.session import Session, chat_payload
 from tests.servers.mysql_install import MySQLInstall
-from tests.sql.schema import create_statements, describe
-from tests.sql.support import SQL_FOLDER, Database, Server, chat_payload, migration_files
 
 FILES = [path.name for path in migration_files()]
 ROUTINES = [path for path in migration_files() if "CREATE PROCEDURE" in path.read_text(encoding="utf-8")]
@@ -26,7 +27,7 @@ CLIENTS = {
 
 
 @contextmanager
-def database(server: Server, name: str) -> Iterator[Database]:
+def database(server: Server, name: str) -> Iterator[Session]:
     """An empty database, dropped at the end."""
     server.create_database(name)
     with server.connect(name) as session:
@@ -55,7 +56,7 @@ def checksum(path: Path) -> str:
 
 
 @pytest.fixture(scope="module", params=list(CLIENTS.values()), ids=list(CLIENTS))
-def by_client(request: pytest.FixtureRequest, mysql_server: Server, mysql_programs: MySQLInstall) -> Iterator[Database]:
+def by_client(request: pytest.FixtureRequest, mysql_server: Server, mysql_programs: MySQLInstall) -> Iterator[Session]:
     """A database installed with the mysql client, as a DBA would."""
     with database(mysql_server, "outboxd_by_client") as session:
         where = [f"--host={mysql_server.host}", f"--port={mysql_server.port}", "--protocol=TCP"]
@@ -73,7 +74,7 @@ def by_client(request: pytest.FixtureRequest, mysql_server: Server, mysql_progra
 
 
 def test_mysql_client_installs_the_same_as_the_connector(
-    by_client: Database, mysql_server: Server, installed_database: str
+    by_client: Session, mysql_server: Server, installed_database: str
 ) -> None:
     with mysql_server.connect(installed_database) as by_connector:
         ours, theirs = describe(by_client), describe(by_connector)
@@ -83,7 +84,7 @@ def test_mysql_client_installs_the_same_as_the_connector(
     assert len(ours["routines"]) == len(ROUTINES)
 
 
-def test_every_file_enters_itself(by_client: Database) -> None:
+def test_every_file_enters_itself(by_client: Session) -> None:
     rows = by_client.rows("SELECT * FROM outbox_migrations ORDER BY version")
     assert [row["file"] for row in rows] == FILES
     assert [f"V{row['version']:04}" for row in rows] == [file[:5] for file in FILES]
@@ -93,7 +94,7 @@ def test_every_file_enters_itself(by_client: Database) -> None:
     assert by_client.out("outbox_version_v1") == rows[-1]["version"]
 
 
-def test_outboxd_migrate_takes_over_what_the_client_installed(by_client: Database, mysql_server: Server) -> None:
+def test_outboxd_migrate_takes_over_what_the_client_installed(by_client: Session, mysql_server: Server) -> None:
     before = describe(by_client), by_client.rows("SELECT version, file, installed_at FROM outbox_migrations")
     with driver(mysql_server, "outboxd_by_client") as connection:
         assert {entry.checksum for entry in migrations.installed(connection).values()} <= {None}
@@ -112,7 +113,7 @@ DBA_RIGHTS = (
 
 
 @pytest.fixture(scope="module")
-def fresh(mysql_server: Server) -> Iterator[Database]:
+def fresh(mysql_server: Server) -> Iterator[Session]:
     """A database that an account with rights on it alone has installed, in two runs."""
     with database(mysql_server, "outboxd_fresh") as session:
         # With the binary log on, functions and triggers would need more rights than these.
@@ -130,14 +131,14 @@ def fresh(mysql_server: Server) -> Iterator[Database]:
 
 
 def test_migrate_in_two_runs_installs_the_same_as_in_one(
-    fresh: Database, mysql_server: Server, installed_database: str
+    fresh: Session, mysql_server: Server, installed_database: str
 ) -> None:
     with mysql_server.connect(installed_database) as whole:
         assert describe(fresh) == describe(whole)
         assert create_statements(fresh) == create_statements(whole)
 
 
-def test_migrate_records_version_file_checksum_time_and_who(fresh: Database, mysql_server: Server) -> None:
+def test_migrate_records_version_file_checksum_time_and_who(fresh: Session, mysql_server: Server) -> None:
     with driver(mysql_server, "outboxd_fresh") as connection:
         installed = migrations.installed(connection)
     assert [(f"V{version:04}", entry.file, entry.checksum) for version, entry in sorted(installed.items())] == [
@@ -148,7 +149,7 @@ def test_migrate_records_version_file_checksum_time_and_who(fresh: Database, mys
     assert all(len(entry.installed_at) == 19 and entry.installed_at <= today for entry in installed.values())
 
 
-def test_migrate_again_applies_nothing_and_changes_nothing(fresh: Database, mysql_server: Server) -> None:
+def test_migrate_again_applies_nothing_and_changes_nothing(fresh: Session, mysql_server: Server) -> None:
     before = fresh.rows("SELECT * FROM outbox_migrations")
     with driver(mysql_server, "outboxd_fresh") as connection:
         assert apply(connection) == []
@@ -162,7 +163,7 @@ def test_available_migrations_are_the_files_of_the_folder_by_number() -> None:
 
 
 @contextmanager
-def missing(session: Database, *versions: int) -> Iterator[None]:
+def missing(session: Session, *versions: int) -> Iterator[None]:
     """Let these migrations be missing from outbox_migrations, which is put back at the end."""
     session.execute("CREATE TABLE saved AS SELECT * FROM outbox_migrations")
     session.execute(f"DELETE FROM outbox_migrations WHERE version IN ({', '.join(map(str, versions))})")
@@ -173,7 +174,7 @@ def missing(session: Database, *versions: int) -> Iterator[None]:
         session.execute("DROP TABLE saved")
 
 
-def test_edited_file_is_refused_by_name_before_anything_is_applied(fresh: Database, mysql_server: Server) -> None:
+def test_edited_file_is_refused_by_name_before_anything_is_applied(fresh: Session, mysql_server: Server) -> None:
     with missing(fresh, 851, 901):
         fresh.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 401")
         before = fresh.rows("SELECT * FROM outbox_migrations")
@@ -183,7 +184,7 @@ def test_edited_file_is_refused_by_name_before_anything_is_applied(fresh: Databa
         assert fresh.rows("SELECT * FROM outbox_migrations") == before
 
 
-def test_file_that_fails_is_named_and_the_ones_before_it_stay(fresh: Database, mysql_server: Server) -> None:
+def test_file_that_fails_is_named_and_the_ones_before_it_stay(fresh: Session, mysql_server: Server) -> None:
     with missing(fresh, 107, 851, 901), driver(mysql_server, "outboxd_fresh") as connection:
         # As if the tables of V0107 had been there before outboxd.
         with pytest.raises(migrations.MigrationError, match=r"V0107__slots\.sql: .*'outbox_relays' already exists"):
@@ -192,7 +193,7 @@ def test_file_that_fails_is_named_and_the_ones_before_it_stay(fresh: Database, m
 
 
 def test_file_that_was_cut_off_before_it_entered_itself_may_be_applied_again(
-    fresh: Database, mysql_server: Server
+    fresh: Session, mysql_server: Server
 ) -> None:
     before = describe(fresh)
     versions = [int(path.name[1:5]) for path in ROUTINES]
@@ -204,30 +205,30 @@ def test_file_that_was_cut_off_before_it_entered_itself_may_be_applied_again(
 # What is installed
 
 
-def test_routines_are_procedures_and_there_are_no_triggers(fresh: Database) -> None:
+def test_routines_are_procedures_and_there_are_no_triggers(fresh: Session) -> None:
     schema = describe(fresh)
     assert {row["ROUTINE_TYPE"] for row in schema["routines"]} == {"PROCEDURE"}
     assert schema["triggers"] == []
 
 
-def test_routines_and_views_run_with_the_installers_rights(fresh: Database) -> None:
+def test_routines_and_views_run_with_the_installers_rights(fresh: Session) -> None:
     schema = describe(fresh)
     assert {row["SECURITY_TYPE"] for row in [*schema["routines"], *schema["views"]]} == {"DEFINER"}
 
 
-def test_every_routine_has_its_manual_in_the_database(fresh: Database) -> None:
+def test_every_routine_has_its_manual_in_the_database(fresh: Session) -> None:
     comments = {row["ROUTINE_NAME"]: row["ROUTINE_COMMENT"] for row in describe(fresh)["routines"]}
     assert all("Example\n  mysql> " in comment for comment in comments.values())
     assert "the record's key" in comments["outbox_enqueue_v1"]
 
 
-def test_outbox_of_an_ordinary_account_works_end_to_end(fresh: Database, mysql_server: Server) -> None:
+def test_outbox_of_an_ordinary_account_works_end_to_end(fresh: Session, mysql_server: Server) -> None:
     with mysql_server.connect("outboxd_fresh", user="outboxd_dba") as session:
         work_end_to_end(session)
     fresh.clean()
 
 
-def test_caller_needs_execute_and_nothing_else(fresh: Database, mysql_server: Server) -> None:
+def test_caller_needs_execute_and_nothing_else(fresh: Session, mysql_server: Server) -> None:
     fresh.execute("DROP USER IF EXISTS outboxd_caller; CREATE USER outboxd_caller")
     fresh.execute("GRANT EXECUTE ON outboxd_fresh.* TO outboxd_caller")
     with mysql_server.connect("outboxd_fresh", user="outboxd_caller") as caller:
@@ -240,7 +241,7 @@ def test_caller_needs_execute_and_nothing_else(fresh: Database, mysql_server: Se
     fresh.clean()
 
 
-def work_end_to_end(session: Database) -> None:
+def work_end_to_end(session: Session) -> None:
     """Enqueue, claim, mark and consume a message, by calls alone."""
     message = session.enqueue(payload=chat_payload("hello"))
     claimed = session.claim()

@@ -7,25 +7,27 @@ from typing import Any
 
 import pytest
 
+from tests.kit.server import Connect, Server
+from tests.kit.session import Session, ids, refused
+from tests.kit.waiting import background
 from tests.sql.operators import OWN_TRANSACTION, age, ago, audit, fill, forget, halfway
-from tests.sql.support import Connect, Database, Server, background, ids, refused
 
 STATES = ("pending", "published", "consumed", "dead")
 ANY = (None, None, None, None)
 
 
 @pytest.fixture(autouse=True)
-def no_traces(db: Database) -> Iterator[None]:
+def no_traces(db: Session) -> Iterator[None]:
     forget(db)
     yield
     forget(db)
 
 
-def requeue_dead(db: Database, *filters: Any, per_second: int | None = None, limit: int | None = None) -> int:
+def requeue_dead(db: Session, *filters: Any, per_second: int | None = None, limit: int | None = None) -> int:
     return int(db.out("outbox_requeue_dead_v1", *(filters or ANY), per_second, limit))
 
 
-def discard_dead(db: Database, *filters: Any, limit: int | None = None) -> int:
+def discard_dead(db: Session, *filters: Any, limit: int | None = None) -> int:
     return int(db.out("outbox_discard_dead_v1", *(filters or ANY), limit))
 
 
@@ -33,7 +35,7 @@ def discard_dead(db: Database, *filters: Any, limit: int | None = None) -> int:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_requeue_brings_only_a_dead_message_back(db: Database, state: str) -> None:
+def test_requeue_brings_only_a_dead_message_back(db: Session, state: str) -> None:
     message, bystander = db.enqueue_in(state), db.enqueue_in("dead", "bystander")
     before = db.messages()
     changed = db.out("outbox_requeue_v1", message)
@@ -50,7 +52,7 @@ def test_requeue_brings_only_a_dead_message_back(db: Database, state: str) -> No
     assert audit(db) == [{"action": "requeue", "id": message, "messages": 1}]
 
 
-def test_requeued_message_has_all_its_retries_again_and_then_takes_effect(db: Database) -> None:
+def test_requeued_message_has_all_its_retries_again_and_then_takes_effect(db: Session) -> None:
     message = db.enqueue(max_retry=2)
     for _ in range(2):
         db.call("outbox_mark_failed_v1", message, "chat_histories is read only")
@@ -64,7 +66,7 @@ def test_requeued_message_has_all_its_retries_again_and_then_takes_effect(db: Da
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_discard_deletes_only_a_dead_message(db: Database, state: str) -> None:
+def test_discard_deletes_only_a_dead_message(db: Session, state: str) -> None:
     message, bystander = db.enqueue_in(state, "secret"), db.enqueue_in("dead", "bystander")
     before = db.messages()
     changed = db.out("outbox_discard_v1", message)
@@ -84,7 +86,7 @@ def test_discard_deletes_only_a_dead_message(db: Database, state: str) -> None:
     assert audit(db) == [{"action": "discard", "id": message, "messages": 1, "discarded": [named]}]
 
 
-def test_discarded_message_that_kafka_delivers_after_all_does_nothing(db: Database) -> None:
+def test_discarded_message_that_kafka_delivers_after_all_does_nothing(db: Session) -> None:
     message = db.enqueue_in("dead")
     payload = db.message(message)["payload"]
     db.out("outbox_discard_v1", message)
@@ -94,13 +96,13 @@ def test_discarded_message_that_kafka_delivers_after_all_does_nothing(db: Databa
 
 @pytest.mark.parametrize("routine", ["outbox_requeue_v1", "outbox_discard_v1"])
 @pytest.mark.parametrize("unknown", [None, 0, 2**64 - 1])
-def test_unknown_id_is_refused(db: Database, routine: str, unknown: int | None) -> None:
+def test_unknown_id_is_refused(db: Session, routine: str, unknown: int | None) -> None:
     with refused(30004, f"p_id {'NULL' if unknown is None else unknown}: there is no such message"):
         db.out(routine, unknown)
     assert audit(db) == []
 
 
-def test_late_mark_of_the_claim_before_its_death_does_not_touch_a_requeued_message(db: Database) -> None:
+def test_late_mark_of_the_claim_before_its_death_does_not_touch_a_requeued_message(db: Session) -> None:
     message = db.enqueue()
     claimed = db.claim()
     db.call("outbox_mark_dead_v1", message, "by the consumer")
@@ -112,7 +114,7 @@ def test_late_mark_of_the_claim_before_its_death_does_not_touch_a_requeued_messa
 # Many messages, by a filter
 
 
-def some_dead(db: Database) -> dict[str, int]:
+def some_dead(db: Session) -> dict[str, int]:
     """Dead letters that differ in one thing each, and messages that are not dead."""
     db.register("order_placed", "outbox_internal_write_chat_history_v1")
     found = {
@@ -144,7 +146,7 @@ FILTERS = {
 
 @pytest.mark.parametrize(("filters", "expected"), FILTERS.values(), ids=FILTERS.keys())
 def test_filters_choose_the_same_for_list_count_requeue_and_discard(
-    db: Database, filters: tuple[Any, ...], expected: set[str]
+    db: Session, filters: tuple[Any, ...], expected: set[str]
 ) -> None:
     found = some_dead(db)
     chosen = sorted(found[name] for name in expected)
@@ -162,7 +164,7 @@ def test_filters_choose_the_same_for_list_count_requeue_and_discard(
     assert db.statuses() == {message: state for message, state in before.items() if message not in chosen}
 
 
-def test_list_shows_no_payload_and_pages_by_id(db: Database) -> None:
+def test_list_shows_no_payload_and_pages_by_id(db: Session) -> None:
     messages = fill(db, 5, "dead")
     page = db.call("outbox_list_dead_v1", *ANY, None, 2)
     assert list(page[0]) == [
@@ -175,7 +177,7 @@ def test_list_shows_no_payload_and_pages_by_id(db: Database) -> None:
     assert [row["id"] for page in pages for row in page] == messages
 
 
-def test_list_gives_100_rows_unless_told(db: Database) -> None:
+def test_list_gives_100_rows_unless_told(db: Session) -> None:
     messages = fill(db, 103, "dead")
     for limit in (None, 0):
         assert ids(db.call("outbox_list_dead_v1", *ANY, None, limit)) == messages[:100]
@@ -184,7 +186,7 @@ def test_list_gives_100_rows_unless_told(db: Database) -> None:
 
 
 @pytest.mark.parametrize("act", [requeue_dead, discard_dead])
-def test_limit_takes_the_lowest_ids_and_says_how_many(db: Database, act: Any) -> None:
+def test_limit_takes_the_lowest_ids_and_says_how_many(db: Session, act: Any) -> None:
     messages = fill(db, 5, "dead")
     assert act(db, limit=2) == 2
     assert [message for message in messages if db.statuses().get(message) == "dead"] == messages[2:]
@@ -194,7 +196,7 @@ def test_limit_takes_the_lowest_ids_and_says_how_many(db: Database, act: Any) ->
 
 
 @pytest.mark.parametrize("act", [requeue_dead, discard_dead])
-def test_more_than_one_batch_is_done_in_one_call_with_one_entry(db: Database, act: Any) -> None:
+def test_more_than_one_batch_is_done_in_one_call_with_one_entry(db: Session, act: Any) -> None:
     messages = fill(db, 2050, "dead")
     assert act(db) == 1000, "the default"
     assert act(db, limit=5000) == 1050
@@ -208,7 +210,7 @@ def test_more_than_one_batch_is_done_in_one_call_with_one_entry(db: Database, ac
         assert (second["first_id"], second["last_id"]) == (messages[1000], messages[-1])
 
 
-def test_audit_of_a_discard_never_has_a_payload(db: Database) -> None:
+def test_audit_of_a_discard_never_has_a_payload(db: Session) -> None:
     for _ in range(3):
         db.enqueue_in("dead", "a key", payload='{"text": "a secret"}')
     db.out("outbox_discard_v1", min(db.statuses()))
@@ -220,7 +222,7 @@ def test_audit_of_a_discard_never_has_a_payload(db: Database) -> None:
 
 
 @pytest.mark.parametrize("act", [requeue_dead, discard_dead])
-def test_nothing_to_do_leaves_no_entry(db: Database, act: Any) -> None:
+def test_nothing_to_do_leaves_no_entry(db: Session, act: Any) -> None:
     db.enqueue_in("published")
     assert act(db) == 0
     assert audit(db) == []
@@ -230,7 +232,7 @@ def test_nothing_to_do_leaves_no_entry(db: Database, act: Any) -> None:
 
 
 @pytest.mark.parametrize("per_second", [7, 1000])
-def test_at_most_that_many_come_due_in_any_second(db: Database, per_second: int) -> None:
+def test_at_most_that_many_come_due_in_any_second(db: Session, per_second: int) -> None:
     messages = fill(db, 1010, "dead")
     assert requeue_dead(db, per_second=per_second, limit=5000) == 1010
     due = db.column("SELECT next_retry_at FROM agent_outbox_messages ORDER BY id")
@@ -243,13 +245,13 @@ def test_at_most_that_many_come_due_in_any_second(db: Database, per_second: int)
     assert audit(db)[0]["per_second"] == per_second
 
 
-def test_only_those_that_are_due_are_claimed(db: Database) -> None:
+def test_only_those_that_are_due_are_claimed(db: Session) -> None:
     messages = fill(db, 3, "dead")
     requeue_dead(db, per_second=1)
     assert db.claim_ids() == messages[:1]
 
 
-def test_rate_below_one_is_refused(db: Database) -> None:
+def test_rate_below_one_is_refused(db: Session) -> None:
     fill(db, 1, "dead")
     with refused(30005, "p_per_second must be at least 1: 0"):
         requeue_dead(db, per_second=0)
@@ -259,7 +261,7 @@ def test_rate_below_one_is_refused(db: Database) -> None:
 # Beside others
 
 
-def test_requeue_that_is_not_committed_is_not_claimed_and_holds_up_no_other_key(db: Database, connect: Connect) -> None:
+def test_requeue_that_is_not_committed_is_not_claimed_and_holds_up_no_other_key(db: Session, connect: Connect) -> None:
     messages = fill(db, 3, "dead")
     with halfway(db, connect, requeue_dead) as requeue:
         follower, other = db.enqueue("k-1"), db.enqueue("other")
@@ -269,7 +271,7 @@ def test_requeue_that_is_not_committed_is_not_claimed_and_holds_up_no_other_key(
 
 
 @pytest.mark.parametrize("act", [requeue_dead, discard_dead])
-def test_message_that_somebody_has_locked_is_left_out_not_waited_for(db: Database, connect: Connect, act: Any) -> None:
+def test_message_that_somebody_has_locked_is_left_out_not_waited_for(db: Session, connect: Connect, act: Any) -> None:
     messages = fill(db, 3, "dead")
     holder = connect()
     holder.execute("START TRANSACTION; SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", messages[1])
@@ -279,19 +281,19 @@ def test_message_that_somebody_has_locked_is_left_out_not_waited_for(db: Databas
 
 
 @pytest.mark.parametrize("act", [requeue_dead, discard_dead])
-def test_half_done_batch_keeps_nobody_from_consuming(db: Database, connect: Connect, act: Any) -> None:
+def test_half_done_batch_keeps_nobody_from_consuming(db: Session, connect: Connect, act: Any) -> None:
     fill(db, 3, "dead")
     message = db.enqueue_published("k-1")
     with halfway(db, connect, act):
         assert db.consume(message) == {message: "consumed"}
 
 
-def test_requeue_beside_relays_that_claim_sends_every_message_once_and_in_order(db: Database, connect: Connect) -> None:
+def test_requeue_beside_relays_that_claim_sends_every_message_once_and_in_order(db: Session, connect: Connect) -> None:
     messages = fill(db, 1200, "dead")
     db.execute("UPDATE agent_outbox_messages SET message_key = CONCAT('k-', id % 7)")
     sent: list[int] = []
 
-    def relay(session: Database) -> None:
+    def relay(session: Session) -> None:
         while len(sent) < len(messages):
             claimed = session.claim(limit=200, wait_ms=100)
             sent.extend(ids(claimed))
@@ -310,7 +312,7 @@ def test_requeue_beside_relays_that_claim_sends_every_message_once_and_in_order(
 # Who did it
 
 
-def test_entry_names_the_account_that_called_and_the_servers_time(db: Database, mysql_server: Server) -> None:
+def test_entry_names_the_account_that_called_and_the_servers_time(db: Session, mysql_server: Server) -> None:
     message = db.enqueue_in("dead")
     database = db.value("SELECT DATABASE()")
     db.execute(f"DROP USER IF EXISTS ada; CREATE USER ada; GRANT EXECUTE ON {database}.* TO ada")
@@ -328,7 +330,7 @@ def test_entry_names_the_account_that_called_and_the_servers_time(db: Database, 
         db.execute("DROP USER ada")
 
 
-def test_change_that_cannot_be_entered_is_not_made(db: Database) -> None:
+def test_change_that_cannot_be_entered_is_not_made(db: Session) -> None:
     message = db.enqueue_in("dead")
     before = db.messages()
     db.execute("RENAME TABLE outbox_audit TO outbox_audit_away")
@@ -350,7 +352,7 @@ def test_change_that_cannot_be_entered_is_not_made(db: Database) -> None:
 @pytest.mark.parametrize("begin", ["START TRANSACTION", "SET autocommit = 0"])
 @pytest.mark.parametrize(("routine", "arguments"), OWN_TRANSACTION.items(), ids=OWN_TRANSACTION.keys())
 def test_operators_routine_leaves_the_callers_transaction_alone(
-    db: Database, connect: Connect, routine: str, arguments: list[Any], begin: str
+    db: Session, connect: Connect, routine: str, arguments: list[Any], begin: str
 ) -> None:
     session = connect()
     session.execute(begin)
@@ -367,7 +369,7 @@ def test_operators_routine_leaves_the_callers_transaction_alone(
 )
 @pytest.mark.parametrize(("routine", "arguments"), OWN_TRANSACTION.items(), ids=OWN_TRANSACTION.keys())
 def test_operators_routine_works_in_any_session_and_leaves_no_transaction_open(
-    db: Database, connect: Connect, routine: str, arguments: list[Any], settings: str
+    db: Session, connect: Connect, routine: str, arguments: list[Any], settings: str
 ) -> None:
     messages = {state: db.enqueue_in(state, state) for state in STATES}
     for message in messages.values():
@@ -393,7 +395,7 @@ def test_operators_routine_works_in_any_session_and_leaves_no_transaction_open(
     forget(db)
 
 
-def call(session: Database, routine: str, arguments: list[Any]) -> None:
+def call(session: Session, routine: str, arguments: list[Any]) -> None:
     """Call a routine whose parameters after the last one that is not None may be OUT."""
     has_out = routine not in {
         "outbox_pause_v1", "outbox_resume_v1", "outbox_purge_v1", "outbox_purge_dead_v1", "outbox_register_biz_type_v1",
