@@ -1,4 +1,4 @@
-"""Whether claiming gets dearer with the consumed messages that lie in the table."""
+"""Whether claiming costs more with more consumed messages in the table."""
 
 import time
 from statistics import median

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.deploy.support import Client, client_of
+from tests.kit.installing import Client, client_of
 from tests.kit.server import Server
 from tests.servers.mysql_install import MySQLInstall
 

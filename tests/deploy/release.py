@@ -7,9 +7,9 @@ from pathlib import Path
 from outboxd import migrations
 from tests.deploy import next_outboxd
 from tests.deploy.next_outboxd import own_migrations
-from tests.deploy.support import mysql_url
 from tests.kit.command import OUTBOXD, Command, Setting, run, the_one_line
 from tests.kit.daemon import QUICK, Daemon
+from tests.kit.installing import mysql_url
 from tests.kit.kafka import QUICK_GROUP
 from tests.kit.server import SQL_FOLDER, Server
 from tests.kit.waiting import eventually

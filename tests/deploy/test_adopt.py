@@ -12,9 +12,9 @@ import pytest
 
 from outboxd.migrations import MigrationError
 from tests.deploy.go_service import TABLES, Dispatcher, GoService, OldConsumer
-from tests.deploy.support import empty_database, migrate, mysql_url
 from tests.kit.command import Setting
 from tests.kit.daemon import QUICK, StartDaemon, daemons
+from tests.kit.installing import empty_database, migrate, mysql_url
 from tests.kit.kafka import QUICK_GROUP
 from tests.kit.mock_cluster import MockCluster
 from tests.kit.server import SQL_FOLDER, Server, migration_files
@@ -193,7 +193,7 @@ def test_adoption_gives_up_soon_behind_an_open_reader_and_goes_on_where_it_stopp
             go.create("k", chat_payload())
             waited = time.monotonic() - began
             with pytest.raises(MigrationError, match=r"V0103__headers_column\.sql: .* open transaction"):
-                adoption.result(timeout=20)
+                adoption.result(timeout=60)
         assert waited < 15
         go.create("k", chat_payload())
         reader.execute("ROLLBACK")
@@ -240,7 +240,7 @@ def test_what_waited_in_the_adopted_outbox_is_delivered(
     assert legacy.value("SELECT SUM(messages) FROM outbox_status WHERE status = 'consumed'") == len(made) - 2
 
 
-def test_handler_that_commits_by_itself_is_told_on_though_times_are_kept_in_milliseconds(
+def test_handler_that_commits_by_itself_is_reported_though_times_are_kept_in_milliseconds(
     legacy: Session, mysql_server: Server
 ) -> None:
     migrate(mysql_server, NAME)

@@ -12,7 +12,7 @@ import pytest
 from outboxd import __version__, bundle, migrations
 from outboxd.bundle import BundleError
 from outboxd.migrations import Migration
-from tests.deploy.support import (
+from tests.kit.installing import (
     OWNER_RIGHTS,
     Client,
     all_files,
@@ -161,7 +161,7 @@ def test_bundle_that_was_cut_off_is_run_again(
     assert entries(empty) == all_entries()
 
 
-def test_bundle_adopts_the_tables_of_the_legacy_with_their_rows(
+def test_bundle_adopts_the_tables_of_the_legacy_go_service_with_their_rows(
     empty: Session, by_bundle: Callable[[], None], client: Client
 ) -> None:
     first_two = together(migration_files()[:2])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from outboxd import migrations
-from tests.deploy.support import Client, empty_database, migrate, mysql_url, together
 from tests.kit.command import run, the_one_line
+from tests.kit.installing import Client, empty_database, migrate, mysql_url, together
 from tests.kit.schema import create_statements, describe
 from tests.kit.server import Server, migration_files
 from tests.kit.session import Session

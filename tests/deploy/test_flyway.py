@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deploy import flyway
-from tests.deploy.support import empty_database, migrate
+from tests.kit.installing import empty_database, migrate
 from tests.kit.schema import create_statements, describe
 from tests.kit.server import Server, migration_files
 from tests.kit.session import Session

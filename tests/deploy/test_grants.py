@@ -9,7 +9,9 @@ import pytest
 from mysql.connector import errorcode
 from mysql.connector.errors import Error
 
-from tests.deploy.support import (
+from tests.kit.command import Setting, run
+from tests.kit.daemon import QUICK, daemons
+from tests.kit.installing import (
     GRANTS,
     OWNER_RIGHTS,
     ROLES,
@@ -19,8 +21,6 @@ from tests.deploy.support import (
     migrate,
     mysql_url,
 )
-from tests.kit.command import Setting, run
-from tests.kit.daemon import QUICK, daemons
 from tests.kit.kafka import QUICK_GROUP
 from tests.kit.mock_cluster import MockCluster
 from tests.kit.server import SQL_FOLDER, Server
@@ -307,15 +307,6 @@ def test_handler_is_called_with_the_owners_right_to_execute_it(site: Site) -> No
             assert row["outcome"] == "consumed"
     finally:
         site.root.execute(f"GRANT EXECUTE ON {DATABASE}.* TO {OWNER}; DELETE FROM mails")
-
-
-def test_operators_are_in_the_audit_by_their_own_account(site: Site) -> None:
-    message = site.root.enqueue_in("dead")
-    with site.connect(_account("outbox_operator")) as operator:
-        assert operator.out("outbox_requeue_v1", message) == 1
-        (entry,) = operator.rows("SELECT account, action FROM outbox_audit_log ORDER BY id DESC LIMIT 1")
-    assert entry["action"] == "requeue"
-    assert entry["account"].startswith("is_outbox_operator@")
 
 
 def test_rights_may_be_given_to_an_account_instead_of_a_role(site: Site, client: Client) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deploy.replication import Pair, contents, pair
-from tests.deploy.support import migrate
+from tests.kit.installing import migrate
 from tests.kit.session import Session, chat_payload, refused
 from tests.servers.mysql_install import MySQLInstall
 

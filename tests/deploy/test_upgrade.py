@@ -9,11 +9,11 @@ import pytest
 from outboxd import bundle
 from tests.deploy.next_outboxd import own_migrations
 from tests.deploy.release import ACCOUNT, ALL, NAME, POST, PRE, PRESENT, Release
-from tests.deploy.support import Client, create_account, empty_database, migrate, together
 from tests.deploy.traffic import applications
 from tests.kit.checker import check
 from tests.kit.command import the_one_line
 from tests.kit.daemon import Daemon, Event
+from tests.kit.installing import Client, create_account, empty_database, migrate, together
 from tests.kit.mock_cluster import MockCluster
 from tests.kit.schema import create_statements, describe
 from tests.kit.server import Server

@@ -1,4 +1,4 @@
-"""The views of sql/6_monitor: what they say, and what they read for it."""
+"""The views of sql/9_monitor: what they say, and what they read for it."""
 
 import json
 import random
@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from tests.kit.names import key_of, slot_of
-from tests.kit.session import CHAT, Session
+from tests.kit.session import CHAT, Session, reads
 
 STATUSES = ("pending", "published", "consumed", "dead")
 
@@ -63,7 +63,7 @@ def test_status_tells_the_age_of_the_oldest_and_when_the_next_is_due(db: Session
     assert -10 < status(db)["chat", CHAT, "pending"]["next_due_seconds"] <= 0
 
 
-def test_row_of_the_legacy_that_kept_its_due_time_is_counted_with_its_like(db: Session) -> None:
+def test_row_of_the_legacy_go_service_that_kept_its_due_time_is_counted_with_its_like(db: Session) -> None:
     db.enqueue_published("a")
     odd = db.enqueue_published("b")
     db.execute("UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6) WHERE id = %s", odd)
@@ -89,16 +89,10 @@ def test_condition_on_the_status_is_applied_before_counting(db: Session) -> None
     for where in STATUSES:
         for number in range(20):
             db.enqueue_in(where, f"{where} {number}")
-    db.execute("FLUSH STATUS")
-    rows = status(db, "status = 'dead'")
-    read = sum(row["Value"] for row in _handler_reads(db))
-    assert [row["messages"] for row in rows.values()] == [20]
-    assert read < 60  # 20 entries of the index and some rows of temporary tables, of 80 messages
-
-
-def _handler_reads(db: Session) -> list[dict[str, int]]:
-    rows = db.rows("SHOW SESSION STATUS LIKE 'Handler_read%'")
-    return [{"Value": int(row["Value"])} for row in rows]
+    assert [row["messages"] for row in status(db, "status = 'dead'").values()] == [20]
+    assert (
+        reads(db, lambda: status(db, "status = 'dead'")) < 60
+    )  # 20 entries of the index and some rows of temporary tables, of 80 messages
 
 
 def test_status_procedure_says_the_same_by_status_alone(db: Session) -> None:

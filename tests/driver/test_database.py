@@ -192,7 +192,7 @@ def test_deadlock_is_unavailable(owner: Driver, connect: Connect, db: Session) -
         eventually(lambda: db.waits_for_lock(session))
         with pytest.raises(Unavailable, match="1213"):
             owner.query(lock, second)
-        waiting.result(10)
+        waiting.result(60)
     other.execute("ROLLBACK")
 
 

@@ -10,19 +10,12 @@ from click.testing import Result
 
 from outboxd.asking import age as age_of
 from tests.kit.command import Invoke, Run, the_one_line
+from tests.kit.operators import age, audit, fill
 from tests.kit.server import Connect, Server
 from tests.kit.session import CHAT, Session
 from tests.kit.waiting import background, eventually
-from tests.sql.operators import age, audit, fill, forget
 
 ACCOUNT = "outboxd_operator"
-
-
-@pytest.fixture(autouse=True)
-def no_traces(db: Session) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
 
 
 @pytest.fixture(scope="module")

@@ -35,10 +35,3 @@ def test_consumer_alone_consumes_and_publishes_nothing(start_daemon: StartDaemon
     assert db.chats() == ["published"]
     assert db.rows("SELECT relay FROM outbox_relays") == []
     assert consumer.stop() == 0
-
-
-def test_a_relay_and_a_consumer_of_different_processes_do_the_whole_job(start_daemon: StartDaemon, db: Session) -> None:
-    relay, consumer = start_daemon("--only", "relay"), start_daemon("--only", "consumer")
-    messages = [db.enqueue(key) for key in "abc"]
-    consumer.eventually(lambda: db.statuses() == dict.fromkeys(messages, "consumed"), "all consumed")
-    assert [relay.stop(), consumer.stop()] == [0, 0]

@@ -29,6 +29,8 @@ NAMES = (
     "victim\n",
     "%victim%",
     "v?ctim",
+    "100% %s",
+    "漢字",
     "SELECT",
 )
 # No procedure can have these names.

@@ -14,7 +14,7 @@ DEFAULT: str = Settings.model_fields["metrics_address"].default
 
 def listening(daemon: Daemon) -> set[str]:
     """The addresses on which the process listens, as the system sees it."""
-    sockets = psutil.Process(daemon.process.pid).net_connections()
+    sockets = psutil.Process(daemon.pid).net_connections()
     return {str(socket.laddr.ip) for socket in sockets if socket.status == psutil.CONN_LISTEN}
 
 

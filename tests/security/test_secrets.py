@@ -85,7 +85,7 @@ def test_passwords_of_a_daemon_are_seen_nowhere(
         daemon.eventually(lambda: db.statuses()[message] == "consumed", "consumed")
         address = address_of(daemon)
         daemon.eventually(lambda: get(address, "/readyz").status == 200, "ready")
-        assert shown(" ".join(psutil.Process(daemon.process.pid).cmdline())) == []
+        assert shown(" ".join(psutil.Process(daemon.pid).cmdline())) == []
         for page in ("/metrics", "/healthz", "/readyz"):
             assert shown(get(address, page).text) == []
         daemon.eventually(lambda: "outbox_claim_v1" in statements(db), "a statement is seen")

@@ -10,7 +10,7 @@ from .progress import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. Failures are told on stderr, in one line."""
+    """Run one command; returns the exit code. A failure is one line on stderr."""
     options = _parser().parse_args(arguments)
     process.leave_on_signals()  # by an exception, so that half-started servers are ended
     try:

@@ -79,13 +79,3 @@ def test_times_are_the_servers_in_utc_whatever_the_sessions_time_zone(db: Sessio
         <= db.value("SELECT UTC_TIMESTAMP(6)") - db.message(message)["published_at"]
         < timedelta(seconds=10)
     )
-
-
-def test_failed_message_is_not_due_before_its_time_and_due_after_it(db: Session) -> None:
-    message = db.enqueue()
-    db.call("outbox_mark_failed_v1", message, "wait")
-    assert db.call("outbox_list_due_v1", 10) == []
-    assert db.claim_ids() == []
-    db.make_due(message)
-    assert [row["id"] for row in db.call("outbox_list_due_v1", 10)] == [message]
-    assert db.claim_ids() == [message]

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from mysql.connector.errors import Error
 
-from tests.kit.session import CHAT, Session, refused
+from tests.kit.session import CHAT, Session, chat_payload, refused
 
 ENQUEUE: dict[str, Any] = {
     "p_biz_type": "b",
@@ -229,6 +230,8 @@ def test_chat_payload_that_does_not_fit_is_refused_by_every_writer(db: Session, 
     assert db.messages() == before
     outcomes = db.consume(message)
     assert outcomes == {message: "dead"}
+    row = db.message(message)
+    assert (row["status"], row["retry_count"], row["next_retry_at"]) == ("dead", 0, None)
     assert db.chats() == []
 
 
@@ -259,13 +262,27 @@ def test_refused_chat_payload_is_named_with_its_value(db: Session, payload: str,
     assert db.message(message)["last_error"] == said
 
 
-@pytest.mark.parametrize("payload", [None, "", "{", "hello"])
-def test_record_value_that_is_not_json_is_refused_by_persist(db: Session, payload: str | None) -> None:
-    message = db.enqueue()
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        *((text, (30003, "payload of message {} is not valid JSON")) for text in (None, "", "{", "hello")),
+        ("[" * 101 + "]" * 101, (3157, "maximum depth")),
+    ],
+)
+@pytest.mark.parametrize("state", ["pending", "published"])
+def test_record_value_that_is_not_json_is_refused_by_persist_and_the_genuine_one_taken(
+    db: Session, state: str, payload: str | None, said: tuple[int, str]
+) -> None:
+    message = db.enqueue_in(state)
     before = db.messages()
-    with refused(30003, f"payload of message {message} is not valid JSON"):
+    with pytest.raises(Error) as caught:
         db.call("outbox_persist_chat_history_v1", message, payload)
+    assert caught.value.errno == said[0]
+    assert said[1].format(message) in str(caught.value)
     assert db.messages() == before
+    assert not db.in_transaction()
+    db.call("outbox_persist_chat_history_v1", message, chat_payload())
+    assert db.statuses() == {message: "consumed"}
 
 
 @pytest.mark.parametrize("routine", ["published", "failed", "dead"])

@@ -1,15 +1,9 @@
 """outbox_claim_v1: which messages a relay gets, in which order, and how it waits for them."""
 
-import time
-from datetime import datetime
-
 import pytest
 
 from tests.kit.names import TWINS, key_of, slot_of
-from tests.kit.server import Connect
-from tests.kit.session import CHAT, Session, chat_payload, ids
-from tests.kit.waiting import background, eventually
-from tests.sql.operators import reads
+from tests.kit.session import CHAT, Session, ids, reads
 
 
 def enqueue_many(db: Session, keys: list[str]) -> list[int]:
@@ -43,10 +37,6 @@ def test_claim_returns_the_documented_columns(db: Session) -> None:
     ]
 
 
-def test_claim_of_nothing_is_an_empty_result_set(db: Session) -> None:
-    assert db.claim() == []
-
-
 def test_claim_changes_no_message_and_returns_the_same_until_they_are_marked(db: Session) -> None:
     messages = enqueue_many(db, ["a", "b", "c"])
     before = db.messages()
@@ -65,11 +55,6 @@ def test_batch_is_in_id_order_whatever_the_slots(db: Session) -> None:
     assert len({slot_of(key) for key in keys}) > 20
     messages = enqueue_many(db, keys)
     assert db.claim_ids() == messages == sorted(messages)
-
-
-def test_several_messages_of_a_key_are_in_one_batch(db: Session) -> None:
-    messages = enqueue_many(db, ["a", "b", "a", "a", "b"])
-    assert db.claim_ids() == messages
 
 
 def test_batch_has_at_most_the_limit_and_the_next_goes_on(db: Session) -> None:
@@ -189,12 +174,6 @@ def test_message_of_another_lane_with_the_same_hash_is_not_held_back(db: Session
     assert db.claim_ids() == [twin]
 
 
-def test_published_message_does_not_hold_back_the_next(db: Session) -> None:
-    db.enqueue_published("k")
-    second = db.enqueue("k")
-    assert db.claim_ids() == [second]
-
-
 def test_dead_message_holds_back_nobody(db: Session) -> None:
     first, second = enqueue_many(db, ["k", "k"])
     db.call("outbox_mark_failed_v1", first, "wait")
@@ -251,199 +230,3 @@ def test_delayed_message_waits_and_holds_back_its_key_meanwhile(db: Session) -> 
     assert db.claim_ids() == [beside]
     db.make_due(delayed)
     assert db.claim_ids() == [delayed, behind, beside]
-
-
-# Transactions that commit late
-
-
-@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
-def test_uncommitted_message_holds_back_the_later_ones_of_its_key_only(db: Session, connect: Connect, end: str) -> None:
-    slow = connect()
-    slow.execute("START TRANSACTION")
-    early = slow.enqueue("k")
-    late, other, same_slot = enqueue_many(db, ["k", "another", key_of(slot_of("k"), 2)])
-    assert early < late
-    assert db.claim_ids() == [other, same_slot]
-    slow.execute(end)
-    assert db.claim_ids() == ([early] if end == "COMMIT" else []) + [late, other, same_slot]
-
-
-@pytest.mark.parametrize("open_keys", [1, 250])
-def test_open_transaction_whose_keys_fill_the_batch_delays_no_other_key(
-    db: Session, connect: Connect, open_keys: int
-) -> None:
-    slow = connect()
-    slow.execute("START TRANSACTION")
-    early = [slow.enqueue(f"k-{number}") for number in range(open_keys)]
-    late = enqueue_many(db, ["k-0"] * 250)
-    others = enqueue_many(db, [f"another-{number}" for number in range(5)])
-    time.sleep(0.2)  # longer than an id without a row is waited for
-    assert db.claim_ids(limit=100) == others
-    slow.execute("COMMIT")
-    assert set(db.claim_ids(limit=100)) <= {*early, *late, *others}
-    assert len(db.claim_ids(limit=100)) == 100
-
-
-def test_uncommitted_message_does_not_hold_back_earlier_ones(db: Session, connect: Connect) -> None:
-    early = db.enqueue("k")
-    slow = connect()
-    slow.execute("START TRANSACTION")
-    slow.enqueue("k")
-    assert db.claim_ids() == [early]
-
-
-def test_uncommitted_delayed_message_holds_back_the_later_ones_of_its_key(db: Session, connect: Connect) -> None:
-    slow = connect()
-    slow.execute("START TRANSACTION")
-    enqueue_delayed(slow, "k", 60)
-    late, other = enqueue_many(db, ["k", "another"])
-    assert db.claim_ids() == [other]
-    slow.execute("ROLLBACK")
-    assert db.claim_ids() == [late, other]
-
-
-def test_claim_that_waits_goes_on_when_the_late_transaction_commits(db: Session, connect: Connect) -> None:
-    slow, relay = connect(), connect()
-    slow.execute("START TRANSACTION")
-    early = slow.enqueue("k")
-    late = db.enqueue("k")
-    with background(lambda: relay.claim(wait_ms=5000)) as claim:
-        eventually(lambda: db.is_in(relay.session_id, "User sleep"))
-        committed = time.monotonic()
-        slow.execute("COMMIT")
-        assert ids(claim.result(timeout=10)) == [early, late]
-        assert time.monotonic() - committed < 1
-
-
-def test_message_that_is_not_inserted_yet_holds_back_the_later_ones(db: Session, connect: Connect) -> None:
-    slow = connect()
-    db.enqueue_in("consumed")
-    insert = "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload) VALUES "
-    rows = f"('{CHAT}', 'chat', 'another', '{{}}'), ('{CHAT}', 'chat', CONCAT('k', IF(SLEEP(0.05), '', '')), '{{}}')"
-    with background(lambda: slow.execute(insert + rows)) as inserting:
-        eventually(lambda: db.is_in(slow.session_id, "User sleep"))
-        late = db.enqueue("k")
-        assert db.claim_ids(wait_ms=5000) == [late - 2, late - 1, late]
-        inserting.result(timeout=10)
-
-
-def test_id_that_was_rolled_back_holds_back_the_later_ones_for_a_moment(db: Session, connect: Connect) -> None:
-    early, slow = db.enqueue("k"), connect()
-    slow.execute("START TRANSACTION")
-    slow.enqueue("another")
-    slow.execute("ROLLBACK")
-    late = db.enqueue("late")
-    db.execute("UPDATE agent_outbox_messages SET created_at = created_at + INTERVAL 0.9 SECOND WHERE id = %s", late)
-    claimed = db.claim()
-    assert ids(claimed) == [early]
-    db.mark("published", claimed)
-    assert db.claim_ids(wait_ms=5000) == [late]
-
-
-@pytest.mark.parametrize("created_at", ["UTC_TIMESTAMP(6) - INTERVAL 5 HOUR", "UTC_TIMESTAMP(6) + INTERVAL 8 HOUR"])
-def test_times_of_an_applications_own_hold_back_nothing(db: Session, connect: Connect, created_at: str) -> None:
-    early, slow = db.enqueue("k"), connect()
-    slow.execute("START TRANSACTION")
-    slow.enqueue("another")
-    slow.execute("ROLLBACK")
-    late = db.enqueue("late")
-    db.execute(f"UPDATE agent_outbox_messages SET created_at = {created_at} WHERE id = %s", late)
-    assert db.claim_ids() == [early, late]
-
-
-# Waiting in the server
-
-
-def test_message_that_arrives_ends_the_wait_within_milliseconds(db: Session, connect: Connect) -> None:
-    relay = connect()
-    took = []
-    for _ in range(3):
-        with background(lambda: relay.claim(wait_ms=5000)) as claim:
-            eventually(lambda: db.is_in(relay.session_id, "User sleep"))
-            message = db.enqueue()
-            arrived = time.monotonic()
-            claimed = claim.result(timeout=10)
-            took.append(time.monotonic() - arrived)
-        assert ids(claimed) == [message]
-        assert db.mark("published", claimed) == 1
-    # The best of three, as the machine may be busy; the wait looks every 20 ms.
-    assert min(took) < 0.2
-    assert max(took) < 2.5
-
-
-def test_wait_without_work_ends_empty_at_its_end(db: Session) -> None:
-    began = time.monotonic()
-    assert db.claim(wait_ms=150) == []
-    assert 0.15 <= time.monotonic() - began < 2
-
-
-@pytest.mark.parametrize("wait_ms", [None, 0])
-def test_claim_does_not_wait_unless_told(db: Session, wait_ms: int | None) -> None:
-    began = time.monotonic()
-    assert db.claim(wait_ms=wait_ms) == []
-    assert time.monotonic() - began < 1
-
-
-def test_claim_with_work_at_hand_does_not_wait(db: Session) -> None:
-    message = db.enqueue()
-    began = time.monotonic()
-    assert ids(db.claim(wait_ms=60_000)) == [message]
-    assert time.monotonic() - began < 2
-
-
-def test_message_that_becomes_due_during_the_wait_is_found(db: Session) -> None:
-    message = db.enqueue()
-    db.call("outbox_mark_failed_v1", message, "wait")
-    db.execute("UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6) + INTERVAL 50000 MICROSECOND")
-    began = time.monotonic()
-    assert ids(db.claim(wait_ms=10_000)) == [message]
-    assert time.monotonic() - began < 3
-
-
-# Rows of the legacy Go service
-
-LEGACY = (
-    "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload, status, retry_count, max_retry,"
-    " next_retry_at, last_error, published_at, consumed_at, created_at, updated_at)"
-    " VALUES (%s, 'chat', %s, %s, 'pending', 0, 20, %s, NULL, NULL, NULL, %s, %s)"
-)
-
-
-def test_row_inserted_with_the_legacys_columns_only_is_delivered(db: Session) -> None:
-    now = db.value("SELECT UTC_TIMESTAMP(3)")
-    db.execute(LEGACY, CHAT, "c-1", chat_payload("by hand"), now, now, now)
-    claimed = db.claim()
-    assert [row["payload"] for row in claimed] == [chat_payload("by hand")]
-    assert db.mark("published", claimed) == 1
-    assert list(db.consume(claimed[0]["id"]).values()) == ["consumed"]
-    assert db.chats() == ["by hand"]
-
-
-def test_row_inserted_with_nothing_but_its_content_is_delivered(db: Session) -> None:
-    db.execute(
-        "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload) VALUES (%s, 'chat', 'c-1', %s)",
-        CHAT,
-        chat_payload("by hand"),
-    )
-    claimed = db.claim()
-    assert db.mark("published", claimed) == 1
-    assert list(db.consume(claimed[0]["id"]).values()) == ["consumed"]
-    assert db.chats() == ["by hand"]
-
-
-@pytest.mark.parametrize("kind", ["published", "failed", "dead"])
-def test_pending_row_without_a_due_time_is_due(db: Session, kind: str) -> None:
-    now = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001
-    db.execute(LEGACY, CHAT, "c-1", chat_payload(), None, now, now)
-    claimed = db.claim()
-    assert [row["receipt"] for row in claimed] == [None]
-    assert db.mark(kind, claimed) == 1
-    assert list(db.statuses().values()) == [{"failed": "pending"}.get(kind, kind)]
-
-
-def test_legacy_row_is_held_back_by_its_keys_waiting_one_as_any_other(db: Session) -> None:
-    failed = db.enqueue("c-1")
-    db.call("outbox_mark_failed_v1", failed, "wait")
-    now = db.value("SELECT UTC_TIMESTAMP(3)")
-    db.execute(LEGACY, CHAT, "c-1", chat_payload(), None, now, now)
-    assert db.claim_ids() == []

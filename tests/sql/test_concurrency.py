@@ -46,7 +46,7 @@ def test_second_mark_of_a_message_waits_and_then_finds_the_new_state(
         one.call(*mark(first, message))
         with blocked(db, two, lambda: two.call(*mark(second, message))) as call:
             one.execute("COMMIT")
-            call.result(timeout=10)
+            call.result(timeout=60)
     row = db.message(message)
     expected = {
         ("published", "failed"): ("pending", 1),
@@ -71,7 +71,7 @@ def test_mark_that_was_rolled_back_has_not_happened_for_the_one_that_waited(db: 
     one.call("outbox_mark_dead_v1", message, "not to be")
     with blocked(db, two, lambda: two.call("outbox_mark_published_v1", message)) as call:
         one.execute("ROLLBACK")
-        call.result(timeout=10)
+        call.result(timeout=60)
     assert db.statuses() == {message: "published"}
 
 
@@ -83,7 +83,7 @@ def test_two_consumers_of_one_message_have_one_effect(db: Session, app: Applicat
     with blocked(db, one, lambda: one.consume(message)) as first:  # noqa: SIM117
         with blocked(db, two, lambda: two.consume(message)) as second:
             holder.execute("COMMIT")
-            outcomes = [first.result(timeout=10)[message], second.result(timeout=10)[message]]
+            outcomes = [first.result(timeout=60)[message], second.result(timeout=10)[message]]
     assert sorted(outcomes) == ["consumed", "duplicate"]
     assert app.effects() == [message]
 
@@ -115,8 +115,8 @@ def test_of_persist_and_mark_dead_the_first_wins(db: Session, connect: Connect, 
     with blocked(db, one, lambda: calls[0](one)) as earlier:  # noqa: SIM117
         with blocked(db, two, lambda: calls[1](two)) as later:
             holder.execute("COMMIT")
-            earlier.result(timeout=10)
-            later.result(timeout=10)
+            earlier.result(timeout=60)
+            later.result(timeout=60)
     if first == "persist":
         assert db.statuses() == {message: "consumed"}
         assert db.chats() == ["persisted"]
@@ -137,8 +137,8 @@ def test_relays_mark_that_comes_during_the_consumption_does_nothing(
     with blocked(db, consumer, lambda: consumer.consume((message, record))) as consume:  # noqa: SIM117
         with blocked(db, relay, lambda: relay.mark(kind, claimed)) as marked:
             holder.execute("COMMIT")
-            assert consume.result(timeout=10) == {message: outcome}
-            assert marked.result(timeout=10) == 0
+            assert consume.result(timeout=60) == {message: outcome}
+            assert marked.result(timeout=60) == 0
     row = db.message(message)
     expected = ("consumed", 0) if outcome == "consumed" else ("pending", 1)
     assert (row["status"], row["retry_count"]) == expected
@@ -164,8 +164,8 @@ def test_failure_and_consumption_of_its_follower_end_in_order(db: Session, conne
     with blocked(db, failing, lambda: failing.consume((first, "garbage"))) as failure:  # noqa: SIM117
         with blocked(db, consumer, lambda: consumer.consume(second)) as follower:
             holder.execute("COMMIT")
-            assert failure.result(timeout=10) == {first: "failed"}
-            assert follower.result(timeout=10) == {second: "deferred"}
+            assert failure.result(timeout=60) == {first: "failed"}
+            assert follower.result(timeout=60) == {second: "deferred"}
     assert db.statuses() == {first: "pending", second: "pending"}
     assert db.chats() == []
 
@@ -254,7 +254,7 @@ def test_enqueue_does_not_wait_for_a_consumption_in_progress(
     with blocked(db, consumer, lambda: consumer.consume(message, chat)) as consume:
         enqueued = producer.enqueue(key)
         holder.execute("COMMIT")
-        assert set(consume.result(timeout=10).values()) == {"consumed"}
+        assert set(consume.result(timeout=60).values()) == {"consumed"}
     assert db.statuses()[enqueued] == "pending"
 
 
@@ -277,7 +277,7 @@ def test_enqueue_does_not_wait_for_a_claim_in_progress(db: Session, connect: Con
     with background(lambda: relay.claim(wait_ms=5000)) as claim:
         eventually(lambda: db.is_in(relay.session_id, "User sleep"))
         message = producer.enqueue()
-        assert ids(claim.result(timeout=10)) == [message]
+        assert ids(claim.result(timeout=60)) == [message]
 
 
 def test_claim_does_not_wait_for_locked_messages(db: Session, connect: Connect) -> None:
@@ -319,7 +319,7 @@ def test_deadlock_in_a_handler_is_the_failure_of_its_message_and_of_no_other(
     with blocked(db, consumer, lambda: consumer.consume(first, second, chat)) as consume:
         other.execute("UPDATE app_effects SET payload = 'other' WHERE id = 1")
         other.execute("ROLLBACK")
-        assert consume.result(timeout=10) == {first: "consumed", second: "failed", chat: "consumed"}
+        assert consume.result(timeout=60) == {first: "consumed", second: "failed", chat: "consumed"}
     assert "Deadlock found" in db.message(second)["last_error"]
     assert consumer.consume(second) == {second: "consumed"}
     assert db.chats() == ["chat"]

@@ -1,4 +1,4 @@
-"""outbox_enqueue_v1 and its two sisters: what is stored, and in whose transaction."""
+"""outbox_enqueue_v1, with options, and for chat: what is stored, and in whose transaction."""
 
 import json
 from datetime import timedelta
@@ -84,10 +84,6 @@ def test_longest_texts_are_accepted_counted_in_characters(db: Session, column: s
     message = db.out("outbox_enqueue_v1", *arguments.values(), "{}", None)
     assert db.message(message)[column] == letter * length
     assert [row[column] for row in db.claim()] == [letter * length]
-
-
-def test_unregistered_business_type_is_accepted(db: Session) -> None:
-    assert db.message(db.enqueue(biz_type="nobody_knows_it"))["status"] == "pending"
 
 
 def test_enqueue_vanishes_with_the_callers_rollback(db: Session) -> None:

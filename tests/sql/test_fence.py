@@ -230,6 +230,6 @@ def test_slots_cannot_be_taken_over_while_a_mark_is_under_way(
         eventually(lambda: db.waits_for_lock(rival.session_id))
         assert db.owned("relay-b") == set()
         marking.execute("COMMIT")
-        assert claim.result(timeout=10) == []
+        assert claim.result(timeout=60) == []
     assert len(db.owned("relay-b")) == 64
     assert set(db.statuses().values()) == {"published"}

@@ -1,23 +1,15 @@
 """Pause and resume: what is not handed out meanwhile, what is, and that order holds."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.kit.application import Application
 from tests.kit.names import key_of
+from tests.kit.operators import audit, fill
 from tests.kit.server import Connect
-from tests.kit.session import CHAT, Session, refused
+from tests.kit.session import CHAT, Session, reads, refused
 from tests.kit.waiting import background, eventually
-from tests.sql.operators import audit, fill, forget, reads
-
-
-@pytest.fixture(autouse=True)
-def no_traces(db: Session) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
 
 
 @pytest.fixture
@@ -95,11 +87,11 @@ def test_waiting_relay_finds_what_is_resumed(db: Session, connect: Connect) -> N
     message = db.enqueue()
     pause(db, topic="chat")
     relay = connect()
-    with background(lambda: relay.claim(wait_ms=10_000)) as claim:
+    with background(lambda: relay.claim(wait_ms=60_000)) as claim:
         eventually(lambda: db.is_in(relay.session_id, "User sleep"))
         assert not claim.done()
         resume(db, topic="chat")
-        assert [row["id"] for row in claim.result(timeout=3)] == [message]
+        assert [row["id"] for row in claim.result(timeout=20)] == [message]
 
 
 # A business type

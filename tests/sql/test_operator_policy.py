@@ -1,23 +1,15 @@
 """Business types: registered, changed, refused, and what a change means for messages that wait."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.kit.application import PARAMETERS, Application
+from tests.kit.operators import audit
 from tests.kit.server import Connect
 from tests.kit.session import CHAT, Session, refused
-from tests.sql.operators import audit, forget
 
 NAMES = ("biz_type", "handler", "ordering", "max_retry", "backoff_base_seconds", "backoff_cap_seconds")
-
-
-@pytest.fixture(autouse=True)
-def no_traces(db: Session) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
 
 
 @pytest.fixture
@@ -104,12 +96,6 @@ def test_registered_handler_handles(db: Session, app: Application, handler: str)
     register(db, handler=handler)
     assert db.consume(message) == {message: "consumed"}
     assert app.effects() == [message]
-
-
-def test_name_with_a_backtick_is_a_name_like_any_other(db: Session, app: Application) -> None:
-    message = db.enqueue_published(biz_type="odd", payload="{}")
-    register(db, "odd", app.handler(name="app`handler"))
-    assert db.consume(message) == {message: "consumed"}
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,17 @@
 """Purge: what goes, what stays, what it costs, and that nobody notices."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from tests.kit.operators import age, ago, audit, fill, halfway
 from tests.kit.server import Connect
-from tests.kit.session import Session, chat_payload, refused
+from tests.kit.session import Session, chat_payload, reads, refused
 from tests.kit.waiting import eventually
-from tests.sql.operators import age, ago, audit, fill, forget, halfway, reads
 
 DAY = 86_400
-
-
-@pytest.fixture(autouse=True)
-def no_traces(db: Session) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
 
 
 def purge(db: Session, seconds: int = 0, limit: int | None = None, routine: str = "outbox_purge_v1") -> int:

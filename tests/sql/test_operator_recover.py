@@ -1,19 +1,10 @@
 """Published but never consumed: found, sent again in order, and cheap to look for."""
 
-from collections.abc import Iterator
-
 import pytest
 
+from tests.kit.operators import age, audit, fill, halfway
 from tests.kit.server import Connect
-from tests.kit.session import Session, refused
-from tests.sql.operators import age, audit, fill, forget, halfway, reads
-
-
-@pytest.fixture(autouse=True)
-def no_traces(db: Session) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
+from tests.kit.session import Session, reads, refused
 
 
 def recover(db: Session, older_than: int = 60, limit: int | None = None) -> int:
@@ -137,7 +128,7 @@ def test_lost_message_behind_many_under_way_is_found_once_those_are_consumed(db:
     assert db.statuses()[lost] == "pending"
 
 
-def test_message_that_the_legacy_published_is_found_too(db: Session) -> None:
+def test_message_that_the_legacy_go_service_published_is_found_too(db: Session) -> None:
     """Its dispatcher may leave next_retry_at as it was, and an adopted row may have no published_at."""
     message = stale(db)
     db.execute("UPDATE agent_outbox_messages SET next_retry_at = created_at, published_at = NULL")

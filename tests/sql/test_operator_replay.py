@@ -1,20 +1,12 @@
 """Replay: consumed messages once more, as new ones."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.kit.operators import age, ago, audit, fill, halfway
 from tests.kit.server import Connect
 from tests.kit.session import Session, refused
-from tests.sql.operators import age, ago, audit, fill, forget, halfway
-
-
-@pytest.fixture(autouse=True)
-def no_traces(db: Session) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
 
 
 def replay(

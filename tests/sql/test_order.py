@@ -338,23 +338,15 @@ def test_shuffled_deliveries_of_many_keys_take_effect_in_order(db: Session, seed
         assert of_key == sorted(of_key)
 
 
-def test_failure_of_one_key_waits_for_no_other_keys_transaction(db: Session, connect: Connect) -> None:
+@pytest.mark.parametrize(("locked", "record", "outcome"), [(1, "garbage", "failed"), (0, None, "consumed")])
+def test_consumption_of_one_key_waits_for_no_other_keys_transaction(
+    db: Session, connect: Connect, locked: int, record: str | None, outcome: str
+) -> None:
     slow, quick = connect(), connect()
-    (first,) = published(db, "1", key="a")
-    (second,) = published(db, "2", key="b")
+    messages = [*published(db, "1", key="a"), *published(db, "2", key="b")]
     slow.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION")
-    slow.call("outbox_mark_failed_v1", second, "not committed")
+    slow.call("outbox_mark_failed_v1", messages.pop(locked), "not committed")
     quick.execute("SET innodb_lock_wait_timeout = 1")
-    assert quick.consume((first, "garbage")) == {first: "failed"}
-    slow.execute("ROLLBACK")
-
-
-def test_success_of_one_key_waits_for_no_other_keys_transaction(db: Session, connect: Connect) -> None:
-    slow, quick = connect(), connect()
-    (first,) = published(db, "1", key="a")
-    (second,) = published(db, "2", key="b")
-    slow.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION")
-    slow.call("outbox_mark_failed_v1", first, "not committed")
-    quick.execute("SET innodb_lock_wait_timeout = 1")
-    assert quick.consume(second) == {second: "consumed"}
+    (free,) = messages
+    assert quick.consume(free if record is None else (free, record)) == {free: outcome}
     slow.execute("ROLLBACK")

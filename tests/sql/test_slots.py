@@ -33,11 +33,6 @@ def test_there_are_64_slots_and_at_first_nobody_has_one(db: Session) -> None:
     assert [(row["slot"], row["relay"]) for row in rows] == [(slot, None) for slot in range(64)]
 
 
-def test_one_relay_has_all_slots_with_its_first_claim(db: Session) -> None:
-    db.claim("relay-a")
-    assert db.owned("relay-a") == ALL
-
-
 @pytest.mark.parametrize("count", range(2, 17))
 def test_shares_are_even_after_each_relay_has_claimed_twice(db: Session, count: int) -> None:
     relays = [f"relay-{number:02}" for number in range(count)]

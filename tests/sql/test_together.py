@@ -84,7 +84,7 @@ def test_everything_takes_effect_once_and_in_order_with_all_at_work(db: Session,
         finally:
             done.set()
         for worker in working:
-            worker.result(timeout=10)
+            worker.result(timeout=60)
     expected: dict[str, list[str]] = {}
     for row in db.messages():
         assert row["status"] == "consumed"

@@ -1,4 +1,4 @@
-"""What the tests of the operator's routines share: the audit, many messages at once, a batch caught halfway."""
+"""What is asked of the operator's routines: the audit, many messages at once, a batch caught halfway."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,11 +23,6 @@ OWN_TRANSACTION: dict[str, list[Any]] = {
     "outbox_register_biz_type_v1": ["b", "outbox_internal_write_chat_history_v1", None, None, None, None],
     "outbox_replay_v1": [None, None, None, None, None, None],
 }
-
-
-def forget(db: Session) -> None:
-    """Remove what operators leave behind."""
-    db.execute("DELETE FROM outbox_audit; DELETE FROM outbox_pauses")
 
 
 def audit(db: Session) -> list[Row]:
@@ -67,14 +62,6 @@ def ago(db: Session, seconds: int) -> str:
     return str(db.value("SELECT CAST(UTC_TIMESTAMP(6) - INTERVAL %s SECOND AS CHAR)", seconds))
 
 
-def reads(db: Session, call: Callable[[], object]) -> int:
-    """Return how many rows and index entries a call of this session reads: its cost, whatever the machine."""
-    db.execute("FLUSH STATUS")
-    call()
-    rows = db.rows("SHOW SESSION STATUS WHERE Variable_name LIKE 'Handler_read%'")
-    return sum(int(row["Value"]) for row in rows)
-
-
 @contextmanager
 def halfway(db: Session, connect: Connect, call: Callable[[Session], Result]) -> Iterator[Future[Result]]:
     """Stop an operator's call within its first transaction, with its changes made and its locks held, for the block.
@@ -91,6 +78,6 @@ def halfway(db: Session, connect: Connect, call: Callable[[Session], Result]) ->
                 yield future
             finally:
                 gate.execute("UNLOCK TABLES")
-            future.result(timeout=10)
+            future.result(timeout=60)
     finally:
         gate.close()

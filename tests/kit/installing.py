@@ -1,4 +1,4 @@
-"""What the tests of deploying share: empty databases, the mysql client, and accounts with few rights."""
+"""Installing outboxd in a database: the rights of its owner, the mysql client, and `outboxd migrate`."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
