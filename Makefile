@@ -21,17 +21,17 @@ help: ## show this list
 	@touch $@
 
 up: .venv/installed ## start a private MySQL and Kafka, deploy sql/, write .cache/servers.env
-	@$(BIN)/python -m tests.servers up
+	@$(BIN)/python tests/servers up
 	@set -a && . ./.cache/servers.env && $(BIN)/outboxd migrate
 
 down: .venv/installed ## stop what `make up` started
-	@$(BIN)/python -m tests.servers down
+	@$(BIN)/python tests/servers down
 
 mysql: up ## the mysql client on the server of `make up`
-	@$(BIN)/python -m tests.servers mysql
+	@$(BIN)/python tests/servers mysql
 
 demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jsonl] [KAFKA=host:port]
-	@$(BIN)/python -m tests.servers with-mysql -- $(BIN)/outboxd demo $(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)')
+	@$(BIN)/python tests/servers with-mysql -- $(BIN)/outboxd demo $(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)')
 
 test: lint ## lint, then all tests, on real servers
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.kit.server import SQL_FOLDER, Server
 from tests.servers import download
 from tests.servers.errors import ServerError
 from tests.servers.kafka_install import _find_java
 from tests.servers.paths import cache_dir
 from tests.servers.progress import step
-from tests.sql.support import SQL_FOLDER, Server
 
 _POM = Path(__file__).with_name("pom.xml")
 _SMALL = ("-Xmx256m", "-XX:TieredStopAtLevel=1")

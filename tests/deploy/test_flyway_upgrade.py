@@ -8,9 +8,10 @@ import pytest
 
 from tests.deploy import flyway, next_outboxd
 from tests.deploy.release import POST, PRE
-from tests.deploy.support import empty_database
+from tests.kit.installing import empty_database
+from tests.kit.server import SQL_FOLDER, Server
+from tests.kit.session import Session
 from tests.servers.missing import skip_or_fail
-from tests.sql.support import SQL_FOLDER, Database, Server
 
 NAME = "outboxd_flyway_upgrade"
 
@@ -25,19 +26,19 @@ def tool() -> flyway.Flyway:
 
 
 @pytest.fixture
-def session(mysql_server: Server) -> Iterator[Database]:
+def session(mysql_server: Server) -> Iterator[Session]:
     """A session on an empty database."""
     with empty_database(mysql_server, NAME) as database:
         yield database
 
 
-def later(session: Database) -> list[str]:
+def later(session: Session) -> list[str]:
     """The files of the next release that are installed."""
     return session.column("SELECT file FROM outbox_migrations WHERE version > 1000 ORDER BY version")
 
 
 def test_flyway_upgrades_in_two_steps(
-    session: Database, tool: flyway.Flyway, mysql_server: Server, tmp_path: Path
+    session: Session, tool: flyway.Flyway, mysql_server: Server, tmp_path: Path
 ) -> None:
     everything, without_post = tmp_path / "sql", tmp_path / "pre"
     shutil.copytree(SQL_FOLDER, everything)

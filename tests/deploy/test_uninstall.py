@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.support import Client, empty_database, migrate
+from tests.kit.installing import Client, empty_database, migrate
+from tests.kit.server import SQL_FOLDER, Server
+from tests.kit.session import Session
 from tests.servers.paths import CHECKOUT
-from tests.sql.support import SQL_FOLDER, Database, Server
 
 DATABASE = "outboxd_uninstall"
 UNINSTALL = (SQL_FOLDER / "uninstall.sql").read_text(encoding="utf-8")
@@ -19,7 +20,7 @@ OWN = ["orders", "outbox_of_the_shop", "outbox_shop_v1"]
 
 
 @pytest.fixture
-def installed(mysql_server: Server) -> Iterator[Database]:
+def installed(mysql_server: Server) -> Iterator[Session]:
     """A database with outboxd, and with things of an application whose names look like outboxd's."""
     with empty_database(mysql_server, DATABASE) as session:
         migrate(mysql_server, DATABASE)
@@ -50,32 +51,32 @@ def shown(first_word: str) -> str:
     return block
 
 
-def test_written_statements_are_only_written(installed: Database, client: Client) -> None:
+def test_written_statements_are_only_written(installed: Session, client: Client) -> None:
     before = installed.column(OBJECTS)
     assert "DROP TABLE `outbox_migrations`;" in client.run(DATABASE, UNINSTALL, "-N").stdout.splitlines()[-1]
     assert installed.column(OBJECTS) == before
 
 
-def test_uninstalled_are_the_objects_of_outboxd_but_for_the_messages(installed: Database, client: Client) -> None:
+def test_uninstalled_are_the_objects_of_outboxd_but_for_the_messages(installed: Session, client: Client) -> None:
     uninstall(client)
     assert installed.column(OBJECTS) == sorted(["agent_outbox_messages", "chat_histories", *OWN])
     assert installed.value("SELECT COUNT(*) FROM agent_outbox_messages") == 1
 
 
-def test_tables_may_be_dropped_afterwards(installed: Database, client: Client) -> None:
+def test_tables_may_be_dropped_afterwards(installed: Session, client: Client) -> None:
     uninstall(client)
     client.apply(DATABASE, shown("DROP TABLE"))
     assert installed.column(OBJECTS) == OWN
 
 
-def test_table_that_stays_can_be_adopted_again(installed: Database, mysql_server: Server, client: Client) -> None:
+def test_table_that_stays_can_be_adopted_again(installed: Session, mysql_server: Server, client: Client) -> None:
     uninstall(client)
     client.apply(DATABASE, shown("ALTER TABLE"))
     migrate(mysql_server, DATABASE)
     assert installed.claim_ids() == [1]
 
 
-def test_roles_are_dropped_by_name(installed: Database, client: Client) -> None:
+def test_roles_are_dropped_by_name(installed: Session, client: Client) -> None:
     client.apply(DATABASE, (SQL_FOLDER / "grants.sql").read_text(encoding="utf-8"))
     client.apply(DATABASE, shown("DROP ROLE"))
     assert installed.column("SELECT user FROM mysql.user WHERE user LIKE 'outbox\\_%'") == []

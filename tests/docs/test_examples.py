@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.support import Client, client_of, empty_database, migrate
 from tests.docs import reference
 from tests.docs.test_docs import read
 from tests.docs.transcript import Transcript, comparable, transcripts
+from tests.kit.installing import Client, client_of, empty_database, migrate
+from tests.kit.server import Server
+from tests.kit.session import Session
 from tests.servers.mysql_install import MySQLInstall
 from tests.servers.paths import CHECKOUT
-from tests.sql.support import Database, Server
 
 DATABASE = "outboxd_examples"
 ROUTINES = [routine for routine in reference.routines() if "\n\nExample\n" in routine.comment]
@@ -27,7 +28,7 @@ def client(mysql_programs: MySQLInstall, mysql_server: Server) -> Client:
 
 
 @pytest.fixture
-def shop(mysql_server: Server) -> Iterator[Database]:
+def shop(mysql_server: Server) -> Iterator[Session]:
     """A database with outboxd and the shop's table of orders."""
     with empty_database(mysql_server, DATABASE) as session:
         migrate(mysql_server, DATABASE)
@@ -35,7 +36,7 @@ def shop(mysql_server: Server) -> Iterator[Database]:
         yield session
 
 
-def run_the_daemon(session: Database) -> None:
+def run_the_daemon(session: Session) -> None:
     """What a daemon does to whatever is pending, due or not."""
     session.execute("UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6)")
     for message in session.claim():
@@ -43,7 +44,7 @@ def run_the_daemon(session: Database) -> None:
         session.call("outbox_consume_v1", json.dumps([{"id": message["id"], "payload": message["payload"]}]))
 
 
-def test_sessions_of_the_readme_go_as_shown(shop: Database, client: Client) -> None:
+def test_sessions_of_the_readme_go_as_shown(shop: Session, client: Client) -> None:
     for transcript in transcripts(read("README.md")):
         if transcript.typed.startswith("SELECT * FROM shipments"):
             run_the_daemon(shop)
@@ -56,7 +57,7 @@ def test_sessions_of_the_readme_go_as_shown(shop: Database, client: Client) -> N
             assert comparable(printed.stdout) == transcript.output
 
 
-def test_worked_example_of_the_architecture_goes_as_shown(shop: Database, mysql_server: Server) -> None:
+def test_worked_example_of_the_architecture_goes_as_shown(shop: Session, mysql_server: Server) -> None:
     shop.claim("relay-a")
     shop.claim("relay-b")
     shop.claim("relay-a")  # gives half of its slots back
@@ -76,7 +77,7 @@ def test_worked_example_of_the_architecture_goes_as_shown(shop: Database, mysql_
     assert shop.claim_ids("relay-a") == []
 
 
-def test_batch_handler_of_the_readme_takes_what_it_can_and_leaves_the_rest(shop: Database, client: Client) -> None:
+def test_batch_handler_of_the_readme_takes_what_it_can_and_leaves_the_rest(shop: Session, client: Client) -> None:
     handler, bulk = (
         next(t.typed for page in pages for t in transcripts(read(page)) if name in t.typed)
         for pages, name in ((["README.md"], "PROCEDURE ship_order_v1"), (["sql/README.md"], "PROCEDURE ship_orders_v1"))

@@ -1,4 +1,4 @@
-"""What the tests of deploying share: empty databases, the mysql client, and accounts with few rights."""
+"""Installing outboxd in a database: the rights of its owner, the mysql client, and `outboxd migrate`."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,9 @@ from pathlib import Path
 from outboxd.mysql.connection import Connection
 from outboxd.schema import migrations
 from outboxd.settings import Settings
+from tests.kit.server import SQL_FOLDER, Server
+from tests.kit.session import Session
 from tests.servers.mysql_install import MySQLInstall
-from tests.sql.support import SQL_FOLDER, Database, Server
 
 GRANTS = SQL_FOLDER / "grants.sql"
 ROLES = ("outbox_app", "outbox_relay", "outbox_consumer", "outbox_operator", "outbox_monitor")
@@ -55,7 +56,7 @@ def client_of(install: MySQLInstall, server: Server) -> Client:
 
 
 @contextmanager
-def empty_database(server: Server, name: str) -> Iterator[Database]:
+def empty_database(server: Server, name: str) -> Iterator[Session]:
     """A session on an empty database, which is dropped at the end."""
     server.create_database(name)
     with server.connect(name) as session:
@@ -65,7 +66,7 @@ def empty_database(server: Server, name: str) -> Iterator[Database]:
             session.execute(f"DROP DATABASE {name}")
 
 
-def create_account(session: Database, name: str, *statements: str) -> None:
+def create_account(session: Session, name: str, *statements: str) -> None:
     """Make an account anew, without password, and run what gives it its rights."""
     session.execute(f"DROP USER IF EXISTS {name}")
     session.execute(f"CREATE USER {name}")

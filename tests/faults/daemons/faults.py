@@ -1,4 +1,4 @@
-"""What befalls drivers: killed and frozen at any step, several of one name, consumers that come and go."""
+"""What befalls daemons: killed and frozen at any step, several of one name, consumers that come and go."""
 
 import random
 import time
@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 
 from tests.faults import under_load
 from tests.faults.chaos import Chaos
-from tests.faults.driver import Driver
-from tests.faults.drivers.steps import BEFORE_MARK, CONSUMER_STEPS, KILLED, RELAY_STEPS, STOPPED
-from tests.faults.drivers.supervisor import Supervisor, restart, times_at_steps
+from tests.faults.daemon import FaultyDaemon
+from tests.faults.daemons.steps import BEFORE_MARK, CONSUMER_STEPS, KILLED, RELAY_STEPS, STOPPED
+from tests.faults.daemons.supervisor import Supervisor, restart, times_at_steps
 from tests.faults.launcher import Faults
 from tests.faults.report import Report, Run
 from tests.faults.stage import LEASE_S, SESSION_TIMEOUT_S, Scene, Stage
@@ -23,38 +23,38 @@ _LONGEST_GAP_S = 20.0
 
 
 def killed_at_steps(stage: Stage, seed: int, seconds: float, one_in: int) -> Report:
-    """Let drivers kill themselves at one in so many steps, for so long, and until it has happened at each step."""
+    """Let daemons kill themselves at one in so many steps, for so long, and until it has happened at each step."""
     return _at_steps(
-        stage, seed, "drivers are killed between steps", seconds, KILLED, Faults(str(seed), kill_one_in=one_in)
+        stage, seed, "daemons are killed between steps", seconds, KILLED, Faults(str(seed), kill_one_in=one_in)
     )
 
 
 def frozen_at_steps(stage: Stage, seed: int, seconds: float, one_in: int) -> Report:
     """The same with SIGSTOP, beyond the lease and the session's timeout."""
     return _at_steps(
-        stage, seed, "drivers are frozen between steps", seconds, STOPPED, Faults(str(seed), stop_one_in=one_in)
+        stage, seed, "daemons are frozen between steps", seconds, STOPPED, Faults(str(seed), stop_one_in=one_in)
     )
 
 
 def frozen_at_random(stage: Stage, seed: int, seconds: float) -> Report:
-    """Freeze drivers at random times, beyond the lease and the session's timeout."""
+    """Freeze daemons at random times, beyond the lease and the session's timeout."""
 
     def fault(scene: Scene, chance: random.Random) -> Deed:
-        with Chaos(scene.drivers, chance.randrange(1_000_000), _LAPSE_S, kills=False) as chaos:
+        with Chaos(scene.daemons, chance.randrange(1_000_000), _LAPSE_S, kills=False) as chaos:
             time.sleep(seconds)
         deed = Deed(f"frozen {chaos.frozen} times for more than {_LAPSE_S} s; {_without_effect(scene)}")
         if not chaos.frozen:
-            deed.problems.append("no driver was frozen")
+            deed.problems.append("no daemon was frozen")
         return deed
 
     return under_load.run(
-        stage, seed, "drivers are frozen at random", fault, Load(drivers_of_a_kind=3, applications_see_no_errors=True)
+        stage, seed, "daemons are frozen at random", fault, Load(daemons_of_a_kind=3, applications_see_no_errors=True)
     )
 
 
 def of_one_name(stage: Stage, seed: int, seconds: float) -> Report:
     """Two daemons with the same setting `name`: their relays have different names all the same."""
-    return _twins(stage, seed, "drivers of one name", seconds, Faults(name="twin"), relays=2)
+    return _twins(stage, seed, "daemons of one name", seconds, Faults(name="twin"), relays=2)
 
 
 def of_one_relay_name(stage: Stage, seed: int, seconds: float) -> Report:
@@ -70,7 +70,7 @@ def rebalance_storm(stage: Stage, seed: int, seconds: float) -> Report:
 
     def fault(scene: Scene, chance: random.Random) -> Deed:
         began = scene.session.value("SELECT UTC_TIMESTAMP(6)")
-        guests: list[Driver] = []
+        guests: list[FaultyDaemon] = []
         times: Counter[str] = Counter()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -110,9 +110,9 @@ def _at_steps(stage: Stage, seed: int, name: str, seconds: float, what: str, fau
         steps = {*RELAY_STEPS, *CONSUMER_STEPS}
         began = time.monotonic()
         with Supervisor(scene, _LAPSE_S):
-            while _goes_on(time.monotonic() - began, seconds, steps - times_at_steps(scene.drivers, what).keys()):
+            while _goes_on(time.monotonic() - began, seconds, steps - times_at_steps(scene.daemons, what).keys()):
                 time.sleep(_BETWEEN_LOOKS_S)
-        times = times_at_steps(scene.drivers, what)
+        times = times_at_steps(scene.daemons, what)
         late, marked = _late_rounds(scene)
         of_frozen = f", {late} of them by relays that had been frozen" if what == STOPPED else ""
         deed = Deed(f"{_at_each(times)}; {_without_effect(scene)}{of_frozen}")
@@ -136,9 +136,9 @@ def _at_each(times: Mapping[str, int]) -> str:
 
 
 def _without_effect(scene: Scene) -> str:
-    rounds = [event for driver in scene.drivers for event in driver.events("round")]
+    rounds = [event for daemon in scene.daemons for event in daemon.events("round")]
     stale = sum(event["answered"] - event["marked"] for event in rounds)
-    calls = [event for driver in scene.drivers for event in driver.events("consumed")]
+    calls = [event for daemon in scene.daemons for event in daemon.events("consumed")]
     duplicates = sum(event.get("duplicate", 0) for event in calls)
     return (
         f"{duplicates} records were duplicates without effect; as the consumer was faster, or the slot was lost,"
@@ -149,9 +149,9 @@ def _without_effect(scene: Scene) -> str:
 def _late_rounds(scene: Scene) -> tuple[int, int]:
     """Of the rounds in which a relay stopped itself before it marked: the marks without effect, and those with one."""
     late = marked = 0
-    for driver in scene.drivers:
+    for daemon in scene.daemons:
         stopped: set[str] = set()
-        for event in driver.events():
+        for event in daemon.events():
             if event["event"] == "started":  # a new life
                 stopped.clear()
             elif event["event"] == STOPPED and event["after"] in BEFORE_MARK:
@@ -176,7 +176,7 @@ def _twins(stage: Stage, seed: int, name: str, seconds: float, faults: Faults, r
     return under_load.run(stage, seed, name, fault, load)
 
 
-def _come_or_go(scene: Scene, guests: list[Driver], chance: random.Random) -> str:
+def _come_or_go(scene: Scene, guests: list[FaultyDaemon], chance: random.Random) -> str:
     present = [guest for guest in guests if guest.is_alive]
     absent = [guest for guest in guests if not guest.is_alive]
     if not present or (len(present) < _MOST_CONSUMERS and chance.random() < 0.5):

@@ -1,4 +1,4 @@
-"""Fixtures of the driver's tests: an account for the daemon, processes, and a mock cluster."""
+"""pytest fixtures that several folders use: a database, the command and the daemon on it, and a mock cluster."""
 
 import subprocess
 from collections.abc import Iterator
@@ -7,24 +7,20 @@ from pathlib import Path
 import pytest
 import structlog
 from click.testing import CliRunner, Result
+from pytest_mysql.executor import MySQLExecutor
 
 from outboxd.commands.main import cli
 from outboxd.settings import Settings
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import (
-    QUICK,
-    QUICK_GROUP,
-    Account,
-    Invoke,
-    Run,
-    Setting,
-    StartDaemon,
-    daemons,
-    environment,
-    run,
-    unused,
-)
-from tests.sql.support import Database, Server
+from tests.kit.account import Account
+from tests.kit.command import Invoke, Run, Setting, environment, run
+from tests.kit.daemon import QUICK, StartDaemon, daemons
+from tests.kit.kafka import QUICK_GROUP
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.names import unused
+from tests.kit.server import Connect, Server, closing_all
+from tests.kit.session import Session
+
+_DATABASE = "outboxd_tests"
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +29,35 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     for name in [*Settings.model_fields, "config"]:
         monkeypatch.delenv(f"OUTBOXD_{name.upper()}", raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def mysql_server(mysql_proc: MySQLExecutor) -> Server:
+    """How to connect to the test server."""
+    return Server(host=mysql_proc.host, port=mysql_proc.port, user=mysql_proc.user)
+
+
+@pytest.fixture(scope="session")
+def installed_database(mysql_server: Server) -> str:
+    """The name of a database that has all migrations, made once per session."""
+    mysql_server.create_database(_DATABASE)
+    mysql_server.migrate(_DATABASE)
+    return _DATABASE
+
+
+@pytest.fixture
+def connect(mysql_server: Server, installed_database: str) -> Iterator[Connect]:
+    """Open further sessions on the database; all are closed after the test."""
+    with closing_all(lambda: mysql_server.connect(installed_database)) as open_one:
+        yield open_one
+
+
+@pytest.fixture
+def db(mysql_server: Server, installed_database: str) -> Iterator[Session]:
+    """A session (autocommit) on an installed database without messages."""
+    with mysql_server.connect(installed_database) as database:
+        database.clean()
+        yield database
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +108,7 @@ def invoke(account: Account) -> Iterator[Invoke]:
 
 
 @pytest.fixture
-def start_daemon(account: Account, cluster: MockCluster, db: Database, tmp_path: Path) -> Iterator[StartDaemon]:
+def start_daemon(account: Account, cluster: MockCluster, db: Session, tmp_path: Path) -> Iterator[StartDaemon]:
     """Start daemons on the tests' database and the mock cluster."""
     base: dict[str, Setting] = {
         "mysql_url": account.url,

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.sql.support import Database, Row
+from tests.kit.session import Row, Session
 
 _TABLES = {
     "tables": "table_name, table_type, engine, row_format, table_collation, create_options, table_comment",
@@ -22,7 +22,7 @@ _TABLES = {
 }
 
 
-def describe(session: Database) -> dict[str, list[Row]]:
+def describe(session: Session) -> dict[str, list[Row]]:
     """Return all that the session's database consists of, without its name and who made it."""
     database = str(session.value("SELECT DATABASE()"))
     schema_of = {"routines": "routine_schema", "triggers": "trigger_schema", "events": "event_schema"}
@@ -42,7 +42,7 @@ def describe(session: Database) -> dict[str, list[Row]]:
     return description
 
 
-def create_statements(session: Database) -> dict[str, str]:
+def create_statements(session: Session) -> dict[str, str]:
     """Return SHOW CREATE PROCEDURE of every procedure, without the DEFINER that the server adds."""
     names = session.column("SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()")
     statements = {name: session.row(f"SHOW CREATE PROCEDURE {name}")["Create Procedure"] for name in names}

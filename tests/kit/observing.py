@@ -11,12 +11,13 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.driver.support import Daemon, Setting
+from tests.kit.application import Application
+from tests.kit.command import Setting
+from tests.kit.daemon import Daemon
+from tests.kit.session import Session
 from tests.servers import tools
 from tests.servers.errors import ServerError
 from tests.servers.missing import skip_or_fail
-from tests.sql.application import Application
-from tests.sql.support import Database
 
 OBSERVED: dict[str, Setting] = {"metrics_address": "127.0.0.1:0", "sample_seconds": 1}
 """Settings of a daemon that is watched: its pages are on any free port."""
@@ -89,7 +90,7 @@ def observe(daemon: Daemon) -> Observed:
 
 
 @contextmanager
-def application(db: Database) -> Iterator[Application]:
+def application(db: Session) -> Iterator[Application]:
     """Lend what an application adds; it is gone at the end."""
     made = Application(db)
     try:

@@ -1,4 +1,4 @@
-"""What the tests of the operator's routines share: the audit, many messages at once, a batch caught halfway."""
+"""What is asked of the operator's routines: the audit, many messages at once, a batch caught halfway."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -6,7 +6,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from tests.sql.support import Connect, Database, Result, Row, background, eventually
+from tests.kit.server import Connect
+from tests.kit.session import Row, Session
+from tests.kit.waiting import Result, background, eventually
 
 OWN_TRANSACTION: dict[str, list[Any]] = {
     "outbox_requeue_v1": [1, None],
@@ -23,18 +25,13 @@ OWN_TRANSACTION: dict[str, list[Any]] = {
 }
 
 
-def forget(db: Database) -> None:
-    """Remove what operators leave behind."""
-    db.execute("DELETE FROM outbox_audit; DELETE FROM outbox_pauses")
-
-
-def audit(db: Database) -> list[Row]:
+def audit(db: Session) -> list[Row]:
     """Return action and details of every entry, in order."""
     rows = db.rows("SELECT action, details FROM outbox_audit ORDER BY id")
     return [{"action": row["action"], **json.loads(row["details"])} for row in rows]
 
 
-def fill(db: Database, count: int, status: str, *, topic: str = "chat", age_seconds: int = 0) -> list[int]:
+def fill(db: Session, count: int, status: str, *, topic: str = "chat", age_seconds: int = 0) -> list[int]:
     """Put many messages of one status into the table, published, consumed or dead that long ago; return their ids."""
     first = int(db.value("SELECT COALESCE(MAX(id), 0) + 1 FROM agent_outbox_messages"))
     db.execute(
@@ -50,7 +47,7 @@ def fill(db: Database, count: int, status: str, *, topic: str = "chat", age_seco
     return list(range(first, first + count))
 
 
-def age(db: Database, message: int, seconds: int) -> None:
+def age(db: Session, message: int, seconds: int) -> None:
     """Let a message's whole past have happened that much earlier."""
     db.execute(
         "UPDATE agent_outbox_messages SET created_at = created_at - INTERVAL %s SECOND,"
@@ -60,21 +57,13 @@ def age(db: Database, message: int, seconds: int) -> None:
     )
 
 
-def ago(db: Database, seconds: int) -> str:
+def ago(db: Session, seconds: int) -> str:
     """Return the server's time that long ago, UTC."""
     return str(db.value("SELECT CAST(UTC_TIMESTAMP(6) - INTERVAL %s SECOND AS CHAR)", seconds))
 
 
-def reads(db: Database, call: Callable[[], object]) -> int:
-    """Return how many rows and index entries a call of this session reads: its cost, whatever the machine."""
-    db.execute("FLUSH STATUS")
-    call()
-    rows = db.rows("SHOW SESSION STATUS WHERE Variable_name LIKE 'Handler_read%'")
-    return sum(int(row["Value"]) for row in rows)
-
-
 @contextmanager
-def halfway(db: Database, connect: Connect, call: Callable[[Database], Result]) -> Iterator[Future[Result]]:
+def halfway(db: Session, connect: Connect, call: Callable[[Session], Result]) -> Iterator[Future[Result]]:
     """Stop an operator's call within its first transaction, with its changes made and its locks held, for the block.
 
     What it does last before it commits is to write to outbox_audit, which is locked meanwhile.
@@ -89,6 +78,6 @@ def halfway(db: Database, connect: Connect, call: Callable[[Database], Result]) 
                 yield future
             finally:
                 gate.execute("UNLOCK TABLES")
-            future.result(timeout=10)
+            future.result(timeout=60)
     finally:
         gate.close()

@@ -1,12 +1,13 @@
-"""Compares what applications were told had committed with what the tables and the topics hold."""
+"""The one checker of what arrived: compares what applications know with what the tables and the topics hold."""
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.ledger import Entry, Ledger
-from tests.faults.topic import Record
-from tests.sql.support import Database, Row
+from tests.kit.kafka import Record
+from tests.kit.ledger import Entry, Ledger
+from tests.kit.session import Row, Session
 
 _EVIDENCE = 20
 
@@ -48,25 +49,26 @@ class Verdict:
         )
 
 
-def check(ledger: Ledger, session: Database, records: Sequence[Record] | None = None) -> Verdict:
+def check(ledger: Ledger, session: Session, records: Sequence[Record] | None = None) -> Verdict:
     """Compare the ledger with chat_histories, the outbox and, where they are given, all records of the topics.
 
     lost: committed, and no row of chat_histories is this message to the byte; a dead one counts as dead instead.
-    duplicated: rows beyond the first of a message. out of order: rows that come, by chat_histories.id, after a row
-    with a higher outbox id of their topic and key. strangers: rows, and records, that no committed message accounts
-    for. unrecorded: messages with an effect, and no record of theirs is the message as it was enqueued.
+    duplicated: rows beyond those that messages of their text account for. out of order: rows that come, by
+    chat_histories.id, after a row with a higher outbox id of their topic and key. strangers: rows, and records, that no
+    committed message accounts for. unrecorded: messages with an effect, and no record of theirs is the message as it
+    was enqueued.
     """
-    known = {_row_of(entry): entry for entry in [*ledger.committed, *ledger.in_doubt]}
+    known = _by_content(ledger)
     rows = session.rows(
         "SELECT id, user_id, chat_id AS `key`, role, message_content AS text FROM chat_histories ORDER BY id"
     )
     outbox = {row["id"]: row for row in session.rows(f"SELECT {_COLUMNS} FROM agent_outbox_messages")}
-    found = [(row, known.get((row["user_id"], row["key"], row["role"], row["text"]))) for row in rows]
+    found = list(_matched(rows, known))
     # By entry: an id may be given out again by a server that took over and never saw the transaction in doubt.
     times = Counter(entry for _, entry in found if entry is not None)
 
     strangers = [row for row, entry in found if entry is None]
-    duplicated = [entry for entry in known.values() if times[entry] > 1]
+    duplicated = [entry for entry in times if times[entry] > 1]
     missing = [entry for entry in ledger.committed if not times[entry]]
     dead = {id_ for id_, row in outbox.items() if row["status"] == "dead"}
     lost = [entry for entry in missing if entry.id not in dead]
@@ -88,11 +90,11 @@ def check(ledger: Ledger, session: Database, records: Sequence[Record] | None = 
     unrecorded: list[Entry] = []
     if records is not None:
         by_id: dict[int, list[Entry]] = defaultdict(list)
-        for entry in known.values():
+        for entry in (entry for same in known.values() for entry in same):
             by_id[entry.id].append(entry)
         invented = [record for record in records if record.id not in by_id]
-        sent = {entry for record in records for entry in by_id.get(record.id, []) if record.is_of(entry)}
-        unrecorded = [entry for entry in known.values() if times[entry] and entry not in sent]
+        sent = {entry for record in records for entry in by_id.get(record.id, []) if _is_record_of(record, entry)}
+        unrecorded = [entry for entry in times if entry not in sent]
         evidence += [f"never committed, and in the topic: {record}" for record in invented]
         evidence += [f"not in the topic: {entry}" for entry in unrecorded]
     return Verdict(
@@ -110,10 +112,34 @@ def check(ledger: Ledger, session: Database, records: Sequence[Record] | None = 
 
 
 _COLUMNS = "id, message_key, status, retry_count, last_error, created_at, published_at, consumed_at, updated_at"
+_Content = tuple[int, str, str, str]
 
 
-def _row_of(entry: Entry) -> tuple[int, str, str, str]:
-    return entry.user_id, entry.key, entry.role, entry.text
+def _by_content(ledger: Ledger) -> dict[_Content, list[Entry]]:
+    """The messages of each content by ascending id, those in doubt behind those that have committed."""
+    known: dict[_Content, list[Entry]] = defaultdict(list)
+    for part in (ledger.committed, ledger.in_doubt):
+        for entry in sorted(part, key=lambda entry: entry.id):
+            known[entry.user_id, entry.key, entry.role, entry.text].append(entry)
+    return known
+
+
+def _matched(rows: Iterable[Row], known: Mapping[_Content, Sequence[Entry]]) -> Iterable[tuple[Row, Entry | None]]:
+    """Each row with its message; rows beyond the last message of their content go to that one."""
+    seen: Counter[_Content] = Counter()
+    for row in rows:
+        content = row["user_id"], row["key"], row["role"], row["text"]
+        same = known.get(content, [])
+        yield row, same[min(seen[content], len(same) - 1)] if same else None
+        seen[content] += 1
+
+
+def _is_record_of(record: Record, entry: Entry) -> bool:
+    """Whether a record of the topics is the message that its application has enqueued."""
+    chat = json.loads(record.value or b"{}")
+    in_payload = (chat.get("user_id"), chat.get("conversation_id"), chat.get("role"), chat.get("message"))
+    told = (record.id, record.topic, record.key, *in_payload)
+    return told == (entry.id, entry.topic, entry.key.encode(), entry.user_id, entry.key, entry.role, entry.text)
 
 
 def _out_of_order(found: Iterable[tuple[Row, Entry]]) -> Iterable[tuple[Row, Entry, Row, Entry]]:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from tests.servers import download, kafka, kafka_install, mysql, mysql_install, process, state
-from tests.servers.errors import ServerError
-from tests.servers.paths import cache_dir
-from tests.servers.progress import say, step
+from . import download, kafka, kafka_install, mysql, mysql_install, process, state
+from .errors import ServerError
+from .paths import cache_dir
+from .progress import say, step
 
 ACCOUNT = "outboxd"
 _STOP_DEADLINE_S = {"mysql": mysql.STOP_DEADLINE_S, "kafka": kafka.STOP_DEADLINE_S}

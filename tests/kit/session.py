@@ -1,46 +1,24 @@
-"""A thin, typed helper around a MySQL session, for tests that call procedures as an application would."""
+"""A MySQL session that calls procedures as an application would, each call returning plain Python values."""
 
-import itertools
 import json
-import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import mysql.connector
 import pytest
 from mysql.connector import errorcode
 from mysql.connector.errors import DatabaseError
 
-SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
 CHAT = "chat_history_persist"
 
 Row = dict[str, Any]
-Result = TypeVar("Result")
 
 
-def migration_files() -> list[Path]:
-    """Every migration, by ascending version, whatever its folder."""
-    return sorted(SQL_FOLDER.glob("*/V*.sql"), key=lambda path: path.name)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until the condition holds; fail the test after the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds} s: {condition}")
-        time.sleep(0.005)
-
-
-class Database:
-    """One session: calls of procedures and plain statements, each returning plain Python values."""
+class Session:
+    """One session: plain statements, calls of procedures, and what many tests do, named once."""
 
     def __init__(self, **arguments: Any) -> None:
         """Connect; the arguments are those of mysql.connector.connect()."""
@@ -124,7 +102,7 @@ class Database:
         self.rows(f"CALL {name}({places})", *args)
         return self.value("SELECT @out")
 
-    # What many tests do, named once.
+    # An application's calls, and a consumer's.
 
     def enqueue(
         self,
@@ -272,64 +250,6 @@ class Database:
         )
 
 
-Connect = Callable[[], Database]
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where the test server listens."""
-
-    host: str
-    port: int
-    user: str
-
-    def connect(self, database: str, user: str | None = None, password: str = "") -> Database:
-        """Open a session on a database."""
-        # A password may need encryption; without one, a session is made in 1 ms instead of 25.
-        return Database(
-            host=self.host,
-            port=self.port,
-            user=user or self.user,
-            password=password,
-            database=database,
-            ssl_disabled=not password,
-        )
-
-    def create_database(self, name: str) -> None:
-        """Make an empty database; one that is there is dropped first."""
-        with self.connect("mysql") as session:
-            session.execute(f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}")
-
-    def migrate(self, database: str) -> None:
-        """Apply every migration through the connector, which understands DELIMITER."""
-        for path in migration_files():
-            with self.connect(database) as session:
-                session.execute(path.read_text(encoding="utf-8"))
-
-
-@contextmanager
-def closing_all(open_one: Connect) -> Iterator[Connect]:
-    """Lend a function that opens sessions, and close them all at the end."""
-    opened: list[Database] = []
-
-    def connect() -> Database:
-        opened.append(open_one())
-        return opened[-1]
-
-    try:
-        yield connect
-    finally:
-        for session in opened:
-            session.close()
-
-
-@contextmanager
-def background(call: Callable[[], Result]) -> Iterator[Future[Result]]:
-    """Run a call of another session in a thread; the block gets its future, and leaving the block waits for it."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(call)
-
-
 @contextmanager
 def refused(errno: int, text: str) -> Iterator[None]:
     """Expect an error of outboxd: SQLSTATE 45000, this number, and a message that contains the text."""
@@ -345,21 +265,6 @@ def chat_payload(message: str = "hi", conversation: str = "c-1", role: str = "us
     return json.dumps(members, separators=(",", ":"), ensure_ascii=False)
 
 
-def slot_of(key: str) -> int:
-    """Return the slot of a message_key."""
-    return zlib.crc32(key.encode()) % 64
-
-
-# Of the same CRC32: as keys of one topic, and as topics of one key, they are lanes of the same hash.
-TWINS = ("uejgtcuo", "iiwucoup")
-
-
-def key_of(slot: int, number: int = 0) -> str:
-    """Return a message_key of this slot, another for each number."""
-    keys = (f"key {candidate}" for candidate in itertools.count())
-    return next(itertools.islice((key for key in keys if slot_of(key) == slot), number, None))
-
-
 def as_text(time: datetime | None) -> str | None:
     """Write a time as MySQL does, for a receipt inside JSON."""
     return None if time is None else time.isoformat(sep=" ", timespec="microseconds")
@@ -368,3 +273,11 @@ def as_text(time: datetime | None) -> str | None:
 def ids(rows: Iterable[Mapping[str, Any]]) -> list[int]:
     """Return the ids of rows."""
     return [row["id"] for row in rows]
+
+
+def reads(session: Session, call: Callable[[], object]) -> int:
+    """Return how many rows and index entries a call of this session reads: its cost, whatever the machine."""
+    session.execute("FLUSH STATUS")
+    call()
+    rows = session.rows("SHOW SESSION STATUS WHERE Variable_name LIKE 'Handler_read%'")
+    return sum(int(row["Value"]) for row in rows)

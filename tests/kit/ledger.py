@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message as its application knows it; no two have the same text."""
+    """One chat message as its application knows it; of one key, no two topics have the same text."""
 
     id: int
     topic: str

@@ -1,4 +1,4 @@
-"""Fault points of the daemon: steps of a round at which its process stops or kills itself, told by the launcher."""
+"""Fault points of the daemon: steps of a round at which its process stops or kills itself, as the launcher says."""
 
 import random
 import signal

@@ -1,6 +1,6 @@
 """What an application adds to the outbox: a table of its own, and the procedures that handle its business types."""
 
-from tests.sql.support import Database
+from tests.kit.session import Session
 
 RECORD = "INSERT INTO app_effects (message, payload) VALUES (p_id, p_payload)"
 PARAMETERS = "p_id BIGINT UNSIGNED, p_payload LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin"
@@ -9,7 +9,7 @@ PARAMETERS = "p_id BIGINT UNSIGNED, p_payload LONGTEXT CHARACTER SET utf8mb4 COL
 class Application:
     """Creates handlers and shows their effects; remove() takes everything away again."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Session) -> None:
         """Create the application's table."""
         self._db = db
         self._handlers: list[str] = []
