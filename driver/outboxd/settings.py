@@ -16,8 +16,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from outboxd.messages import Identity
-
 
 class SettingsError(Exception):
     """A setting is missing or wrong; the message names it and says what it takes."""
@@ -128,11 +126,11 @@ class Settings(BaseSettings):
         """The client.id by which brokers, and other installations, know this daemon."""
         return "-".join(part for part in ("outboxd", self.name, self._installation) if part)
 
-    def identified(self, identity: Identity) -> Self:
+    def identified(self, installation_id: str, source: str, consumer_group: str) -> Self:
         """The settings of the outbox with this identity: source and group follow from it where they are not set."""
-        update = {"source": self.source or identity.source, "group": self.group or identity.consumer_group}
+        update = {"source": self.source or source, "group": self.group or consumer_group}
         identified = self.model_copy(update=update)
-        identified._installation = identity.installation_id[:8]
+        identified._installation = installation_id[:8]
         return identified
 
     def mysql_arguments(self) -> dict[str, Any]:

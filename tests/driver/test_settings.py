@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from outboxd.messages import Identity
 from outboxd.settings import Settings, SettingsError, load
 
 URL = "mysql://user:secret@db.example:3307/app"
@@ -84,21 +83,21 @@ def test_named_file_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPa
     assert refusal(mysql_url=URL) == "OUTBOXD_CONFIG: there is no file /nowhere/outboxd.toml"
 
 
-IDENTITY = Identity("6f1c2a3b-c0de-11f0-9d2c-0242ac120002", "/outboxd/app/6f1c2a3b", "outboxd-6f1c2a3b")
+IDENTITY = ("6f1c2a3b-c0de-11f0-9d2c-0242ac120002", "/outboxd/app/6f1c2a3b", "outboxd-6f1c2a3b")
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, (IDENTITY.source, IDENTITY.consumer_group)),
-        ({"source": "/shop"}, ("/shop", IDENTITY.consumer_group)),
+        ({}, (IDENTITY[1], IDENTITY[2])),
+        ({"source": "/shop"}, ("/shop", IDENTITY[2])),
         ({"source": "/shop", "group": "workers"}, ("/shop", "workers")),
     ],
 )
 def test_source_and_group_follow_from_the_identity_where_they_are_not_set(
     given: dict[str, str], expected: tuple[str, str]
 ) -> None:
-    settings = load(mysql_url=URL, name="here", **given).identified(IDENTITY)
+    settings = load(mysql_url=URL, name="here", **given).identified(*IDENTITY)
     assert (settings.source, settings.group) == expected
     assert settings.client_id == "outboxd-here-6f1c2a3b"
 

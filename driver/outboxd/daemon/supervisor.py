@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import partial
 from typing import Protocol
 
@@ -91,7 +92,7 @@ def _identified(settings: Settings) -> Settings:
     """Check the schema; returns the settings of the outbox that is installed there."""
     check_schema(settings)
     with WorkerProcedures(settings) as database:
-        return settings.identified(database.identity())
+        return settings.identified(*astuple(database.identity()))
 
 
 def _work_until_stopped(starts: dict[str, _Start], health: Health, stop: threading.Event) -> list[Exception]:

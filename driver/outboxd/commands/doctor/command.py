@@ -1,6 +1,7 @@
 """`outboxd doctor`: examines MySQL, the schema, the account and Kafka, and says what to do about what is wrong."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 
 import click
 from mysql.connector import Error
@@ -51,6 +52,6 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
 def _identified(database: ConsumerProcedures, settings: Settings) -> Settings | None:
     """The settings of the outbox that is installed; None where that cannot be asked, which other findings tell."""
     try:
-        return settings.identified(database.identity())
+        return settings.identified(*astuple(database.identity()))
     except (Unavailable, Error):
         return None
