@@ -11,26 +11,48 @@ COMMENT '
 Lists the migrations that are installed. outbox_version_v1 returns the newest only, which does not say
 whether one before it is missing. This procedure is never dropped, so that an outboxd of any release can ask.
 
-Result set, by version: version; file; dropped_by, the file that has dropped what this one made, or NULL.
+Result set, by version: version; file; dropped_by, the file that has dropped what this one made, or NULL; gone, the
+procedure, view or event that the file has made and this server does not have, as after a dump without routines, or NULL.
 
 Called by: anybody; the daemon asks before it starts. Reads only; transaction: the caller''s.
 
 Example
   mysql> CALL outbox_installed_v1();
-  +---------+--------------------------+------------+
-  | version | file                     | dropped_by |
-  +---------+--------------------------+------------+
-  |     101 | V0101__migrations.sql    | NULL       |
-  |     102 | V0102__legacy_tables.sql | NULL       |
-  |     ... | ...                      | ...        |
-  +---------+--------------------------+------------+
+  +---------+--------------------------+------------+------+
+  | version | file                     | dropped_by | gone |
+  +---------+--------------------------+------------+------+
+  |     101 | V0101__migrations.sql    | NULL       | NULL |
+  |     102 | V0102__legacy_tables.sql | NULL       | NULL |
+  |     ... | ...                      | ...        | ...  |
+  +---------+--------------------------+------------+------+
 '
 SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
-  SELECT version, file, dropped_by
-    FROM outbox_migrations
-   ORDER BY version;
+  -- A file says by its name what it makes: V<nnnn>__<name>_v<n>.sql the procedure outbox_<name>_v<n>, ..._view.sql the
+  -- view outbox_..., and retention.sql the event.
+  SELECT made.version, made.file, made.dropped_by,
+         IF(made.dropped_by IS NOT NULL, NULL,
+           CASE made.kind
+             WHEN 'procedure' THEN IF(EXISTS (
+               SELECT 1 FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_name = made.name), NULL, made.name)
+             WHEN 'view' THEN IF(EXISTS (
+               SELECT 1 FROM information_schema.views WHERE table_schema = DATABASE() AND table_name = made.name), NULL, made.name)
+             WHEN 'event' THEN IF(EXISTS (
+               SELECT 1 FROM information_schema.events WHERE event_schema = DATABASE() AND event_name = made.name), NULL, made.name)
+           END) AS gone
+    FROM (
+      SELECT version, file, dropped_by,
+             CONCAT('outbox_', REGEXP_REPLACE(file, '^V[0-9]+__|_view[.]sql$|[.]sql$', '')) AS name,
+             CASE
+               WHEN file REGEXP '__post_' THEN 'post'
+               WHEN file REGEXP '_v[0-9]+[.]sql$' THEN 'procedure'
+               WHEN file REGEXP '_view[.]sql$' THEN 'view'
+               WHEN file REGEXP '__retention[.]sql$' THEN 'event'
+             END AS kind
+        FROM outbox_migrations
+    ) AS made
+   ORDER BY made.version;
 END $$
 
 DELIMITER ;

@@ -89,7 +89,11 @@ def test_missing_and_edited_migrations_are_named(
     with Connection(settings(url)) as owner:
         owner.run_script(first.script)
     state = findings(invoke("doctor", mysql_url=url, kafka_bootstrap=cluster.bootstrap))["migrations"]
-    assert state == ("FIX", f"{len(files.available()) - 1} missing, the first is {second.file}", "outboxd migrate")
+    assert state == (
+        "FIX",
+        f"{len(files.available()) - 1} missing, the first is {second.file}",
+        "outboxd migrate, and then apply sql/grants.sql",
+    )
     with mysql_server.connect(fresh_database) as session:
         session.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64)")
     verdict, told, _ = findings(invoke("doctor", mysql_url=url, kafka_bootstrap=cluster.bootstrap))["migrations"]

@@ -47,9 +47,9 @@ class WorkerProcedures(Connection):
     """What relays and consumers call."""
 
     @procedure("outbox_installed_v1")
-    def installed(self, name: str) -> dict[int, str | None]:
-        """The numbers of the migrations that are installed, each with the file that has dropped what it made."""
-        return {row["version"]: row["dropped_by"] for row in self.call(name)}
+    def installed(self, name: str) -> list[Row]:
+        """The migrations that are installed: version, file, dropped_by, and what of it is gone from the server."""
+        return self.call(name)
 
     @procedure("outbox_identity_v1")
     def identity(self, name: str) -> Identity:

@@ -23,11 +23,19 @@ def check_schema(settings: Settings) -> None:
     """
     with WorkerProcedures(settings) as database:
         try:
-            dropped_by = database.installed()
+            rows = database.installed()
         except mysql.connector.Error as error:
             if error.errno != errorcode.ER_SP_DOES_NOT_EXIST:
                 raise
-            dropped_by = {}
+            rows = []
+    gone = [row["gone"] for row in rows if row["gone"]]
+    if gone:
+        raise SchemaError(
+            f"database {settings.database} lacks {gone[0]}{f' and {len(gone) - 1} more' if gone[1:] else ''}, which its"
+            " migrations have made (a dump without routines?): run `outboxd migrate`, which makes them again, and apply"
+            " sql/grants.sql"
+        )
+    dropped_by = {row["version"]: row["dropped_by"] for row in rows}
     needed = [migration for migration in files.available() if not migration.is_post]
     missing = [migration.file for migration in needed if migration.version not in dropped_by]
     if missing:

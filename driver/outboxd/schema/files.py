@@ -13,6 +13,7 @@ from pathlib import Path
 _INSIDE_PACKAGE = Path(__file__).parents[1] / "sql"
 _INSIDE_CHECKOUT = Path(__file__).parents[3] / "sql"
 _NAME = re.compile(r"V(\d+)__\w+\.sql")
+_CREATE = re.compile(r"^CREATE (?:OR REPLACE SQL SECURITY DEFINER )?(PROCEDURE|VIEW|EVENT) (\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class Migration:
     def text(self) -> str:
         """The file's SQL."""
         return self.path.read_text(encoding="utf-8")
+
+    @property
+    def creates(self) -> list[tuple[str, str]]:
+        """Kind (PROCEDURE, VIEW or EVENT) and name of what the file makes, tables excepted."""
+        return _CREATE.findall(self.text)
 
     @property
     def checksum(self) -> str:

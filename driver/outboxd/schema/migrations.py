@@ -4,7 +4,7 @@ Every file enters itself into outbox_migrations, so that the mysql client and Fl
 the checksum, and rejects a file that was edited after it was applied.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import mysql.connector
@@ -12,7 +12,7 @@ from mysql.connector import errorcode
 
 from outboxd.mysql.connection import Connection
 from outboxd.retry import Unavailable
-from outboxd.schema import files
+from outboxd.schema import files, presence
 from outboxd.schema.compatibility import why_too_old
 from outboxd.schema.files import Migration
 
@@ -50,6 +50,9 @@ def installed(database: Connection) -> dict[int, Installed]:
 def pending(database: Connection, *, post: bool = False) -> list[Migration]:
     """The migrations that are missing, in order. Those that drop something count with `post`, or in an empty database.
 
+    So do those that are installed and whose procedure, view or event the server does not have, as after a dump without
+    routines.
+
     Raises MigrationError for a file that was edited after it was applied, and where a newer release has dropped what
     this one brings.
     """
@@ -62,7 +65,8 @@ def pending(database: Connection, *, post: bool = False) -> list[Migration]:
         if applied and applied.checksum not in (None, migration.checksum):
             raise MigrationError(f"{migration.file} was edited after it was applied at {applied.installed_at} UTC")
     with_post = post or not there
-    return [m for m in files.available() if m.version not in there and (with_post or not m.is_post)]
+    gone = presence.gone(database, {version: row.dropped_by for version, row in there.items()})
+    return [m for m in files.available() if m in gone or (m.version not in there and (with_post or not m.is_post))]
 
 
 def script(database: Connection, *, post: bool = False) -> str:
@@ -70,7 +74,11 @@ def script(database: Connection, *, post: bool = False) -> str:
 
     Raises MigrationError as `pending` does.
     """
-    steps = [f"-- {migration.file}\n{migration.script}\n" for migration in pending(database, post=post)]
+    there = installed(database)
+    steps = [
+        f"-- {migration.file}\n{_again(migration, there)}{migration.script}\n"
+        for migration in pending(database, post=post)
+    ]
     return "".join(steps + [f"{migration.enter_checksum}\n" for migration in _without_checksum(database)])
 
 
@@ -82,9 +90,10 @@ def apply(database: Connection, *, post: bool = False) -> Iterator[Migration]:
     """
     if database.query("SELECT GET_LOCK(CONCAT('outboxd ', LEFT(DATABASE(), 56)), 30)") != [(1,)]:
         raise MigrationError("another `outboxd migrate` is at work on this database: try again when it is done")
+    there = installed(database)
     for migration in pending(database, post=post):
         try:
-            database.run_script(migration.script)
+            database.run_script(_again(migration, there) + migration.script)
         except mysql.connector.Error as error:
             raise MigrationError(f"{migration.file}: {error}") from error
         except Unavailable as error:
@@ -92,6 +101,11 @@ def apply(database: Connection, *, post: bool = False) -> Iterator[Migration]:
         yield migration
     for migration in _without_checksum(database):
         database.query(migration.enter_checksum)
+
+
+def _again(migration: Migration, there: Mapping[int, Installed]) -> str:
+    """What goes before a migration that is applied a second time: a file enters itself."""
+    return f"DELETE FROM outbox_migrations WHERE version = {migration.version};\n" if migration.version in there else ""
 
 
 def _way_out(error: Unavailable) -> str:

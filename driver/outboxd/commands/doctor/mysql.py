@@ -10,7 +10,7 @@ from mysql.connector import errorcode
 from outboxd.commands.doctor.finding import Finding, fix_if
 from outboxd.mysql.connection import Connection
 from outboxd.mysql.procedures import DaemonProcedures, names
-from outboxd.schema import migrations
+from outboxd.schema import migrations, presence
 from outboxd.schema.compatibility import SchemaError, check_schema
 from outboxd.schema.migrations import MigrationError
 from outboxd.settings import Settings
@@ -96,8 +96,12 @@ def _schema(database: Connection, settings: Settings) -> Finding:
         if error.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
             raise
         return _schema_as_the_daemon_sees_it(settings)
-    first = f"{len(missing)} missing, the first is {missing[0].file}" if missing else "all installed, none edited"
-    return fix_if(bool(missing), "migrations", first, "outboxd migrate")
+    if missing:
+        first = f"{len(missing)} missing, the first is {missing[0].file}"
+        return Finding("migrations", first, "outboxd migrate, and then apply sql/grants.sql")
+    for difference in presence.differences(database):
+        return Finding("migrations", difference.what, difference.to_do)
+    return Finding("migrations", "all installed, none edited")
 
 
 def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
