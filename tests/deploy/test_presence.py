@@ -12,7 +12,7 @@ from tests.kit.session import Session
 
 NAME = "outboxd_presence"
 MOVED = "outboxd_moved"
-KAFKA = {"kafka_bootstrap": "127.0.0.1:1"}
+KAFKA = "127.0.0.1:1"
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def test_dump_without_routines_is_named_by_run_and_mended_by_migrate(
     before = everything(shop, NAME)
     without_routines(shop)
     assert "lacks migration V0101__migrations.sql" in the_one_line(
-        outboxd("run", mysql_url=url, topics="chat", **KAFKA)
+        outboxd("run", mysql_url=url, topics="chat", kafka_bootstrap=KAFKA)
     )
-    doctor = invoke("doctor", mysql_url=url, kafka_bootstrap=KAFKA["kafka_bootstrap"]).output
+    doctor = invoke("doctor", mysql_url=url, kafka_bootstrap=KAFKA).output
     assert "missing, the first is V0121__version_v1.sql" in doctor
     done = invoke("migrate", mysql_url=url)
     assert done.exit_code == 0, done.output
@@ -68,7 +68,7 @@ def test_dump_without_routines_is_named_by_run_and_mended_by_migrate(
 
 def test_one_procedure_that_is_gone_is_named_by_run(shop: Session, mysql_server: Server, outboxd: Run) -> None:
     shop.execute("DROP PROCEDURE outbox_lag_v1; DROP VIEW outbox_status")
-    line = the_one_line(outboxd("run", mysql_url=mysql_url(mysql_server, NAME), topics="chat", **KAFKA))
+    line = the_one_line(outboxd("run", mysql_url=mysql_url(mysql_server, NAME), topics="chat", kafka_bootstrap=KAFKA))
     assert f"database {NAME} lacks outbox_lag_v1 and 1 more" in line
     assert migrate(mysql_server, NAME) == ["V0903__lag_v1.sql", "V0911__status_view.sql"]
 
@@ -113,9 +113,9 @@ def test_doctor_names_what_only_a_person_can_judge(
     shop: Session, mysql_server: Server, invoke: Invoke, damage: str, found: str, to_do: str
 ) -> None:
     url = mysql_url(mysql_server, NAME)
-    output = invoke("doctor", mysql_url=url, kafka_bootstrap=KAFKA["kafka_bootstrap"]).output
+    output = invoke("doctor", mysql_url=url, kafka_bootstrap=KAFKA).output
     assert "all installed, none edited" in output, output
     shop.execute(damage)
-    output = invoke("doctor", mysql_url=url, kafka_bootstrap=KAFKA["kafka_bootstrap"]).output
+    output = invoke("doctor", mysql_url=url, kafka_bootstrap=KAFKA).output
     assert found in output
     assert to_do in output

@@ -51,7 +51,10 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
 @pytest.fixture
 def run_until(account: Account, cluster: MockCluster, db: Session) -> Iterator[Callable[[Callable[[], bool]], None]]:
     """Run a relay and a consumer inside this process until a condition holds."""
-    own = settings(account.url, kafka_bootstrap=cluster.bootstrap, kafka_options=QUICK_GROUP, topics=["chat"], **QUICK)
+    given = settings(
+        account.url, kafka_bootstrap=cluster.bootstrap, kafka_options=QUICK_GROUP, topics=["chat"], **QUICK
+    )
+    own = given.identified(*db.call("outbox_identity_v1")[0].values())
 
     def run(condition: Callable[[], bool]) -> None:
         stop = threading.Event()
