@@ -43,21 +43,17 @@ BEGIN
     topic         VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     message_key   VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     payload       LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-    handler       VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     lane          INT UNSIGNED NULL COMMENT 'the hash of topic and message_key; NULL where the business type has no order',
     outcome       ENUM('todo', 'offered', 'consumed', 'duplicate', 'unknown', 'foreign', 'dead', 'failed', 'deferred', 'not reached')
                   CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL DEFAULT 'todo' COMMENT 'of a fixed size: it changes in place',
-    error         VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-    turn          INT NULL COMMENT 'its place among those of its lane that are handled one by one, from 1; NULL: not one of them',
-    last_id       BIGINT UNSIGNED NULL COMMENT 'the last one of these',
-    KEY (turn)
+    error         VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL
   ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
   START TRANSACTION;
   -- By primary key: with the statistics of a table that was just empty the server scans all of it, and locks it.
-  INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, handler, batch_handler, lane, outcome, error)
-  SELECT given.id, m.biz_type, m.topic, m.message_key, m.payload, t.handler, t.batch_handler,
+  INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, batch_handler, lane, outcome, error)
+  SELECT given.id, m.biz_type, m.topic, m.message_key, m.payload, t.batch_handler,
          IF(t.ordering = 'none', NULL, m.open_lane),
          CASE
            WHEN m.id IS NULL THEN 'unknown'
@@ -66,12 +62,12 @@ BEGIN
            WHEN m.status = 'dead' THEN 'dead'
            ELSE 'todo'
          END,
-         CASE
-           WHEN m.id IS NULL THEN NULL
-           WHEN NOT m.created_at <=> given.created_at THEN CONCAT('its ce_time is not that of message ', m.id, ', ', COALESCE(m.created_at, 'which has none'))
-           WHEN given.topic <> m.topic THEN CONCAT('message ', m.id, ' is of topic ', m.topic)
-           WHEN given.message_key <> m.message_key THEN CONCAT('message ', m.id, ' has another key')
-         END
+         IF(m.id IS NULL OR (m.created_at <=> given.created_at AND COALESCE(given.topic = m.topic AND given.message_key = m.message_key, TRUE)), NULL,
+           CASE
+             WHEN NOT m.created_at <=> given.created_at THEN CONCAT('its ce_time is not that of message ', m.id, ', ', COALESCE(m.created_at, 'which has none'))
+             WHEN given.topic <> m.topic THEN CONCAT('message ', m.id, ' is of topic ', m.topic)
+             ELSE CONCAT('message ', m.id, ' has another key')
+           END)
     FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$.id' ERROR ON EMPTY ERROR ON ERROR,
            created_at DATETIME(6) PATH '$.created_at',

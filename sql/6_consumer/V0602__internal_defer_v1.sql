@@ -18,7 +18,7 @@ Internal: outbox_consume_v1 calls it, and outbox_internal_settle_v1 after a fail
 Parameters
   p_id BIGINT UNSIGNED: a message that has failed, to look at its lane alone; NULL: all lanes of the batch
 
-Reads and changes outbox_batch. Transaction: the caller''s.
+Reads and changes outbox_batch; reads outbox_turns. Transaction: the caller''s.
 
 Example
   mysql> CALL outbox_internal_defer_v1(NULL);
@@ -34,12 +34,13 @@ BEGIN
   DECLARE v_lanes, v_first_open JSON;
 
   IF p_id IS NOT NULL THEN
-    SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, last_id))
+    SELECT JSON_ARRAYAGG(JSON_ARRAY(b.lane, b.topic, b.message_key, t.last_id))
       INTO v_lanes
-      FROM outbox_batch
-     WHERE id = p_id
-       AND last_id > p_id
-       AND lane IS NOT NULL;
+      FROM outbox_batch AS b
+      JOIN outbox_turns AS t ON t.id = b.id
+     WHERE b.id = p_id
+       AND t.last_id > p_id
+       AND b.lane IS NOT NULL;
   ELSE
     SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, last_id))
       INTO v_lanes

@@ -41,11 +41,11 @@ main: BEGIN
   DECLARE v_no_savepoint INT DEFAULT 1305;
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
-  SELECT MAX(m.biz_type), MAX(b.handler)
+  SELECT MAX(m.biz_type), MAX(t.handler)
     INTO v_biz_type, v_handler
-    FROM outbox_batch AS b
-    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
-   WHERE b.id = p_id
+    FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
+    LEFT JOIN outbox_biz_types AS t ON t.biz_type = m.biz_type
+   WHERE m.id = p_id
      AND m.status IN ('pending', 'published')
      FOR UPDATE OF m;
   IF v_biz_type IS NULL THEN

@@ -6,37 +6,42 @@ DROP PROCEDURE IF EXISTS outbox_internal_take_turns_v1;
 
 DELIMITER $$
 
-CREATE PROCEDURE outbox_internal_take_turns_v1 ()
+CREATE PROCEDURE outbox_internal_take_turns_v1 (
+  OUT p_is_any BOOLEAN
+)
 COMMENT '
 Gives every message of the batch that is still to do its turn among those of its lane, so that handlers run for the
-first of each lane, then for the second of each. A message without order has the first turn.
+first of each lane, then for the second of each. A message without order has the first turn. The turns stand in the
+session''s temporary table outbox_turns.
 Internal: outbox_consume_v1 calls it.
 
-Reads and changes outbox_batch. Transaction: the caller''s.
+Parameters
+  OUT p_is_any BOOLEAN: whether there is anything still to do
+
+Reads outbox_batch; makes outbox_turns. Transaction: the caller''s.
 
 Example
-  mysql> CALL outbox_internal_take_turns_v1();
+  mysql> CALL outbox_internal_take_turns_v1(@is_any);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_turns JSON;
-
-  SELECT JSON_ARRAYAGG(JSON_ARRAY(todo.id, todo.turn, todo.last_id))
-    INTO v_turns
-    FROM (
-      SELECT id, ROW_NUMBER() OVER (each_lane ORDER BY id) AS turn, MAX(id) OVER each_lane AS last_id
-        FROM outbox_batch
-       WHERE outcome = 'todo'
-      WINDOW each_lane AS (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0))
-    ) AS todo;
-  UPDATE JSON_TABLE(COALESCE(v_turns, '[]'), '$[*]' COLUMNS (
-           id BIGINT UNSIGNED PATH '$[0]',
-           turn INT PATH '$[1]',
-           last_id BIGINT UNSIGNED PATH '$[2]')) AS todo
-    STRAIGHT_JOIN outbox_batch AS b ON b.id = todo.id
-     SET b.turn = todo.turn,
-         b.last_id = todo.last_id;
+  SELECT COUNT(*) > 0 INTO p_is_any FROM outbox_batch WHERE outcome = 'todo';
+  IF p_is_any THEN
+    DROP TEMPORARY TABLE IF EXISTS outbox_turns;
+    CREATE TEMPORARY TABLE outbox_turns (
+      turn    INT NOT NULL,
+      id      BIGINT UNSIGNED NOT NULL,
+      last_id BIGINT UNSIGNED NOT NULL COMMENT 'the last one to do of its lane',
+      PRIMARY KEY (turn, id),
+      UNIQUE KEY (id)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+    INSERT INTO outbox_turns (turn, id, last_id)
+    SELECT ROW_NUMBER() OVER (each_lane ORDER BY id), id, MAX(id) OVER each_lane
+      FROM outbox_batch
+     WHERE outcome = 'todo'
+    WINDOW each_lane AS (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0));
+  END IF;
 END $$
 
 DELIMITER ;

@@ -8,6 +8,7 @@ DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_next_turn_v1 (
   IN p_deadline DATETIME(6),
+  INOUT p_turn INT,
   INOUT p_id BIGINT UNSIGNED
 )
 COMMENT '
@@ -17,31 +18,31 @@ Internal: outbox_consume_v1 calls it.
 
 Parameters
   p_deadline DATETIME(6): until when a new turn may begin
-  INOUT p_id BIGINT UNSIGNED: the message before; comes back as the next one. NULL: before the first, behind the last
+  INOUT p_turn INT: the turn of the message before, 1 at first; comes back as that of the next one
+  INOUT p_id BIGINT UNSIGNED: the message before, 0 at first; comes back as the next one, or NULL behind the last
 
-Reads and changes outbox_batch. Transaction: the caller''s.
+Reads and changes outbox_batch; reads outbox_turns. Transaction: the caller''s.
 
 Example
-  mysql> SET @id = NULL;
-  mysql> CALL outbox_internal_next_turn_v1(UTC_TIMESTAMP(6), @id);
+  mysql> SET @turn = 1, @id = 0;
+  mysql> CALL outbox_internal_next_turn_v1(UTC_TIMESTAMP(6), @turn, @id);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_turn, v_next_turn INT DEFAULT 1;
-  DECLARE v_last_id BIGINT UNSIGNED DEFAULT COALESCE(p_id, 0);
+  DECLARE v_turn INT DEFAULT p_turn;
+  DECLARE v_id BIGINT UNSIGNED DEFAULT p_id;
 
-  SELECT COALESCE(MAX(turn), 1) INTO v_turn FROM outbox_batch WHERE id = v_last_id;
   SET p_id = NULL;
   -- A message may have been deferred since it got its turn.
-  SELECT id, turn
-    INTO p_id, v_next_turn
-    FROM outbox_batch FORCE INDEX (turn)
-   WHERE (turn > v_turn OR (turn = v_turn AND id > v_last_id))
-     AND outcome = 'todo'
-   ORDER BY turn, id
+  SELECT t.turn, t.id
+    INTO p_turn, p_id
+    FROM outbox_turns AS t FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN outbox_batch AS b ON b.id = t.id AND b.outcome = 'todo'
+   WHERE t.turn > v_turn OR (t.turn = v_turn AND t.id > v_id)
+   ORDER BY t.turn, t.id
    LIMIT 1;
-  IF v_next_turn > v_turn AND UTC_TIMESTAMP(6) > p_deadline THEN
+  IF p_turn > v_turn AND UTC_TIMESTAMP(6) > p_deadline THEN
     UPDATE outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo';
     SET p_id = NULL;
   END IF;

@@ -67,6 +67,8 @@ BEGIN
   -- A mark writes a message's row into the binary log twice; group replication takes 150 MB in a transaction by default.
   DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT 32 << 20;
   DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+  DECLARE v_is_any BOOLEAN;
+  DECLARE v_turn INT;
   DECLARE v_id BIGINT UNSIGNED;
 
   IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
@@ -125,15 +127,15 @@ BEGIN
         END IF;
         CALL outbox_internal_handle_in_bulk_v1(v_batch_handler);
       END WHILE;
-      CALL outbox_internal_take_turns_v1();
-      SET v_id = NULL;
-      one_by_one: LOOP
-        CALL outbox_internal_next_turn_v1(v_deadline, v_id);
+      CALL outbox_internal_take_turns_v1(v_is_any);
+      SET v_turn = 1, v_id = 0;
+      one_by_one: WHILE v_is_any DO
+        CALL outbox_internal_next_turn_v1(v_deadline, v_turn, v_id);
         IF v_id IS NULL THEN
           LEAVE one_by_one;
         END IF;
         CALL outbox_internal_handle_v1(v_id);
-      END LOOP;
+      END WHILE;
       COMMIT;
       LEAVE attempt;
     END;
