@@ -14,12 +14,17 @@ COMMENT '
 Deletes old consumed messages, the lowest ids first. A purged message that Kafka delivers again does nothing: it is
 unknown. Harmless beside all other work: it waits for no lock, and locks nothing but what it deletes.
 
+A message that a row of another table points to by a foreign key is left out, and counted. Each call tries it again, and
+waits where a transaction is changing such a row: let that table go without the foreign key, or give it ON DELETE
+CASCADE or SET NULL.
+
 Parameters
   p_before DATETIME(6): delete what was consumed before this time, UTC (an adopted row that does not say when it was
     consumed counts from updated_at)
   p_limit INT: messages at most, up to 1000000; NULL or 0: 1000
 
-Result set: deleted, the number. Fewer than p_limit: no more is old enough, or a message was locked just now.
+Result set: deleted, the number. Fewer than p_limit: no more is old enough, or a message was locked just now. referenced,
+how many were left out because a foreign key points to them.
 
 Errors
   30001 p_before is NULL; 30005 p_limit is out of range; 30006 called inside a transaction
@@ -29,19 +34,19 @@ messages, and leaves done what it has done when it is cut off. Writes one row to
 
 Example
   mysql> CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 7 DAY, 10000);
-  +---------+
-  | deleted |
-  +---------+
-  |   10000 |
-  +---------+
+  +---------+------------+
+  | deleted | referenced |
+  +---------+------------+
+  |   10000 |          0 |
+  +---------+------------+
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_left INT DEFAULT COALESCE(NULLIF(p_limit, 0), 1000);
-  DECLARE v_deleted, v_changed, v_read INT DEFAULT 0;
+  DECLARE v_deleted, v_referenced, v_changed, v_read, v_chosen INT DEFAULT 0;
   DECLARE v_after BIGINT UNSIGNED DEFAULT 0;
-  DECLARE v_audit_id, v_to BIGINT UNSIGNED;
+  DECLARE v_audit_id, v_to, v_last BIGINT UNSIGNED;
   DECLARE v_is_newer BOOLEAN;
   DECLARE v_ids JSON;
 
@@ -73,8 +78,8 @@ BEGIN
            ORDER BY id
            LIMIT 1000
         ) AS part;
-      SELECT JSON_ARRAYAGG(old.id)
-        INTO v_ids
+      SELECT JSON_ARRAYAGG(old.id), MAX(old.id), COUNT(*)
+        INTO v_ids, v_last, v_chosen
         FROM (
           SELECT id
             FROM agent_outbox_messages FORCE INDEX (PRIMARY)
@@ -85,16 +90,23 @@ BEGIN
            ORDER BY id
            LIMIT v_left
         ) AS old;
+      IF v_chosen = v_left THEN
+        -- Where some of these stay, the next part begins right behind them.
+        SET v_to = v_last, v_read = 1000, v_is_newer = FALSE;
+      END IF;
       IF v_ids IS NOT NULL THEN
         CALL outbox_internal_lock_available_v1(v_ids, 'consumed');
-        DELETE m
+        -- IGNORE: leaves out the rows that foreign keys point to, which are an error of the statement otherwise.
+        DELETE IGNORE m
           FROM JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS old
           STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = old.id;
         SET v_changed = ROW_COUNT();
         SET v_deleted = v_deleted + v_changed;
+        SET v_referenced = v_referenced + COALESCE(JSON_LENGTH(v_ids), 0) - v_changed;
         SET v_left = v_left - v_changed;
         IF v_changed > 0 THEN
-          CALL outbox_internal_audit_v1('purge', JSON_OBJECT('before', p_before, 'limit', p_limit, 'messages', v_deleted), v_audit_id);
+          CALL outbox_internal_audit_v1('purge', JSON_OBJECT('before', p_before, 'limit', p_limit, 'messages', v_deleted,
+            'referenced', NULLIF(v_referenced, 0)), v_audit_id);
         END IF;
       END IF;
       COMMIT;
@@ -104,7 +116,7 @@ BEGIN
       SET v_after = v_to;
     END LOOP;
   END;
-  SELECT v_deleted AS deleted;
+  SELECT v_deleted AS deleted, v_referenced AS referenced;
 END $$
 
 DELIMITER ;
