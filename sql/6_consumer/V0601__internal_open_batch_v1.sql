@@ -54,7 +54,8 @@ BEGIN
   INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, handler, batch_handler, lane, outcome)
   SELECT given.id, m.biz_type, m.topic, m.message_key, JSON_UNQUOTE(given.payload), t.handler, t.batch_handler,
          IF(t.ordering = 'none', NULL, m.open_lane),
-         CASE COALESCE(m.status, '') WHEN 'pending' THEN 'todo' WHEN 'published' THEN 'todo'
+         CASE COALESCE(m.status, '') WHEN 'pending' THEN IF(t.handler IS NULL, 'duplicate', 'todo')
+           WHEN 'published' THEN IF(t.handler IS NULL, 'duplicate', 'todo')
            WHEN 'consumed' THEN 'duplicate' WHEN 'dead' THEN 'dead' ELSE 'unknown' END
     FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$.id' ERROR ON EMPTY ERROR ON ERROR,

@@ -50,6 +50,7 @@ BEGIN
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
        SET m.status = 'consumed',
            m.next_retry_at = NULL,
+           m.last_error = NULL,
            m.consumed_at = v_now,
            m.updated_at = v_now
      WHERE b.outcome = 'offered';

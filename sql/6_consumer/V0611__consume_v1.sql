@@ -20,7 +20,7 @@ Parameters
 Result set, by id: id, outcome, error. A record is done with, and the consumer commits its offset, whatever the
 outcome, except for not reached:
   consumed     the effect and the mark are committed
-  duplicate    it was consumed before
+  duplicate    it was consumed before, or its business type has no handler: now it is consumed, if it was not
   unknown      no such message: purged, or a foreign record
   dead         it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
   failed       pending again, to be sent again after the backoff; error says why
@@ -100,6 +100,7 @@ BEGIN
         RESIGNAL;
       END;
       CALL outbox_internal_open_batch_v1(p_messages, v_failed);
+      CALL outbox_internal_accept_arrived_v1();
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';
       in_bulk: WHILE v_in_bulk DO

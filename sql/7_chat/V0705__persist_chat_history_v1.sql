@@ -51,6 +51,7 @@ BEGIN
       UPDATE agent_outbox_messages
          SET status = 'consumed',
              next_retry_at = NULL,
+             last_error = NULL,
              consumed_at = UTC_TIMESTAMP(6),
              updated_at = UTC_TIMESTAMP(6)
        WHERE id = p_id;

@@ -16,7 +16,8 @@ CREATE PROCEDURE outbox_replay_v1 (
 )
 COMMENT '
 Lets consumed messages take effect once more, on purpose: copies them as new pending messages, due now, in the order
-of their ids. The consumed ones stay as they are; the copies come after all that is in the outbox by now.
+of their ids. The consumed ones stay as they are; the copies come after all that is in the outbox by now. Messages that
+were relayed before their business type had a handler are among them: their copies take effect.
 
 Parameters
   p_from_id BIGINT UNSIGNED: the first message; NULL: from the beginning

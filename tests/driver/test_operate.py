@@ -327,7 +327,7 @@ def test_biz_types_are_listed_set_and_kept(operate: Invoke, db: Database) -> Non
     assert rows[0] == [CHAT, *chat]
     assert rows[1][:5] == ["order_paid", "outbox_internal_write_chat_history_v1", "none", "as enqueued", "2 to 900 s"]
     assert rows[1][5] == f"{db.value('SELECT MIN(paused_at) FROM outbox_pauses'):%F %T}"
-    assert rows[2][:2] == ["other", "not registered"]
+    assert rows[2][:2] == ["other", "not registered: publish-only"]
 
 
 def test_biz_type_with_an_unknown_handler_is_one_line(outboxd: Run, operator_url: str) -> None:

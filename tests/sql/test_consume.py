@@ -85,12 +85,12 @@ def test_mixed_batch_gives_each_its_own_outcome(db: Database, app: Application) 
     failing = db.enqueue_published("g", biz_type="fails", payload="{}")
     recorded = db.enqueue_published("h", biz_type="records", payload="{}")
     last_try = db.enqueue_published("i", biz_type="fails", payload="{}", max_retry=1)
-    unregistered = db.enqueue_published("j", biz_type="nobody_knows_it", payload="{}")
+    publish_only = db.enqueue_published("j", biz_type="nobody_knows_it", payload="{}")
     early = db.enqueue_published("k")
     deferred = db.enqueue_published("k")
     unknown = deferred + 1
     outcomes = db.consume(
-        consumed, dead, *good, hopeless, failing, recorded, last_try, unregistered, deferred, (unknown, "{}")
+        consumed, dead, *good, hopeless, failing, recorded, last_try, publish_only, deferred, (unknown, "{}")
     )
     assert outcomes == {
         consumed: "duplicate",
@@ -100,7 +100,7 @@ def test_mixed_batch_gives_each_its_own_outcome(db: Database, app: Application) 
         failing: "failed",
         recorded: "consumed",
         last_try: "dead",
-        unregistered: "dead",
+        publish_only: "duplicate",
         deferred: "deferred",
         unknown: "unknown",
     }
@@ -236,9 +236,10 @@ def test_another_business_type_may_use_the_built_in_handler(db: Database) -> Non
     assert db.chats() == ["hello"]
 
 
-def test_registration_counts_when_the_message_is_consumed(db: Database, app: Application) -> None:
-    message = db.enqueue_published(biz_type="late", payload="{}")
+def test_registration_counts_for_messages_that_wait_already(db: Database, app: Application) -> None:
+    message = db.enqueue(biz_type="late", payload="{}")
     app.business("late")
+    db.call("outbox_mark_published_v1", message)
     assert db.consume(message) == {message: "consumed"}
     assert app.effects() == [message]
 
@@ -359,15 +360,6 @@ def test_handler_of_another_database_is_not_called(db: Database) -> None:
     db.register("foreign", "sys.version_major")
     message = db.enqueue_published(biz_type="foreign", payload="{}")
     assert db.consume(message) == {message: "failed"}
-
-
-def test_unregistered_business_type_is_dead_with_a_clear_error(db: Database) -> None:
-    message, other = db.enqueue_published("a", biz_type="nobody_knows_it"), db.enqueue_published("b")
-    said = "biz_type nobody_knows_it is not registered in outbox_biz_types"
-    rows = db.consume_rows(message, other)
-    assert [(row["outcome"], row["error"]) for row in rows] == [("dead", said), ("consumed", None)]
-    row = db.message(message)
-    assert (row["status"], row["retry_count"], row["last_error"]) == ("dead", 0, said)
 
 
 # Handlers that break the rule that they must not end the transaction

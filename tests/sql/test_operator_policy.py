@@ -143,8 +143,6 @@ def test_handler_that_does_not_exist_is_refused(db: Database, name: str) -> None
         ({"biz_type": None}, 30001, "p_biz_type must not be NULL"),
         ({"biz_type": ""}, 30001, "p_biz_type must not be empty"),
         ({"biz_type": "漢" * 65}, 30002, "p_biz_type has 65 characters, at most 64"),
-        ({"biz_type": "new"}, 30001, "p_handler must not be NULL for a new business type: new"),
-        ({"handler": ""}, 30001, "p_handler must not be empty"),
         ({"handler": "h" * 65}, 30002, "p_handler has 65 characters, at most 64"),
         ({"ordering": "fifo"}, 30005, "p_ordering must be key or none: fifo"),
         ({"ordering": ""}, 30005, "p_ordering must be key or none: "),
