@@ -23,7 +23,7 @@ def no_traces(db: Database) -> Iterator[None]:
 def purge(db: Database, seconds: int = 0, limit: int | None = None, routine: str = "outbox_purge_v1") -> int:
     """Purge what is older than that; return how many the result set says."""
     (row,) = db.call(routine, ago(db, seconds), limit)
-    assert list(row)[0] == "deleted"
+    assert next(iter(row)) == "deleted"
     return int(row["deleted"])
 
 

@@ -3,12 +3,12 @@
 import pytest
 
 from tests.sql.application import RECORD, Application
-from tests.sql.support import Database, chat_payload
+from tests.sql.support import CHAT, Database, chat_payload
 
 
-def failed_before(db: Database, key: str = "k", **options: str) -> int:
+def failed_before(db: Database, key: str = "k", biz_type: str = CHAT) -> int:
     """A message that has failed once, and is due again."""
-    message = db.enqueue(key, **options)
+    message = db.enqueue(key, biz_type=biz_type)
     db.call("outbox_mark_failed_v1", message, "the broker was away")
     db.make_due(message)
     assert db.message(message)["last_error"] == "the broker was away"
@@ -22,7 +22,7 @@ def last_error(db: Database, message: int, status: str) -> str | None:
     return error
 
 
-@pytest.mark.parametrize("biz_type", ["chat_history_persist", "publish-only"])
+@pytest.mark.parametrize("biz_type", [CHAT, "publish-only"])
 @pytest.mark.parametrize("way", ["single", "batch"])
 def test_mark_published_clears_it(db: Database, biz_type: str, way: str) -> None:
     message = failed_before(db, biz_type=biz_type)
