@@ -21,17 +21,17 @@ help: ## show this list
 	@touch $@
 
 up: .venv/installed ## start a private MySQL and Kafka, deploy sql/, write .cache/servers.env
-	@$(BIN)/python -m tests.servers up
+	@$(BIN)/python tests/servers up
 	@set -a && . ./.cache/servers.env && $(BIN)/outboxd migrate
 
 down: .venv/installed ## stop what `make up` started
-	@$(BIN)/python -m tests.servers down
+	@$(BIN)/python tests/servers down
 
 mysql: up ## the mysql client on the server of `make up`
-	@$(BIN)/python -m tests.servers mysql
+	@$(BIN)/python tests/servers mysql
 
 demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jsonl] [KAFKA=host:port]
-	@$(BIN)/python -m tests.servers with-mysql -- $(BIN)/outboxd demo $(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)')
+	@$(BIN)/python tests/servers with-mysql -- $(BIN)/outboxd demo $(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)')
 
 test: lint ## lint, then all tests, on real servers
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -42,7 +42,7 @@ lint: .venv/installed ## ruff, mypy, the layers of the driver, the form of every
 	@$(BIN)/mypy --no-error-summary
 	@imports=$$($(BIN)/lint-imports --no-cache --no-logo) || { echo "$$imports"; exit 1; }
 	@$(BIN)/python -m tests.sql.conventions
-	@$(BIN)/python -m tests.sql_reference --check
+	@$(BIN)/python -m tests.docs --check
 	@echo 'lint: clean'
 
 format: .venv/installed ## put the code into ruff's format
@@ -54,8 +54,8 @@ audit: .venv/installed ## look up known vulnerabilities of all that .venv has: m
 	  --progress-spinner off --vulnerability-service $(SERVICE) \
 	  || { echo 'audit: a vulnerability was found, or a package could not be looked up: see above' >&2; exit 1; }
 
-docs: .venv/installed ## write the generated parts of the READMEs anew
-	@$(BIN)/python -m tests.sql_reference
+docs: .venv/installed ## write sql/REFERENCE.md and the tables of driver/README.md anew
+	@$(BIN)/python -m tests.docs
 
 bundle: .venv/installed ## build/outboxd-<version>.sql: the whole schema in one file for the mysql client
 	@$(BIN)/python -m outboxd.schema.bundle

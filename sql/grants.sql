@@ -1,5 +1,5 @@
 -- Rights: five roles, each with EXECUTE on its procedures or SELECT on its views, and nothing else. Apply it after the
--- migrations, and again after every upgrade; it only adds, and may be run at any time:
+-- migrations, and again after every upgrade. It only adds, and may be run at any time:
 --
 --   mysql DATABASE < sql/grants.sql
 --
@@ -15,18 +15,18 @@
 --   sed -e '/^CREATE ROLE/d' -e "s/ TO outbox_app;/ TO 'shop'@'%';/" ... sql/grants.sql | mysql DATABASE
 --
 -- No account but the one that applies the migrations needs a right on a table. The procedures and views run with that
--- account's rights (SQL SECURITY DEFINER), so it must stay, and must not be locked out of the tables. It needs, on this
+-- account's rights (SQL SECURITY DEFINER), so it must stay, and keep its rights on the tables. It needs, on this
 -- database alone: SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, CREATE VIEW, CREATE ROUTINE, ALTER
 -- ROUTINE, EXECUTE, CREATE TEMPORARY TABLES and EVENT; EXECUTE also covers the handlers of an application's own
 -- business types, which outboxd calls on the consumer's behalf. It needs neither SUPER nor
--- log_bin_trust_function_creators, whatever the binary log's format. Who applies this file needs GRANT OPTION on the
--- database and the right to CREATE ROLE, both of which the first account of a managed MySQL (RDS, Aurora, Cloud SQL)
--- has.
+-- log_bin_trust_function_creators, whatever the binary log's format. The account that applies this file needs
+-- GRANT OPTION on the database and CREATE ROLE, both of which the first account of a managed MySQL (RDS, Aurora, Cloud
+-- SQL) has.
 --
 -- outbox_relay and outbox_consumer together are what `outboxd run` needs; with --only, one of them is enough.
 CREATE ROLE IF NOT EXISTS outbox_app, outbox_relay, outbox_consumer, outbox_operator, outbox_monitor;
 
--- Applications: put messages in. They see none, not even their own.
+-- Applications: enqueue. They cannot read messages, not even their own.
 GRANT EXECUTE ON PROCEDURE outbox_enqueue_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_enqueue_with_options_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_enqueue_chat_history_v1 TO outbox_app;
@@ -34,7 +34,7 @@ GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_app;
 
--- Relays: take messages out, and say what Kafka answered.
+-- Relays: claim messages, and mark what Kafka answered.
 GRANT EXECUTE ON PROCEDURE outbox_claim_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_heartbeat_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_leave_v1 TO outbox_relay;
@@ -65,7 +65,7 @@ GRANT EXECUTE ON PROCEDURE outbox_persist_chat_history_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_mark_failed_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_mark_dead_v1 TO outbox_consumer;
 
--- Operators: look and steer.
+-- Operators: read messages, and change what relays and consumers do with them.
 GRANT EXECUTE ON PROCEDURE outbox_get_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_list_due_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_mark_dead_v1 TO outbox_operator;
@@ -93,7 +93,7 @@ GRANT SELECT ON outbox_relays_status TO outbox_operator;
 GRANT SELECT ON outbox_audit_log TO outbox_operator;
 GRANT SELECT ON outbox_policies TO outbox_operator;
 
--- Monitoring: counts and reasons, no message.
+-- Monitoring: counts and reasons, no payloads.
 GRANT SELECT ON outbox_status TO outbox_monitor;
 GRANT SELECT ON outbox_dead_letters TO outbox_monitor;
 GRANT SELECT ON outbox_relays_status TO outbox_monitor;

@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     mysql_url: str = Field(description="mysql://user:password@host:port/database")
     mysql_options: dict[str, Any] = Field(
         default={},
-        description="further options of mysql-connector-python, such as ssl_ca, with which the server is verified",
+        description="further options of mysql-connector-python, such as ssl_ca",
     )
     kafka_bootstrap: str = Field(default="localhost:9092", description="host:port of Kafka brokers")
     kafka_options: dict[str, Any] = Field(
@@ -44,23 +44,32 @@ class Settings(BaseSettings):
         description="CloudEvents source of this outbox, /outboxd/<database> if empty; records of others are skipped",
     )
     name: str = Field(
-        default_factory=socket.gethostname, min_length=1, max_length=64, description="this daemon's name in the slots"
+        default_factory=socket.gethostname,
+        min_length=1,
+        max_length=64,
+        description="this daemon's name, as in outbox_relays",
     )
     relay_workers: int = Field(default=1, ge=1, le=64, description="relay threads, each with slots of its own")
     consumer_workers: int = Field(default=1, ge=1, le=64, description="consumer threads, members of the group")
-    batch_size: int = Field(default=2000, ge=1, le=10_000, description="messages in one claim, and in one consume call")
-    batch_bytes: int = Field(
-        default=8 << 20, ge=1 << 10, description="payload bytes in one consume call; stays below max_allowed_packet"
+    batch_size: int = Field(
+        default=2000, ge=1, le=10_000, description="the most messages in a claim and in a consume call"
     )
-    lease_seconds: int = Field(default=10, ge=2, le=3600, description="how long slots stay with a silent relay")
+    batch_bytes: int = Field(
+        default=8 << 20,
+        ge=1 << 10,
+        description="the most payload bytes in one consume call; must be less than max_allowed_packet",
+    )
+    lease_seconds: int = Field(
+        default=10, ge=2, le=3600, description="how long a relay that does not call keeps its slots"
+    )
     stale_seconds: int = Field(
-        default=900, ge=10, description="a message that was published this long ago and not consumed is sent again"
+        default=900, ge=10, description="a message that was published this long ago and is not consumed is sent again"
     )
     wait_ms: int = Field(default=2000, ge=0, le=60_000, description="how long a claim waits in the server for work")
     metrics_address: str = Field(
         default="127.0.0.1:9464", description="host:port of /metrics, /healthz and /readyz, port 0 for any; empty: none"
     )
-    sample_seconds: int = Field(default=5, ge=1, le=300, description="how often lag and slots are looked up for these")
+    sample_seconds: int = Field(default=5, ge=1, le=300, description="how often lag and slots are looked up")
     stall_seconds: int = Field(
         default=120, ge=1, le=3600, description="a worker without progress for this long makes /healthz fail"
     )

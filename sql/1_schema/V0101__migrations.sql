@@ -4,8 +4,8 @@ SET SESSION lock_wait_timeout = 2;
 
 -- What is installed here. Every migration file ends by entering itself, so that the mysql client,
 -- Flyway and `outboxd migrate` all leave the same trace; `outboxd migrate` adds the checksum. A file that drops what
--- an earlier one made (V<nnn>__post_<name>.sql) writes its name into that one's row, so that an outboxd which still
--- needs it refuses to start.
+-- an earlier one made (V<nnnn>__post_<name>.sql) writes its name into that one's row, so that an outboxd which still
+-- needs it does not start.
 CREATE TABLE outbox_migrations (
   version        INT UNSIGNED NOT NULL,
   file           VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,

@@ -2,8 +2,8 @@ SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
 SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
 SET SESSION lock_wait_timeout = 2;
 
--- Who did what to the outbox by hand, and when. Every operator's routine that changes something enters itself, in the
--- transaction that makes the change.
+-- Who did what to the outbox by hand, and when. Every operator's routine that changes something records itself here, in
+-- the transaction that makes the change.
 CREATE TABLE outbox_audit (
   id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   at      DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),

@@ -23,7 +23,7 @@ Example
   +----------+
   | @version |
   +----------+
-  |       61 |
+  |      916 |
   +----------+
 '
 SQL SECURITY DEFINER

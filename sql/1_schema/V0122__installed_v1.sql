@@ -8,8 +8,8 @@ DELIMITER $$
 
 CREATE PROCEDURE outbox_installed_v1 ()
 COMMENT '
-Lists the migrations that are installed. outbox_version_v1 tells the newest only, and so not whether one before it is
-missing. It is never dropped, so that an outboxd of any age can ask.
+Lists the migrations that are installed. outbox_version_v1 returns the newest only, which does not say
+whether one before it is missing. This procedure is never dropped, so that an outboxd of any release can ask.
 
 Result set, by version: version; file; dropped_by, the file that has dropped what this one made, or NULL.
 
@@ -20,8 +20,8 @@ Example
   +---------+--------------------------+------------+
   | version | file                     | dropped_by |
   +---------+--------------------------+------------+
-  |       1 | V0101__migrations.sql     | NULL       |
-  |       2 | V0102__legacy_tables.sql | NULL       |
+  |     101 | V0101__migrations.sql    | NULL       |
+  |     102 | V0102__legacy_tables.sql | NULL       |
   |     ... | ...                      | ...        |
   +---------+--------------------------+------------+
 '

@@ -12,7 +12,7 @@ CREATE PROCEDURE outbox_internal_reject_text_v1 (
   IN p_max_length INT
 )
 COMMENT '
-Says what is wrong with a text argument that is missing, empty or too long.
+Raises the error for a text argument that is missing, empty or too long.
 Internal: callers test the argument first, so that a good one costs no call.
 
 Parameters

@@ -10,8 +10,8 @@ CREATE PROCEDURE outbox_internal_require_message_v1 (
   IN p_id BIGINT UNSIGNED
 )
 COMMENT '
-Raises an error where there is no message with this id; otherwise does nothing.
-Internal: a transition that changed no row calls it to tell a refused state from a wrong id.
+Raises an error if there is no message with this id; otherwise does nothing.
+Internal: a transition that changed no row calls it, because that may be a final status or a wrong id.
 
 Parameters
   p_id BIGINT UNSIGNED: a message

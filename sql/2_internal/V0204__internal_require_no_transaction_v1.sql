@@ -10,12 +10,12 @@ CREATE PROCEDURE outbox_internal_require_no_transaction_v1 (
   IN p_routine VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
 )
 COMMENT '
-Raises an error where the session is inside a transaction: the routine that calls this owns its transactions and
-would otherwise commit the caller''s. Leaves the next transaction READ COMMITTED.
-Internal.
+Raises an error if the session is inside a transaction: the routine that calls this owns its transactions, and would
+commit the caller''s. Makes the next transaction READ COMMITTED.
+Internal: the routines that own their transactions call it.
 
 Parameters
-  p_routine VARCHAR(64): the routine that refuses, for the message
+  p_routine VARCHAR(64): the routine that was called, for the message
 
 Errors
   30006 the session is inside a transaction

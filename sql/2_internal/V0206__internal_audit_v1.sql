@@ -12,14 +12,15 @@ CREATE PROCEDURE outbox_internal_audit_v1 (
   INOUT p_audit_id BIGINT UNSIGNED
 )
 COMMENT '
-Enters an operator''s action into outbox_audit, with the session''s account and this server''s time.
+Records an operator''s action in outbox_audit, with the session''s account and this server''s time.
 Internal: the operator''s routines call it inside the transaction that makes the change, and only where there is one.
 
 Parameters
   p_action VARCHAR(64): the routine without outbox_ and _v<n>
   p_details JSON: the arguments and what changed, one object; members that are null are left out
-  INOUT p_audit_id BIGINT UNSIGNED: NULL enters a new row and returns its id; an id brings that row up to date, for a
-    routine that works in batches
+  INOUT p_audit_id BIGINT UNSIGNED: NULL adds a row and returns its id; an id updates that row, for a routine that works
+    in batches
+
 The session''s LAST_INSERT_ID() stays as it was.
 
 Transaction: the caller''s.

@@ -29,7 +29,7 @@ Parameters
   p_max_retry INT: failures after which the message is dead, unless its business type says otherwise; NULL or 0 or
     less: 20
   p_headers LONGTEXT: a JSON object of strings, sent as Kafka headers (such as traceparent); NULL: none
-  p_delay_seconds INT: not sent before that; it holds back later messages of its key; NULL: 0
+  p_delay_seconds INT: how long it is not sent; later messages of its topic and key wait behind it; NULL: 0
   OUT p_id BIGINT UNSIGNED: the message''s id, the CloudEvents id of its record
 
 Errors (nothing is stored)
@@ -54,7 +54,7 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  -- JSON_VALID raises 3157 itself, instead of saying no, for JSON that is nested deeper than the server takes.
+  -- For JSON that is nested too deep, JSON_VALID raises 3157 instead of returning 0.
   DECLARE EXIT HANDLER FOR 3157
     CALL outbox_internal_raise_v1(30003, IF(p_headers IS NULL,
       CONCAT('p_payload is nested deeper than 100 levels: ', LEFT(p_payload, 60)),
@@ -82,7 +82,7 @@ BEGIN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_delay_seconds must not be negative: ', p_delay_seconds));
   END IF;
 
-  -- Both times come from one reading of the clock: equal times are what tells a fresh message (see waits).
+  -- One reading of the clock for both times: they are equal in a new message, and differ in a delayed one (is_delayed).
   INSERT INTO agent_outbox_messages
     (biz_type, topic, message_key, payload, headers, status, retry_count, max_retry, next_retry_at, created_at, updated_at)
   VALUES

@@ -15,14 +15,14 @@ CREATE PROCEDURE outbox_list_dead_v1 (
   IN p_limit INT
 )
 COMMENT '
-Lists dead letters by ascending id, a page a call, without their payloads (outbox_get_v1 shows one whole).
+Lists dead letters by ascending id, one page a call, without their payloads (outbox_get_v1 returns a whole message).
 
 Parameters
   p_topic TEXT: only this topic; NULL: any
   p_biz_type TEXT: only this business type; NULL: any
   p_error_like TEXT: only where last_error is LIKE this, with the wildcards % and _; NULL: any
   p_before DATETIME(6): only what died before this time, UTC; NULL: any
-  p_after_id BIGINT UNSIGNED: where the last page ended, its last id; NULL: from the beginning
+  p_after_id BIGINT UNSIGNED: the last id of the previous page; NULL: from the beginning
   p_limit INT: rows at most; NULL or 0: 100
 
 Result set: id, biz_type, topic, message_key, retry_count, max_retry, last_error, published_at, created_at, and

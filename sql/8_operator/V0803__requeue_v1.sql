@@ -11,18 +11,18 @@ CREATE PROCEDURE outbox_requeue_v1 (
   OUT p_changed INT
 )
 COMMENT '
-dead to pending, by an operator''s will: due now, with all its retries before it again. A message in any other state
-stays as it is. last_error stays to be read until the next failure.
+Brings a dead letter back to pending: due now, with retry_count 0. A message in any other status stays as it is.
+last_error is kept until the next failure.
 
 Parameters
   p_id BIGINT UNSIGNED: the message
-  OUT p_changed INT: 1, or 0 where it was not dead
+  OUT p_changed INT: 1, or 0 if it was not dead
 
 Errors
   30004 there is no such message; 30006 called inside a transaction
 
-Order: the later messages of its topic and key have not waited for a dead one; it takes effect after those that have
-been consumed by now.
+Order: the later messages of its topic and key did not wait for it while it was dead. It takes effect after those that
+are consumed by now.
 
 Called by: operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit.
 

@@ -16,8 +16,8 @@ CREATE PROCEDURE outbox_requeue_dead_v1 (
   OUT p_changed INT
 )
 COMMENT '
-dead to pending for many messages, by ascending id: outbox_requeue_v1 for each that the filters match. With
-p_per_second they become due one after the other, so that what failed is not flooded by its return.
+Brings many dead letters back to pending, by ascending id: outbox_requeue_v1 for each one that the filters match. With
+p_per_second they become due one after the other, so that whatever had failed is not flooded.
 
 Parameters
   p_topic TEXT: only this topic; NULL: any
@@ -26,13 +26,13 @@ Parameters
   p_before DATETIME(6): only what died before this time, UTC; NULL: any
   p_per_second INT: how many become due in a second, the first now; NULL: all now
   p_limit INT: messages at most, up to 1000000; NULL or 0: 1000
-  OUT p_changed INT: how many changed; a message that another transaction has locked just now is left out
+  OUT p_changed INT: how many changed; messages that another transaction has locked are left out
 
 Errors
   30005 p_per_second or p_limit is out of range; 30006 called inside a transaction
 
-Called by: operators. Owns its transactions (READ COMMITTED), one for 1000 messages, and leaves done what it has done
-when it is cut off. Writes one row to outbox_audit.
+Called by: operators. Owns its transactions (READ COMMITTED), one for 1000 messages; if it is cut off, what is
+committed stays. Writes one row to outbox_audit.
 
 Example
   mysql> CALL outbox_requeue_dead_v1(''chat'', NULL, ''%read only%'', NULL, 100, 5000, @changed);
@@ -65,7 +65,7 @@ BEGIN
     START TRANSACTION;
     CALL outbox_internal_choose_dead_v1(p_topic, p_biz_type, p_error_like, p_before, p_limit, v_ids);
     COMMIT;
-    -- In small transactions: what is pending but not committed stands at the head of the queues and holds them up.
+    -- Small transactions, because a message that is pending and not committed holds back the later ones of its lane.
     WHILE v_at < JSON_LENGTH(v_ids) DO
       SET v_batch = JSON_EXTRACT(v_ids, CONCAT('$[', v_at, ' to ', v_at + 999, ']'));
       SET v_at = v_at + 1000;

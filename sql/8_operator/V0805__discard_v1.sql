@@ -11,12 +11,12 @@ CREATE PROCEDURE outbox_discard_v1 (
   OUT p_changed INT
 )
 COMMENT '
-Deletes a dead letter for good. A message in any other state stays as it is. outbox_audit keeps which one it was and
-why it had died, not its payload. Should Kafka deliver it after all, it is unknown and does nothing.
+Deletes a dead letter for good. A message in any other status stays as it is. outbox_audit keeps which one it was and
+why it died, not its payload. If Kafka delivers it later, it is unknown and has no effect.
 
 Parameters
   p_id BIGINT UNSIGNED: the message
-  OUT p_changed INT: 1, or 0 where it was not dead
+  OUT p_changed INT: 1, or 0 if it was not dead
 
 Errors
   30004 there is no such message; 30006 called inside a transaction

@@ -15,8 +15,8 @@ CREATE PROCEDURE outbox_discard_dead_v1 (
   OUT p_changed INT
 )
 COMMENT '
-Deletes many dead letters for good, by ascending id: outbox_discard_v1 for each that the filters match. Without any
-filter that is every dead letter.
+Deletes many dead letters for good, by ascending id: outbox_discard_v1 for each one that the filters match.
+Without a filter that is every dead letter.
 
 Parameters
   p_topic TEXT: only this topic; NULL: any
@@ -24,14 +24,14 @@ Parameters
   p_error_like TEXT: only where last_error is LIKE this, with the wildcards % and _; NULL: any
   p_before DATETIME(6): only what died before this time, UTC; NULL: any
   p_limit INT: messages at most, up to 1000000; NULL or 0: 1000
-  OUT p_changed INT: how many are gone; a message that another transaction has locked just now is left out
+  OUT p_changed INT: how many were deleted; messages that another transaction has locked are left out
 
 Errors
   30005 p_limit is out of range; 30006 called inside a transaction
 
-Called by: operators, outbox_purge_dead_v1. Owns its transactions (READ COMMITTED), one for 1000 messages, and leaves
-done what it has done when it is cut off. Writes one row to outbox_audit, which names the first 100 messages: id,
-biz_type, topic, message_key and last_error.
+Called by: operators, outbox_purge_dead_v1. Owns its transactions (READ COMMITTED), one for 1000 messages; if it is
+cut off, what is committed stays. Writes one row to outbox_audit, which has the id, biz_type, topic, message_key and
+last_error of the first 100 messages.
 
 Example
   mysql> CALL outbox_discard_dead_v1(''chat'', NULL, ''%deleted%'', NULL, 5000, @changed);

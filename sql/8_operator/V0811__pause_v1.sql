@@ -11,25 +11,25 @@ CREATE PROCEDURE outbox_pause_v1 (
   IN p_biz_type TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
 )
 COMMENT '
-Stops relaying a topic or a business type, until outbox_resume_v1: its messages stay pending. Enqueuing goes on, other
-topics and types go on, and order holds: behind a paused business type that is ordered by key, the later messages of
-the same topic and key wait too, whatever their type.
+Stops relaying a topic or a business type, until outbox_resume_v1: its messages stay pending. Applications
+can still enqueue, and other topics and types are relayed. Order holds: behind a message of a paused business type that
+is ordered by key, the later messages of the same topic and key wait too, whatever their type.
 
-What a relay has claimed by now is still sent, and what is in Kafka is still consumed: to stop an effect at once, stop
-the consumers. Each claim reads past what is paused, some 0.3 s for 100,000 messages of a topic and 0.7 s of a business
-type, so a pause is for hours, not for good.
+What a relay has already claimed is still sent, and what is in Kafka is still consumed: to stop an effect at once, stop
+the consumers. Each claim reads past the paused messages, at about 0.3 s for 100,000 messages of a topic and 0.7 s of a
+business type, so pause for hours, not for good.
 
 Parameters
   p_topic TEXT, 1 to 249 characters: the topic; NULL where p_biz_type is given
   p_biz_type TEXT, 1 to 64 characters: the business type, registered or not; NULL where p_topic is given
 
-Result set: kind, name, paused_at (UTC), paused_by, and changed, which is 0 where it was paused before.
+Result set: kind, name, paused_at (UTC), paused_by, and changed, which is 0 if it was paused before.
 
 Errors
   30001 neither or both are given, or the name is empty; 30002 too long
 
 Called by: operators, an application''s own migrations. Transaction: joins the caller''s; under autocommit it has one of
-its own. Writes to outbox_audit where it changes something.
+its own. Writes to outbox_audit if it changes something.
 
 Example
   mysql> CALL outbox_pause_v1(''chat'', NULL);

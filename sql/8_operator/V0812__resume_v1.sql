@@ -11,19 +11,19 @@ CREATE PROCEDURE outbox_resume_v1 (
   IN p_biz_type TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
 )
 COMMENT '
-Goes on relaying a topic or a business type that outbox_pause_v1 has stopped. Relays find its messages within a second.
+Resumes relaying a topic or a business type that outbox_pause_v1 has stopped. Relays find its messages within a second.
 
 Parameters
   p_topic TEXT, 1 to 249 characters: the topic; NULL where p_biz_type is given
   p_biz_type TEXT, 1 to 64 characters: the business type; NULL where p_topic is given
 
-Result set: kind, name, and changed, which is 0 where it was not paused.
+Result set: kind, name, and changed, which is 0 if it was not paused.
 
 Errors
   30001 neither or both are given, or the name is empty; 30002 too long
 
 Called by: operators, an application''s own migrations. Transaction: joins the caller''s; under autocommit it has one of
-its own. Writes to outbox_audit where it changes something.
+its own. Writes to outbox_audit if it changes something.
 
 Example
   mysql> CALL outbox_resume_v1(''chat'', NULL);

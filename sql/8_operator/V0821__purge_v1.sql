@@ -11,26 +11,26 @@ CREATE PROCEDURE outbox_purge_v1 (
   IN p_limit INT
 )
 COMMENT '
-Deletes old consumed messages, the lowest ids first. A purged message that Kafka delivers again does nothing: it is
-unknown. Harmless beside all other work: it waits for no lock, and locks nothing but what it deletes.
+Deletes old consumed messages, the lowest ids first. If Kafka delivers a purged message again, it is unknown and has no
+effect. Safe beside other work: it waits for no lock, and locks only what it deletes.
 
 A message that a row of another table points to by a foreign key is left out, and counted. Each call tries it again, and
 waits where a transaction is changing such a row: let that table go without the foreign key, or give it ON DELETE
 CASCADE or SET NULL.
 
 Parameters
-  p_before DATETIME(6): delete what was consumed before this time, UTC (an adopted row that does not say when it was
-    consumed counts from updated_at)
+  p_before DATETIME(6): delete what was consumed before this time, UTC (by updated_at, if an adopted row has no
+    consumed_at)
   p_limit INT: messages at most, up to 1000000; NULL or 0: 1000
 
-Result set: deleted, the number. Fewer than p_limit: no more is old enough, or a message was locked just now. referenced,
-how many were left out because a foreign key points to them.
+Result set: deleted, the number. It is less than p_limit when no more are old enough, or some were locked. referenced, how
+many were left out because a foreign key points to them.
 
 Errors
   30001 p_before is NULL; 30005 p_limit is out of range; 30006 called inside a transaction
 
 Called by: operators, the event outbox_retention. Owns its transactions (READ COMMITTED), one for at most 1000
-messages, and leaves done what it has done when it is cut off. Writes one row to outbox_audit where it deletes something.
+messages; if it is cut off, what is committed stays. Writes one row to outbox_audit if it deletes something.
 
 Example
   mysql> CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 7 DAY, 10000);
@@ -66,9 +66,9 @@ BEGIN
     part_by_part: LOOP
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
       START TRANSACTION;
-      -- No index tells when a message was consumed, and none is wanted that every message would pay for. Ids ascend
-      -- with created_at, and nothing is consumed before it is created: so read the table from its old end, and stop
-      -- where all is newer. Reading by status instead takes seven times as long for each message.
+      -- There is no index on consumed_at, because every message would pay for it. Ids ascend with created_at, and nothing
+      -- is consumed before it is created: so read the table from its old end, and stop where everything is newer. By
+      -- the index on status it takes seven times as long for each message.
       SELECT COUNT(*), MAX(part.id), MIN(part.created_at) >= p_before
         INTO v_read, v_to, v_is_newer
         FROM (

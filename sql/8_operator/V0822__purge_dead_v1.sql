@@ -11,8 +11,8 @@ CREATE PROCEDURE outbox_purge_dead_v1 (
   IN p_limit INT
 )
 COMMENT '
-Deletes old dead letters: outbox_discard_dead_v1 by age alone. For those who want dead letters to end, too; unlike
-outbox_purge_v1 it throws away what never took effect.
+Deletes old dead letters: outbox_discard_dead_v1 by age alone. Unlike outbox_purge_v1 it deletes messages that never
+took effect.
 
 Parameters
   p_before DATETIME(6): delete what died before this time, UTC

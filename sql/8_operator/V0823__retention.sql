@@ -7,8 +7,8 @@ SET SESSION lock_wait_timeout = 2;
 --   ALTER EVENT outbox_retention ENABLE;
 -- and this keeps messages for 30 days instead:
 --   ALTER EVENT outbox_retention DO CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 30 DAY, 100000);
--- It runs with the rights of the account that applied this file, where event_scheduler is ON (the default). A run that
--- takes longer than a minute is no harm: the next one leaves out what it has locked.
+-- It runs with the rights of the account that applied this file, where event_scheduler is ON (the default). A run
+-- may take longer than a minute: the next one leaves out what it has locked.
 DROP EVENT IF EXISTS outbox_retention;
 
 CREATE EVENT outbox_retention

@@ -12,30 +12,30 @@ CREATE PROCEDURE outbox_recover_published_v1 (
   OUT p_recovered INT
 )
 COMMENT '
-published to pending, due now, for messages that Kafka has acknowledged but nobody has consumed for too long: the
-record was lost, or the consumer group was set past it. No retry is counted; last_error says that it is sent again.
-Where the record comes after all, the message takes effect once, and its second copy does nothing.
+Sends messages again that were published and not consumed for too long: back to pending, due now. Their records were
+lost, or the consumer group''s offsets were set past them. No retry is counted; last_error says that it is sent again.
+If the first record turns up after all, the message takes effect once, and the other copy has no effect.
 
 A message whose business type has no handler, because it was taken away or the legacy Go service has published it, is
 consumed instead, however short ago it was published: Kafka has it, and nobody else ends it.
 
 Parameters
-  p_older_than_seconds INT: recover what was published longer ago than that; give it more than the longest time that
-    consumers may lag behind, or their backlog is sent twice
+  p_older_than_seconds INT: recover what was published longer ago than that; if consumers lag behind by more, their
+    backlog is sent twice
   p_limit INT: messages at most, up to 10000; NULL or 0: 1000
-  OUT p_recovered INT: how many are pending again; a message that another transaction has locked just now is left out
+  OUT p_recovered INT: how many are pending again; messages that another transaction has locked are left out
 
-It looks at no more than the p_limit lowest ids of each business type and topic, so that a call costs the same
-however much is under way; a lost message comes among them once those before it are consumed, or lost themselves.
+A call looks at the p_limit lowest published ids of each business type and topic, so that its cost does not depend on
+how many are in flight. A lost message is among them as soon as those before it are consumed, or recovered themselves.
 
 Errors
   30001 p_older_than_seconds is NULL; 30005 it or p_limit is out of range; 30006 called inside a transaction
 
-Order: a later message of the same topic and key that is still under way is sent back by outbox_consume_v1 when it
-comes before this one.
+Order: a later message of the same topic and key that is in flight and arrives before this one is deferred by
+outbox_consume_v1.
 
-Called by: the daemon from time to time, operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit
-where it recovers something.
+Called by: the daemon from time to time, operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit if
+it recovers something.
 
 Example
   mysql> CALL outbox_recover_published_v1(3600, 1000, @recovered);
@@ -75,9 +75,9 @@ BEGIN
     END;
     START TRANSACTION;
     SELECT JSON_ARRAYAGG(biz_type) INTO v_handled_types FROM outbox_biz_types WHERE handler IS NOT NULL;
-    -- The index has all that is published by business type and topic, and there by id. The columns before are named
-    -- again because only so MySQL skips from stream to stream, and takes the ids as they lie instead of sorting them.
-    -- The last part finds what the legacy Go service has published with its next_retry_at left: elsewhere nothing.
+    -- The index has the published messages by business type and topic, and within these by id. DISTINCT and ORDER BY name
+    -- all its leading columns, because only then MySQL skips from one pair to the next and reads ids in order unsorted.
+    -- The last part is for messages that the legacy Go service has published without clearing next_retry_at.
     SELECT JSON_ARRAYAGG(stale.id)
       INTO v_ids
       FROM (
@@ -98,7 +98,7 @@ BEGIN
              ORDER BY m.status, m.next_retry_at, m.biz_type, m.topic, m.id
              LIMIT v_limit
           ) AS head
-         -- At a time that is yet to come: before the clock was set back, nobody knows how long ago.
+         -- A published_at in the future is from before the clock was set back: recover it, its age is unknown.
          WHERE head.published_at NOT BETWEEN v_before AND v_too_late
             OR NOT COALESCE(stream.biz_type MEMBER OF (v_handled_types), FALSE)
          UNION ALL
@@ -128,7 +128,7 @@ BEGIN
              m.next_retry_at = v_now,
              m.last_error = CONCAT('published at ', COALESCE(m.published_at, m.updated_at), ', not consumed within ', p_older_than_seconds, ' s: sent again'),
              m.updated_at = v_now
-       -- Between the two reads it may have been consumed, failed and been published again.
+       -- Between the two reads it may have failed and been published again.
        WHERE m.status = 'published'
          AND COALESCE(m.published_at, m.updated_at) NOT BETWEEN v_before AND v_too_late;
       SET p_recovered = ROW_COUNT();

@@ -15,26 +15,26 @@ CREATE PROCEDURE outbox_replay_v1 (
   OUT p_replayed INT
 )
 COMMENT '
-Lets consumed messages take effect once more, on purpose: copies them as new pending messages, due now, in the order
-of their ids. The consumed ones stay as they are; the copies come after all that is in the outbox by now. Messages that
-were relayed before their business type had a handler are among them: their copies take effect.
+Lets consumed messages take effect once more: copies them as new pending messages, due now, in the order of their ids.
+The consumed ones stay as they are; the copies come after everything that is in the outbox by now. Messages
+that were relayed before their business type had a handler are among them: their copies take effect.
 
 Parameters
   p_from_id BIGINT UNSIGNED: the first message; NULL: from the beginning
-  p_to_id BIGINT UNSIGNED: the last message; NULL: up to the newest that there is now
+  p_to_id BIGINT UNSIGNED: the last message; NULL: the newest that there is now
   p_biz_type TEXT: only this business type; NULL: any
   p_topic TEXT: only this topic; NULL: any
   p_limit INT: messages at most, up to 1000000; NULL or 0: 1000
   OUT p_replayed INT: how many were copied
 
-Result set: last_id, the last message that was copied, NULL where none was; and to_id, the end. Where p_replayed is
-p_limit there may be more: call again from last_id + 1 to to_id, behind which are the copies.
+Result set: last_id, the last message that was copied, NULL if none was; and to_id, the end. If p_replayed is p_limit
+there may be more: call again from last_id + 1 to to_id, so that the copies, behind to_id, are not copied again.
 
 Errors
   30005 p_limit is out of range; 30006 called inside a transaction
 
-Called by: operators. Owns its transactions (READ COMMITTED), one for 1000 messages, and leaves done what it has done
-when it is cut off. Writes one row to outbox_audit, with the range. Locks none of the consumed messages.
+Called by: operators. Owns its transactions (READ COMMITTED), one for 1000 messages; if it is cut off, what is
+committed stays. Writes one row to outbox_audit, with the range. Locks none of the consumed messages.
 
 Example
   mysql> CALL outbox_replay_v1(100, 199, NULL, ''chat'', NULL, @replayed);
@@ -72,10 +72,10 @@ BEGIN
       RESIGNAL;
     END;
     START TRANSACTION;
-    -- The end is fixed now: a copy may be consumed before this is through, and must not be copied again.
+    -- The end is fixed now: a copy may be consumed before this call is done, and must not be copied again.
     SELECT LEAST(MAX(id), COALESCE(p_to_id, MAX(id))) INTO v_to FROM agent_outbox_messages;
     COMMIT;
-    -- In small transactions: what is pending but not committed stands in the queues and holds them up.
+    -- Small transactions, because a message that is pending and not committed holds back the later ones of its lane.
     batch_by_batch: WHILE v_left > 0 DO
       SET v_batch = LEAST(v_left, 1000);
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED;

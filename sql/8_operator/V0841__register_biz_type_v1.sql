@@ -16,7 +16,7 @@ CREATE PROCEDURE outbox_register_biz_type_v1 (
 )
 COMMENT '
 Registers a business type, or changes one: which procedure handles its messages, their order, and their retries. It
-holds for the messages that wait already, from their next claim, mark, failure or consumption on.
+also holds for messages that are waiting already, from their next claim, mark, failure or consumption on.
 
 A type without a handler is publish-only, as one that is not registered is: Kafka''s acknowledgement consumes its
 messages. What was relayed before the type got its handler has no effect here; outbox_replay_v1 finds it.
@@ -34,7 +34,7 @@ Parameters
     stays, or 1
   p_backoff_cap_seconds INT: the longest wait, from the base to 604800; NULL: stays, or 32
 
-Result set: the row of outbox_biz_types, and changed, which is 0 where all was so before.
+Result set: the row of outbox_biz_types, and changed, which is 0 if nothing changed.
 
 Errors
   30001 p_biz_type is NULL or empty; 30002 a name is too long
@@ -43,7 +43,7 @@ Errors
 
 Called by: operators, an application''s own migrations. Transaction: joins the caller''s, so that a migration that is
 rolled back leaves nothing; under autocommit it has one of its own. Until it is committed the type keeps its former
-policy for all others, and another registration of it waits. Writes to outbox_audit where it changes something.
+policy for all others, and another registration of it waits. Writes to outbox_audit if it changes something.
 
 Example
   mysql> CALL outbox_register_biz_type_v1(''order_paid'', ''on_order_paid'', NULL, 50, 2, 600);

@@ -15,25 +15,25 @@ Gives a registered business type a batch handler: a procedure that lets many mes
 of the cost of a call for each. It gets the messages in the session''s temporary table outbox_batch, those with outcome
 ''offered'': it reads id, biz_type, topic, message_key and payload there. It takes one parameter, p_is_check, and is
 called twice:
-  TRUE   before anything is marked. It may give messages back that it cannot take, by setting their outcome to ''todo'':
-         the handler gets each of them by itself. It changes nothing else.
+  TRUE   before anything is marked. It may give back messages that it cannot take, by setting their outcome to ''todo'':
+         the handler gets these one by one. It changes nothing else.
   FALSE  it has the effect of the handler for every message that is still offered.
-An error undoes all that it did, and the handler gets each message by itself. It neither commits nor rolls back: outboxd
-marks the messages consumed in the same transaction.
+An error undoes everything that it did, and the handler gets the messages one by one. It neither commits nor rolls back:
+outboxd marks the messages consumed in the same transaction.
 
 Parameters
   p_biz_type TEXT, 1 to 64 characters: the business type
   p_batch_handler TEXT, 1 to 64 characters: a procedure of this database, in the case in which it was created, that takes
-    (p_is_check BOOLEAN); NULL: the type has none any more
+    (p_is_check BOOLEAN); NULL: takes the batch handler away
 
-Result set: biz_type, handler, batch_handler, and changed, which is 0 where it was so before.
+Result set: biz_type, handler, batch_handler, and changed, which is 0 if nothing changed.
 
 Errors
   30001 a name is missing or empty; 30002 too long
   30008 p_biz_type is not registered or has no handler, or p_batch_handler is no procedure of this database with one parameter
 
 Called by: operators, an application''s own migrations. Transaction: joins the caller''s, so that a migration that is
-rolled back leaves nothing; under autocommit it has one of its own. Writes to outbox_audit where it changes something.
+rolled back leaves nothing; under autocommit it has one of its own. Writes to outbox_audit if it changes something.
 
 Example
   mysql> CREATE PROCEDURE ship_orders_v1 (IN p_is_check BOOLEAN)

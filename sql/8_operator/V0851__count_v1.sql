@@ -17,7 +17,7 @@ CREATE PROCEDURE outbox_count_v1 (
   OUT p_messages BIGINT
 )
 COMMENT '
-Counts the messages that an operator''s routine would touch, to be looked at before it is called.
+Counts the messages that an operator''s routine would change or delete: a look before the call.
 
 Parameters
   p_status VARCHAR(32): the status

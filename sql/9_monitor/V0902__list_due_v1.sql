@@ -10,8 +10,8 @@ CREATE PROCEDURE outbox_list_due_v1 (
   IN p_limit INT
 )
 COMMENT '
-Lists messages that are pending and due, oldest due time first. It only looks: what a relay may send next, in
-order and without another relay sending it too, is said by outbox_claim_v1.
+Lists messages that are pending and due, oldest due time first. For looking only: a relay that owns slots
+calls outbox_claim_v1, which keeps the order and hands no message to two relays.
 
 Parameters
   p_limit INT: rows at most; NULL or 0: 100

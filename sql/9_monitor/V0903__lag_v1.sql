@@ -10,23 +10,23 @@ CREATE PROCEDURE outbox_lag_v1 (
   IN p_most INT
 )
 COMMENT '
-How far relays and consumers are behind, at a cost that does not grow with the table: for sampling every few seconds.
-What outbox_status_v1 counts exactly, this counts up to a limit.
+Tells how far relays and consumers are behind, at a cost that does not grow with the table: for sampling every few
+seconds. outbox_status_v1 counts exactly; this counts up to a limit.
 
 Parameters
-  p_most INT: count at most so many messages of each status; NULL or 0: 100000
+  p_most INT: the highest count of each status; NULL or 0: 100000
 
 Result set, one row
-  pending, published, dead      messages, p_most where there are more
+  pending, published, dead      messages; p_most if there are more
   pending_seconds               how long ago the oldest pending one was enqueued; NULL: none is pending
   published_seconds             the same of the oldest published one among those counted; NULL: none is published
-  next_due_seconds              in how long the next pending one is due; negative: overdue by that; NULL: none is pending
+  next_due_seconds              seconds until the next pending one is due; negative: overdue by that; NULL: none is pending
 
 Errors
   30005 p_most is negative; 30006 called inside a transaction
 
-Called by: relays, consumers, monitoring. Owns its transaction (READ UNCOMMITTED, which spares looking for older
-versions of what is changing just now); changes nothing.
+Called by: relays, consumers, monitoring. Owns its transaction (READ UNCOMMITTED, which saves looking up older
+versions of rows that are being changed); changes nothing.
 
 Example
   mysql> CALL outbox_lag_v1(NULL);

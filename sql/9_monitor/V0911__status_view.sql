@@ -8,7 +8,7 @@ SET SESSION lock_wait_timeout = 2;
 --   topic, biz_type, status   what is counted; a combination without messages has no row
 --   messages                  their number, exact
 --   oldest_seconds            how long ago the one with the lowest id was enqueued
---   next_due_seconds          in how long the next pending one is due; negative: it is overdue; NULL: none is pending
+--   next_due_seconds          seconds until the next pending one is due; negative: overdue; NULL: none is pending
 --
 -- Read by: monitoring, operators, outbox_status_v1. No locks.
 --
@@ -25,10 +25,10 @@ SET SESSION lock_wait_timeout = 2;
 --   | chat  | chat_history_persist | pending  |        3 |         0.0500 |          -0.0500 |
 --   +-------+----------------------+----------+----------+----------------+------------------+
 --
--- The parts differ in how they group. Whatever is not pending has no due time, and the index has it sorted already: it
--- is counted while it is read. Each pending message has a due time of its own, which is worth a temporary table of the
--- groups, but not one of the messages. A part for each status, and the fixed order of the join, because the statistics
--- of a queue are wrong within seconds, and a plan that believes them reads the whole table.
+-- The parts differ in how they group. Messages that are not pending have no due time, so the index has their groups in
+-- order and they are counted while being read. Pending ones differ in their due times: MySQL keeps a temporary table of
+-- the groups. One part for each status, forced indexes and a fixed order of the join, because the statistics of a queue
+-- are wrong within seconds, and a plan that believes them reads the whole table.
 CREATE OR REPLACE SQL SECURITY DEFINER VIEW outbox_status AS
 SELECT counted.topic,
        counted.biz_type,

@@ -8,10 +8,10 @@ DELIMITER $$
 
 CREATE PROCEDURE outbox_status_v1 ()
 COMMENT '
-Counts the messages by status and tells the age of the oldest of each.
+Counts the messages by status, with the age of the oldest of each.
 
 Result set: status; messages, their number; oldest_seconds, how long ago the oldest was enqueued;
-next_due_seconds, in how long the next pending one is due (negative: it is overdue; NULL: none is pending).
+next_due_seconds, until the next pending one is due (negative: it is overdue; NULL: none is pending).
 A status without messages has no row.
 
 Called by: operators, monitoring. Reads only; transaction: the caller''s. Reads the index on status from end to end.

@@ -2,8 +2,8 @@ SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
 SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
 SET SESSION lock_wait_timeout = 2;
 
--- outbox_dead_letters: the messages that have failed for good, and why. Without payload and headers: what the users
--- wrote is not monitoring's to read; outbox_get_v1 shows it to whoever may.
+-- outbox_dead_letters: the messages that have failed for good, and why. Without payload and headers, because monitoring
+-- must not read what users wrote; outbox_get_v1 returns them to those who may.
 --
 -- Columns
 --   id, topic, biz_type, message_key   the message
@@ -13,8 +13,8 @@ SET SESSION lock_wait_timeout = 2;
 --
 -- Read by: monitoring, operators. No locks.
 --
--- Cost: reads the dead messages and no others, however the rows are sorted or limited; that is what the forced index
--- is for: with ORDER BY id LIMIT 10 the server would rather look for ten dead ones from one end of the table.
+-- Cost: reads the dead messages and no others, however the rows are sorted or limited. The index is forced because for
+-- ORDER BY id LIMIT 10 the server would otherwise read the table from one end until it has found ten dead ones.
 --
 -- Example
 --   mysql> SELECT id, topic, message_key, retry_count, last_error, died_at FROM outbox_dead_letters ORDER BY id LIMIT 1;

@@ -8,14 +8,14 @@ SET SESSION lock_wait_timeout = 2;
 --   relay              the relay; NULL: the slots that nobody owns
 --   slots_owned        how many of the 64 slots
 --   lease_until        when its lease ends, by this server's clock, UTC
---   lease_seconds      in how long that is; negative: it has run out, and the slots are anybody's
+--   lease_seconds      seconds until then; negative: it has run out, and any relay may take the slots
 --   backlog            pending messages in its slots, due or not
 --   backlog_per_slot   the same as {"slot": messages, ...} with every slot that it owns; NULL where it owns none
 --
 -- Read by: monitoring, operators. No locks.
 --
 -- Cost: counts the entries of the index on pending_slot, slot by slot: 0.15 s for a million pending messages, and
--- nothing for the others.
+-- nothing for other messages.
 --
 -- Example
 --   mysql> SELECT relay, slots_owned, lease_seconds, backlog FROM outbox_relays_status;

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import chat
 from tests.bench.run import MEASUREMENTS, Options, run
 from tests.bench.sizes import QUICK, Sizes
 from tests.bench.stage import BenchError
+from tests.kit import chat
 from tests.servers import process
 from tests.servers.errors import ServerError
 from tests.servers.paths import CHECKOUT

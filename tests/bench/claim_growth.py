@@ -1,11 +1,11 @@
-"""Whether claiming gets dearer with the consumed messages that lie in the table."""
+"""Whether claiming costs more with more consumed messages in the table."""
 
 import time
 from statistics import median
 
 from tests.bench.measurement import Measurement, Result
 from tests.bench.stage import DATABASE, BenchError, Stage
-from tests.sql.support import Database
+from tests.kit.session import Session
 
 _KEY = "claim_growth"
 _MANY = "outboxd_bench_many"
@@ -32,7 +32,7 @@ def _sample(stage: Stage) -> tuple[list[float], list[float]]:
     return few[1:], many[1:]  # the first claim takes the slots, too
 
 
-def _round(session: Database, limit: int) -> float:
+def _round(session: Session, limit: int) -> float:
     """A relay's round, a claim and its mark; returns the claim's seconds per message."""
     started = time.perf_counter()
     claimed = session.claim(_RELAY, limit, _LEASE_S)

@@ -1,19 +1,19 @@
 """The real daemon as processes of its own: `outboxd run`."""
 
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psutil
-from confluent_kafka.admin import AdminClient
 
 from tests.bench.stage import PARTITIONS, BenchError, Stage
-from tests.servers.process import tail
-from tests.sql.support import Database
+from tests.kit import kafka
+from tests.kit.daemon import Daemon
+from tests.kit.session import Session
 
 _STOP_DEADLINE_S = 60
 _SHARED_DEADLINE_S = 60.0
@@ -27,29 +27,29 @@ class Daemons:
 
     stage: Stage
     topic: str
-    processes: list[subprocess.Popen[bytes]]
+    processes: Sequence[Daemon]
     started_at: float
     peak_rss: int = 0
 
     @property
     def pids(self) -> list[int]:
         """Their process ids."""
-        return [process.pid for process in self.processes]
+        return [daemon.pid for daemon in self.processes]
 
     def check(self) -> None:
         """Note how much memory they have. Raises BenchError, with the end of the log, where one has ended."""
-        for number, process in enumerate(self.processes):
-            if process.poll() is not None:
-                log = tail(self.stage.folder / f"daemon-{number}.log")
-                raise BenchError(f"a daemon ended with exit code {process.returncode}; the end of its log:\n{log}")
-            self.peak_rss = max(self.peak_rss, psutil.Process(process.pid).memory_info().rss)
+        for daemon in self.processes:
+            if not daemon.is_alive:
+                code = daemon.process.returncode
+                raise BenchError(f"a daemon ended with exit code {code}; the end of its log:\n{daemon.log_end}")
+            self.peak_rss = max(self.peak_rss, psutil.Process(daemon.pid).memory_info().rss)
 
     def wait_until_shared(self) -> None:
         """Wait until slots and partitions are shared out among all the daemons, and stay so for a while.
 
         Raises BenchError where that does not come about.
         """
-        admin = AdminClient({"bootstrap.servers": self.stage.kafka.bootstrap, "log_level": 0})
+        admin = kafka.admin(self.stage.kafka.bootstrap)
         deadline = time.monotonic() + _SHARED_DEADLINE_S
         last: tuple[_Shares, _Shares] = ((), ())
         since = time.monotonic()
@@ -63,7 +63,7 @@ class Daemons:
                     raise BenchError(f"slots and partitions were not shared out in {_SHARED_DEADLINE_S:.0f} s: {last}")
                 time.sleep(0.1)
 
-    def _slots(self, session: Database) -> _Shares:
+    def _slots(self, session: Session) -> _Shares:
         """How many slots each relay has; empty while some have none, or a daemon has none of them."""
         rows = session.rows("SELECT relay, COUNT(*) AS slots FROM outbox_slots GROUP BY relay ORDER BY relay")
         shares = tuple((row["relay"], row["slots"]) for row in rows)
@@ -81,27 +81,19 @@ class Daemons:
 def run(stage: Stage, topic: str, processes: int = 1) -> Iterator[Daemons]:
     """Start daemons that relay everything and consume the topic; they are stopped by SIGTERM at the end."""
     with ExitStack() as cleanup:
-        daemons = Daemons(stage, topic, [], time.monotonic())
+        started: list[Daemon] = []
+        daemons = Daemons(stage, topic, started, time.monotonic())
         for number in range(processes):
-            log = cleanup.enter_context((stage.folder / f"daemon-{number}.log").open("wb"))
-            process = subprocess.Popen(
-                [sys.executable, "-m", "outboxd", "run"],
-                env=stage.daemon_environment(topic),
-                cwd=stage.folder,  # where no outboxd.toml is
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+            daemon = Daemon(
+                stage.folder,  # where no outboxd.toml is
+                stage.daemon_settings(topic),
+                command=(sys.executable, "-m", "outboxd"),
+                name=f"{topic}-daemon-{number}",
+                variables={"PYTHONPATH": str(stage.code)},
             )
-            daemons.processes.append(process)
-            cleanup.callback(_reap, process)
-        for process in daemons.processes:
-            cleanup.callback(process.terminate)
+            daemon.start()
+            started.append(daemon)
+            cleanup.callback(partial(daemon.wait_or_kill, _STOP_DEADLINE_S))
+        for daemon in started:
+            cleanup.callback(daemon.terminate)
         yield daemons
-
-
-def _reap(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_STOP_DEADLINE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.bench import cpu, daemon
 from tests.bench.stage import DATABASE, BenchError, Stage
-from tests.sql.support import Database
+from tests.kit.session import Session
 
 _POLL_S = 0.02
 _STALLED_AFTER_S = 60.0
@@ -68,7 +68,7 @@ def run(stage: Stage, messages: int, processes: int = 1, *, waiting: bool = Fals
             return _watch(session, daemons, messages, started_at)
 
 
-def _watch(session: Database, daemons: daemon.Daemons, messages: int, started_at: float) -> Drain:
+def _watch(session: Session, daemons: daemon.Daemons, messages: int, started_at: float) -> Drain:
     servers = {"mysqld": [daemons.stage.mysql.pid], "kafka": [daemons.stage.kafka.pid]}
     groups = {**servers, "daemons": daemons.pids}
     moment, syncs = cpu.now(groups), _sync_seconds(session)
@@ -105,7 +105,7 @@ def _watch(session: Database, daemons: daemon.Daemons, messages: int, started_at
     )
 
 
-def _progress(session: Database) -> _Progress:
+def _progress(session: Session) -> _Progress:
     rows = session.rows(
         "SELECT object_name AS name, count_insert, count_update"
         " FROM performance_schema.table_io_waits_summary_by_table"
@@ -119,7 +119,7 @@ def _progress(session: Database) -> _Progress:
     return _Progress(int(updates), int(inserts))
 
 
-def _sync_seconds(session: Database) -> float:
+def _sync_seconds(session: Session) -> float:
     """Time that sessions have spent syncing the redo log and the binary log, as performance_schema counts it."""
     return float(
         session.value(
@@ -129,10 +129,10 @@ def _sync_seconds(session: Database) -> float:
     )
 
 
-def _rows(session: Database) -> int:
+def _rows(session: Session) -> int:
     return int(session.value("SELECT COUNT(*) FROM chat_histories"))
 
 
-def _counts(session: Database) -> dict[str, int]:
+def _counts(session: Session) -> dict[str, int]:
     rows = session.rows("SELECT status, COUNT(*) AS messages FROM agent_outbox_messages GROUP BY status")
     return {row["status"]: row["messages"] for row in rows}

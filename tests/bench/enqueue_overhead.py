@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from statistics import median
 
-from tests.bench.chat import Chat
 from tests.bench.measurement import Measurement, Result
 from tests.bench.stage import Stage
-from tests.sql.support import CHAT, Database
+from tests.kit.chat import Chat
+from tests.kit.session import CHAT, Session
 
 _KEY = "enqueue_overhead"
 _INSERT = f"""
@@ -35,7 +35,7 @@ def _sample(stage: Stage) -> tuple[Times, Times]:
     return calls, inserts
 
 
-def _timed(session: Database, enqueue: Callable[[Database, Chat], None], chats: Iterator[Chat]) -> Times:
+def _timed(session: Session, enqueue: Callable[[Session, Chat], None], chats: Iterator[Chat]) -> Times:
     times: Times = []
     for chat in chats:
         started = time.perf_counter()
@@ -44,14 +44,14 @@ def _timed(session: Database, enqueue: Callable[[Database, Chat], None], chats: 
     return times
 
 
-def _call(session: Database, chat: Chat) -> None:
+def _call(session: Session, chat: Chat) -> None:
     session.execute(
         "CALL outbox_enqueue_chat_history_v1('chat', %s, %s, %s, %s, %s, NULL, @id)",
         *(chat.conversation_id, chat.user_id, chat.conversation_id, chat.role, chat.message),
     )
 
 
-def _insert(session: Database, chat: Chat) -> None:
+def _insert(session: Session, chat: Chat) -> None:
     session.execute(_INSERT, chat.conversation_id, chat.payload)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from tests.bench.measurement import Measurement, rate
 from tests.bench.stage import BenchError, Stage
-from tests.sql.support import Database, Row
+from tests.kit.session import Row, Session
 
 # Ids are consecutive and nobody else is at work, so a batch is a range of the primary key: faster than a list of
 # ids, and than the status index with its delete-marked entries.
@@ -45,10 +45,10 @@ UPDATE agent_outbox_messages
  WHERE id BETWEEN %s AND %s AND status = 'published'"""
 
 
-Write = Callable[[Database, Sequence[Row]], None]
+Write = Callable[[Session, Sequence[Row]], None]
 
 
-def _write(session: Database, batch: Sequence[Row]) -> None:
+def _write(session: Session, batch: Sequence[Row]) -> None:
     values: list[object] = []
     for row in batch:
         chat = json.loads(row["payload"])
@@ -56,7 +56,7 @@ def _write(session: Database, batch: Sequence[Row]) -> None:
     session.execute(_INSERT + ", ".join([_ROW] * len(batch)), *values)
 
 
-def _copy(session: Database, batch: Sequence[Row]) -> None:
+def _copy(session: Session, batch: Sequence[Row]) -> None:
     session.execute(_COPY, batch[0]["id"], batch[-1]["id"])
 
 
@@ -79,7 +79,7 @@ def _sample(write: Write, stage: Stage) -> float:
     return stage.sizes.messages / seconds
 
 
-def _check(session: Database, messages: int) -> None:
+def _check(session: Session, messages: int) -> None:
     written = session.value("SELECT COUNT(*) FROM chat_histories")
     consumed = session.value("SELECT COUNT(*) FROM agent_outbox_messages WHERE status = 'consumed'")
     if (written, consumed) != (messages, messages):

@@ -9,10 +9,11 @@ from itertools import pairwise
 from statistics import median
 
 from tests.bench import daemon
-from tests.bench.chat import Chat
 from tests.bench.measurement import Measurement, Result, quantile
 from tests.bench.stage import DATABASE, BenchError, Stage
-from tests.sql.support import Database, Server
+from tests.kit.chat import Chat
+from tests.kit.server import Server
+from tests.kit.session import Session
 
 _KEY = "latency_ms"
 _POLL_S = 0.001
@@ -85,7 +86,7 @@ def _enqueue(server: Server, topic: str, chats: Sequence[Chat], per_s: int, firs
 
 
 def _follow(
-    session: Database, enqueuing: "Future[tuple[Times, list[float]]]"
+    session: Session, enqueuing: "Future[tuple[Times, list[float]]]"
 ) -> tuple[tuple[Times, list[float]], Times, list[float]]:
     """Look for new rows every millisecond until each enqueued message has one; returns also when it saw and looked.
 

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from tests.bench.measurement import Measurement, rate
 from tests.bench.stage import DATABASE, BenchError, Stage
-from tests.sql.support import Server
+from tests.kit.server import Server
 
 _LIST = 100
 _STALLED_AFTER_S = 60.0

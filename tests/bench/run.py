@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from tests.bench import (
-    chat,
     claim_growth,
     cpu,
     drain,
@@ -28,8 +27,10 @@ from tests.bench import (
 )
 from tests.bench.measurement import Measurement, Result
 from tests.bench.sizes import Sizes
-from tests.bench.stage import Servers, Stage, prepare, throwaway_servers
+from tests.bench.stage import Stage, prepare, throwaway_servers
 from tests.bench.targets import Judgement, Verdict, judge
+from tests.kit import chat
+from tests.servers.throwaway import Servers
 
 MEASUREMENTS: tuple[Measurement, ...] = (
     floor.MEASUREMENT,
@@ -74,7 +75,7 @@ def run(
                 drain.run(stage, sizes.warm_up)
             about = environment.describe(stage, options.chat_file, options.keys)
             advance()
-            pids = (running.mysql.pid, running.kafka.pid)
+            pids = (stage.mysql.pid, stage.kafka.pid)
             before = cpu.ours(pids)
             results = _measure(stage, wanted, say, advance)
             about["machine"]["cores_busy_with_others"] = round(cpu.by_others(before, cpu.ours(pids)), 2)

@@ -1,25 +1,23 @@
 """What every measurement needs: private servers, a database with outboxd's schema, and a backlog of real chat."""
 
-import os
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
-from tests.bench.chat import Chat
 from tests.bench.sizes import Sizes
-from tests.servers import kafka, kafka_install, mysql, mysql_install, process
-from tests.servers.paths import CHECKOUT, cache_dir
-from tests.sql.support import CHAT, Database, Server
+from tests.kit.chat import Chat
+from tests.kit.command import Setting
+from tests.kit.kafka import create_topics
+from tests.kit.server import Server
+from tests.kit.session import CHAT, Session
+from tests.servers import kafka, kafka_install, mysql, mysql_install, throwaway
+from tests.servers.paths import CHECKOUT
+from tests.servers.throwaway import Servers
 
 DATABASE = "outboxd_bench"
 PARTITIONS = 8
@@ -33,15 +31,6 @@ _SETTLED_PAGES = 20
 
 class BenchError(Exception):
     """A measurement could not be made; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """Running servers, and a folder for what else is written."""
-
-    mysql: mysql.RunningMySQL
-    kafka: kafka.RunningKafka
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -62,7 +51,7 @@ class Stage:
         """The MySQL server, for its root."""
         return Server(host=self.mysql.host, port=self.mysql.port, user="root")
 
-    def connect(self, database: str = DATABASE) -> Database:
+    def connect(self, database: str = DATABASE) -> Session:
         """A session (autocommit)."""
         return self.server.connect(database)
 
@@ -74,9 +63,7 @@ class Stage:
     def new_topic(self) -> str:
         """A topic that no measurement before has used; it exists when this returns."""
         topic = f"chat-{next(self._numbers)}"
-        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
-        for made in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
-            made.result()
+        create_topics(self.kafka.bootstrap, [topic], PARTITIONS)
         return topic
 
     def clear(self, database: str = DATABASE) -> None:
@@ -139,56 +126,32 @@ class Stage:
                     return
                 time.sleep(0.2)
 
-    def daemon_environment(self, topic: str) -> dict[str, str]:
-        """The environment of a daemon of this stage: nothing of the caller's own settings enters it."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OUTBOXD_")}
+    @property
+    def code(self) -> Path:
+        """The copy of the driver that its daemons run."""
+        return self.folder / "code" / "driver"
+
+    def daemon_settings(self, topic: str) -> dict[str, Setting]:
+        """The settings of a daemon of this stage, the caller's own the last."""
         return {
-            **inherited,
-            "PYTHONPATH": str(self.folder / "code" / "driver"),
-            "OUTBOXD_MYSQL_URL": self.mysql.url(_ACCOUNT, self.password, DATABASE),
-            "OUTBOXD_KAFKA_BOOTSTRAP": self.kafka.bootstrap,
-            "OUTBOXD_TOPICS": topic,
-            "OUTBOXD_GROUP": topic,
-            **{f"OUTBOXD_{name.upper()}": value for name, value in self.settings.items()},
+            "mysql_url": self.mysql.url(_ACCOUNT, self.password, DATABASE),
+            "kafka_bootstrap": self.kafka.bootstrap,
+            "topics": topic,
+            "group": topic,
+            **self.settings,
         }
 
 
 @contextmanager
 def throwaway_servers() -> Iterator[Servers]:
-    """MySQL, durable as it is by default, and Kafka; both are gone, with their data, at the end.
-
-    Raises ServerError where a server cannot be had.
-    """
-    mysql_programs, kafka_programs = mysql_install.find(), kafka_install.find()
-    with ExitStack() as cleanup:
-        folder = Path(tempfile.mkdtemp(prefix="bench-", dir=cache_dir()))
-        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-        ports = _free_ports(3)
-        with ThreadPoolExecutor() as pool:
-            starting = pool.submit(
-                kafka.start, kafka_programs, folder / "kafka", port=ports[0], controller_port=ports[1]
-            )
-            cleanup.callback(_stop, starting)
-            database = mysql.start(mysql_programs, folder / "mysql", port=ports[2])
-            cleanup.callback(database.stop)
-        yield Servers(database, starting.result(), folder)
-
-
-def _stop(starting: Future[kafka.RunningKafka]) -> None:
-    if starting.exception() is None:
-        starting.result().stop()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Different ports: servers that start side by side would find the same one free."""
-    ports: set[int] = set()
-    while len(ports) < count:
-        ports.add(process.free_port())
-    return list(ports)
+    """MySQL and Kafka. Raises ServerError where a server cannot be had."""
+    with throwaway.servers(mysql_install.find(), kafka_install.find()) as running:
+        yield running
 
 
 def prepare(servers: Servers, sizes: Sizes, chat: Sequence[Chat], settings: dict[str, str]) -> Stage:
     """Install the schema, make the daemon's account, and load the chat."""
+    assert servers.kafka is not None
     stage = Stage(servers.mysql, servers.kafka, servers.folder, chat, sizes, settings, secrets.token_hex(16))
     # An edit of the checkout during the minutes of a run must not reach the daemons that are started later.
     for part in ("sql", "driver"):

@@ -14,13 +14,13 @@ from rich.console import Console
 from tests.bench.__main__ import main
 from tests.bench.run import Options, run
 from tests.bench.sizes import QUICK
-from tests.bench.stage import Servers
 from tests.bench.targets import Verdict, judge
+from tests.kit import chat
 from tests.servers import process
 from tests.servers.kafka import RunningKafka
 from tests.servers.mysql import RunningMySQL
 from tests.servers.mysql_install import MySQLInstall
-from tests.servers.paths import CHECKOUT
+from tests.servers.throwaway import Servers
 
 _KEYS = [
     "floor_per_s",
@@ -61,7 +61,7 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
         sizes=QUICK,
         judged=False,
         settings={"wait_ms": "100"},
-        chat_file=CHECKOUT / "driver" / "outboxd" / "commands" / "demo" / "sample_chat.jsonl",
+        chat_file=chat.sample_file(),
         folder=out,
     )
     assert run(options, Console(file=printed, width=150), lambda: nullcontext(servers))

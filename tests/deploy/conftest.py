@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.deploy.support import Client, client_of
+from tests.kit.installing import Client, client_of
+from tests.kit.server import Server
 from tests.servers.mysql_install import MySQLInstall
-from tests.sql.support import Server
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.kit.server import SQL_FOLDER, Server
 from tests.servers import download
 from tests.servers.errors import ServerError
 from tests.servers.kafka_install import _find_java
 from tests.servers.paths import cache_dir
 from tests.servers.progress import step
-from tests.sql.support import SQL_FOLDER, Server
 
 _POM = Path(__file__).with_name("pom.xml")
 _SMALL = ("-Xmx256m", "-XX:TieredStopAtLevel=1")
@@ -20,18 +20,18 @@ _SMALL = ("-Xmx256m", "-XX:TieredStopAtLevel=1")
 
 @dataclass(frozen=True, slots=True)
 class Flyway:
-    """Flyway on sql/, with no setting but that."""
+    """Flyway, on sql/ if nothing else is said."""
 
     java: Path
     jars: Path
 
-    def run(self, command: str, server: Server, database: str) -> str:
+    def run(self, command: str, server: Server, database: str, *options: str, location: Path = SQL_FOLDER) -> str:
         """Run a command of Flyway's, which must succeed; returns what it prints."""
         done = subprocess.run(
             [
                 *(self.java, *_SMALL, "-cp", f"{self.jars}/*", "org.flywaydb.commandline.Main", "-skipCheckForUpdate"),
                 *(f"-url=jdbc:mysql://{server.host}:{server.port}/{database}", f"-user={server.user}", "-password="),
-                *(f"-locations=filesystem:{SQL_FOLDER}", command),
+                *(f"-locations=filesystem:{location}", *options, command),
             ],
             cwd=self.jars,
             capture_output=True,

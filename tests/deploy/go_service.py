@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer
 
-from tests.sql.support import CHAT, Database, Row
+from tests.kit.session import CHAT, Row, Session
 
 TABLES = """
 CREATE TABLE `agent_outbox_messages` (`id` bigint unsigned AUTO_INCREMENT,`biz_type` varchar(64) NOT NULL,`topic` varchar(128) NOT NULL,`message_key` varchar(128) NOT NULL,`payload` longtext NOT NULL,`status` varchar(32) NOT NULL,`retry_count` bigint NOT NULL DEFAULT 0,`max_retry` bigint NOT NULL DEFAULT 20,`next_retry_at` datetime(3) NULL,`last_error` text,`published_at` datetime(3) NULL,`consumed_at` datetime(3) NULL,`created_at` datetime(3) NULL,`updated_at` datetime(3) NULL,PRIMARY KEY (`id`),INDEX `idx_outbox_status_next` (`status`,`next_retry_at`,`biz_type`));
@@ -33,7 +33,7 @@ _CONSUMED = "UPDATE `agent_outbox_messages` SET `consumed_at`=%s,`last_error`=%s
 class GoService:
     """One goroutine of the service, on a session of its own; its clock may be local time."""
 
-    def __init__(self, session: Database, offset: timedelta = timedelta()) -> None:
+    def __init__(self, session: Session, offset: timedelta = timedelta()) -> None:
         self.session = session
         self._offset = offset
 

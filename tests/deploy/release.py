@@ -7,9 +7,12 @@ from pathlib import Path
 from outboxd.schema import files
 from tests.deploy import next_outboxd
 from tests.deploy.next_outboxd import own_migrations
-from tests.deploy.support import mysql_url
-from tests.driver.support import OUTBOXD, QUICK, QUICK_GROUP, Command, Daemon, Setting, run, the_one_line
-from tests.sql.support import SQL_FOLDER, Server, eventually
+from tests.kit.command import OUTBOXD, Command, Setting, run, the_one_line
+from tests.kit.daemon import QUICK, Daemon
+from tests.kit.installing import mysql_url
+from tests.kit.kafka import QUICK_GROUP
+from tests.kit.server import SQL_FOLDER, Server
+from tests.kit.waiting import eventually
 
 NAME = "outboxd_upgrade"
 ACCOUNT = "outboxd_upgrader"
@@ -66,8 +69,9 @@ class Release:
     def starts(self) -> Daemon:
         """`outboxd run`, once it works."""
         daemon = Daemon(self._folder, self._daemon, command=self._command)
+        daemon.start()
         self.started.append(daemon)
-        daemon.says("started", seconds=45)
+        daemon.says("started")
         return daemon
 
     def _run(self, settings: dict[str, Setting], *arguments: str) -> subprocess.CompletedProcess[str]:

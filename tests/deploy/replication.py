@@ -8,10 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.kit.server import Server
+from tests.kit.session import Row, Session
+from tests.kit.waiting import eventually
 from tests.servers import mysql, process
 from tests.servers.mysql import RunningMySQL
 from tests.servers.mysql_install import MySQLInstall
-from tests.sql.support import Database, Row, Server, eventually
 
 # Small and not durable, as the tests' other server. The binary log's format is left to each session.
 _SMALL = (
@@ -50,7 +52,7 @@ class Pair:
     replica: Server
     error_log: Path
 
-    def wait(self, session: Database) -> None:
+    def wait(self, session: Session) -> None:
         """Wait until the replica has what the session has committed."""
         done = session.value("SELECT @@GLOBAL.gtid_executed")
         with self.replica.connect("mysql") as there:

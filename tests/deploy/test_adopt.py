@@ -12,10 +12,14 @@ import pytest
 
 from outboxd.schema.migrations import MigrationError
 from tests.deploy.go_service import TABLES, Dispatcher, GoService, OldConsumer
-from tests.deploy.support import empty_database, migrate, mysql_url
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import QUICK, QUICK_GROUP, Setting, StartDaemon, daemons
-from tests.sql.support import SQL_FOLDER, Database, Row, Server, background, chat_payload, eventually, migration_files
+from tests.kit.command import Setting
+from tests.kit.daemon import QUICK, StartDaemon, daemons
+from tests.kit.installing import empty_database, migrate, mysql_url
+from tests.kit.kafka import QUICK_GROUP
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.server import SQL_FOLDER, Server, migration_files
+from tests.kit.session import Row, Session, chat_payload
+from tests.kit.waiting import background, eventually
 
 NAME = "outboxd_legacy"
 WAIT_FOR_DEFINITION = (
@@ -29,7 +33,7 @@ COLLATIONS = {
 
 
 @pytest.fixture
-def legacy(mysql_server: Server) -> Iterator[Database]:
+def legacy(mysql_server: Server) -> Iterator[Session]:
     """A session on a database that the Go service has made, without rows."""
     with empty_database(mysql_server, NAME) as session:
         session.execute(TABLES)
@@ -37,7 +41,7 @@ def legacy(mysql_server: Server) -> Iterator[Database]:
 
 
 @pytest.fixture
-def go(legacy: Database, mysql_server: Server) -> Iterator[GoService]:
+def go(legacy: Session, mysql_server: Server) -> Iterator[GoService]:
     """The service, with a session of its own."""
     assert legacy.value("SELECT DATABASE()") == NAME
     with mysql_server.connect(NAME) as session:
@@ -77,14 +81,14 @@ STATES = (
 )
 
 
-def contents(session: Database, columns: dict[str, list[str]]) -> dict[str, list[Row]]:
+def contents(session: Session, columns: dict[str, list[str]]) -> dict[str, list[Row]]:
     """All rows of the two tables, in the columns that they had at first."""
     return {
         table: session.rows(f"SELECT {', '.join(names)} FROM {table} ORDER BY id") for table, names in columns.items()
     }
 
 
-def columns_of(session: Database) -> dict[str, list[str]]:
+def columns_of(session: Session) -> dict[str, list[str]]:
     """The columns of the two tables."""
     return {
         table: session.column(
@@ -96,7 +100,7 @@ def columns_of(session: Database) -> dict[str, list[str]]:
     }
 
 
-def definitions(session: Database) -> dict[str, str]:
+def definitions(session: Session) -> dict[str, str]:
     """The tables' columns and indexes, a line each, without what outboxd adds."""
     lines = {}
     for table in ("agent_outbox_messages", "chat_histories"):
@@ -107,7 +111,7 @@ def definitions(session: Database) -> dict[str, str]:
     return lines
 
 
-def tablespaces(session: Database) -> dict[str, int]:
+def tablespaces(session: Session) -> dict[str, int]:
     """Where the tables' rows are; a table that is copied gets a new place."""
     rows = session.rows(
         "SELECT name AS name, space AS space FROM information_schema.innodb_tables WHERE name IN (%s, %s)",
@@ -121,7 +125,7 @@ def tablespaces(session: Database) -> dict[str, int]:
 
 
 def test_adoption_keeps_every_row_and_column_and_copies_no_table(
-    legacy: Database, go: GoService, mysql_server: Server
+    legacy: Session, go: GoService, mysql_server: Server
 ) -> None:
     every_state(go)
     columns = columns_of(legacy)
@@ -139,7 +143,7 @@ def test_steps_that_change_the_table_name_their_algorithm() -> None:
 
 
 def test_service_goes_on_writing_while_the_table_is_adopted(
-    legacy: Database, go: GoService, mysql_server: Server
+    legacy: Session, go: GoService, mysql_server: Server
 ) -> None:
     made: list[int] = []
     stop = threading.Event()
@@ -163,7 +167,7 @@ def test_service_goes_on_writing_while_the_table_is_adopted(
 
 
 def test_table_that_cannot_be_changed_online_is_refused_and_adopted_after_a_rebuild(
-    legacy: Database, go: GoService, mysql_server: Server
+    legacy: Session, go: GoService, mysql_server: Server
 ) -> None:
     legacy.execute("ALTER TABLE agent_outbox_messages ROW_FORMAT = COMPRESSED")
     message = go.create("k", chat_payload())
@@ -178,7 +182,7 @@ def test_table_that_cannot_be_changed_online_is_refused_and_adopted_after_a_rebu
 
 
 def test_adoption_gives_up_soon_behind_an_open_reader_and_goes_on_where_it_stopped(
-    legacy: Database, go: GoService, mysql_server: Server
+    legacy: Session, go: GoService, mysql_server: Server
 ) -> None:
     """The service's statements would wait behind the ALTER, which waits for the reader's transaction."""
     with mysql_server.connect(NAME) as reader:
@@ -189,7 +193,7 @@ def test_adoption_gives_up_soon_behind_an_open_reader_and_goes_on_where_it_stopp
             go.create("k", chat_payload())
             waited = time.monotonic() - began
             with pytest.raises(MigrationError, match=r"V0103__headers_column\.sql: .* open transaction"):
-                adoption.result(timeout=20)
+                adoption.result(timeout=60)
         assert waited < 15
         go.create("k", chat_payload())
         reader.execute("ROLLBACK")
@@ -217,7 +221,7 @@ def kafka_and_daemon(server: Server, folder: Path) -> Iterator[tuple[MockCluster
 
 
 def test_what_waited_in_the_adopted_outbox_is_delivered(
-    legacy: Database, go: GoService, mysql_server: Server, tmp_path: Path
+    legacy: Session, go: GoService, mysql_server: Server, tmp_path: Path
 ) -> None:
     made = every_state(go)
     # The old dispatcher sent it long ago, and nobody has consumed it.
@@ -236,8 +240,8 @@ def test_what_waited_in_the_adopted_outbox_is_delivered(
     assert legacy.value("SELECT SUM(messages) FROM outbox_status WHERE status = 'consumed'") == len(made) - 2
 
 
-def test_handler_that_commits_by_itself_is_told_on_though_times_are_kept_in_milliseconds(
-    legacy: Database, mysql_server: Server
+def test_handler_that_commits_by_itself_is_reported_though_times_are_kept_in_milliseconds(
+    legacy: Session, mysql_server: Server
 ) -> None:
     migrate(mysql_server, NAME)
     legacy.execute("CREATE PROCEDURE commits (p_id BIGINT UNSIGNED, p_payload LONGTEXT) COMMIT")
@@ -250,7 +254,7 @@ def test_handler_that_commits_by_itself_is_told_on_though_times_are_kept_in_mill
 
 @pytest.mark.parametrize("hours", [8, -5], ids=["east", "west"])
 def test_messages_of_a_service_in_local_time_are_sent_at_once(
-    legacy: Database, mysql_server: Server, hours: int
+    legacy: Session, mysql_server: Server, hours: int
 ) -> None:
     local = GoService(legacy, timedelta(hours=hours))
     before = local.create("k", chat_payload())
@@ -263,7 +267,7 @@ def test_messages_of_a_service_in_local_time_are_sent_at_once(
 
 
 def test_every_statement_of_the_service_works_beside_the_procedures(
-    legacy: Database, go: GoService, mysql_server: Server
+    legacy: Session, go: GoService, mysql_server: Server
 ) -> None:
     migrate(mysql_server, NAME)
     of_go, of_ours = go.create("a", chat_payload("of go")), legacy.enqueue("b", payload=chat_payload("of ours"))
@@ -288,7 +292,7 @@ def test_every_statement_of_the_service_works_beside_the_procedures(
     assert legacy.chats() == ["of go", "of ours"]
 
 
-def test_failures_that_the_service_counts_are_waited_for(legacy: Database, go: GoService, mysql_server: Server) -> None:
+def test_failures_that_the_service_counts_are_waited_for(legacy: Session, go: GoService, mysql_server: Server) -> None:
     migrate(mysql_server, NAME)
     failed, behind, other = (go.create(key, chat_payload(key)) for key in ("k", "k", "other"))
     go.mark_failed(failed, "broker is away")
@@ -307,7 +311,7 @@ def test_failures_that_the_service_counts_are_waited_for(legacy: Database, go: G
 
 
 def test_service_counts_to_the_end_what_the_procedures_have_begun(
-    legacy: Database, go: GoService, mysql_server: Server
+    legacy: Session, go: GoService, mysql_server: Server
 ) -> None:
     migrate(mysql_server, NAME)
     message = legacy.enqueue("k", max_retry=2)
@@ -339,7 +343,7 @@ def test_tables_of_any_collation_are_adopted(mysql_server: Server, charset: str)
 
 
 def test_old_and_new_work_off_one_backlog_and_every_message_takes_effect_once(
-    legacy: Database, go: GoService, mysql_server: Server, tmp_path: Path
+    legacy: Session, go: GoService, mysql_server: Server, tmp_path: Path
 ) -> None:
     written: list[str] = []
     written_enough = threading.Event()

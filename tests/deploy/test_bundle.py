@@ -13,7 +13,7 @@ from outboxd import __version__
 from outboxd.schema import bundle, files
 from outboxd.schema.bundle import BundleError
 from outboxd.schema.files import Migration
-from tests.deploy.support import (
+from tests.kit.installing import (
     OWNER_RIGHTS,
     Client,
     all_files,
@@ -23,8 +23,9 @@ from tests.deploy.support import (
     migrate,
     together,
 )
-from tests.sql.schema import create_statements, describe
-from tests.sql.support import Database, Row, Server, migration_files
+from tests.kit.schema import create_statements, describe
+from tests.kit.server import Server, migration_files
+from tests.kit.session import Row, Session
 
 NAME = "outboxd_bundle"
 OWNER = "outboxd_bundler"
@@ -43,7 +44,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def empty(mysql_server: Server) -> Iterator[Database]:
+def empty(mysql_server: Server) -> Iterator[Session]:
     """A session on an empty database of an ordinary account's."""
     with empty_database(mysql_server, NAME) as session:
         create_account(session, OWNER, f"GRANT {OWNER_RIGHTS} ON {NAME}.*")
@@ -57,7 +58,7 @@ def by_bundle(client: Client, script: str) -> Callable[[], None]:
     return lambda: client.apply(NAME, script, user=OWNER)
 
 
-def everything(session: Database) -> tuple[object, ...]:
+def everything(session: Session) -> tuple[object, ...]:
     """All that a run of the bundle could have changed, and when it was made."""
     return (
         describe(session),
@@ -75,7 +76,7 @@ def everything(session: Database) -> tuple[object, ...]:
     )
 
 
-def is_like(ours: Database, installed: Database) -> None:
+def is_like(ours: Session, installed: Session) -> None:
     """Compare with a database that the files themselves have made."""
     assert create_statements(ours) == create_statements(installed)
     mine, theirs = describe(ours), describe(installed)
@@ -86,7 +87,7 @@ def is_like(ours: Database, installed: Database) -> None:
         assert ours.rows(query) == installed.rows(query)
 
 
-def entries(session: Database) -> list[Row]:
+def entries(session: Session) -> list[Row]:
     return session.rows("SELECT version, file, checksum FROM outbox_migrations ORDER BY version")
 
 
@@ -95,7 +96,7 @@ def all_entries() -> list[Row]:
     return [{"version": m.version, "file": m.file, "checksum": m.checksum} for m in files.available()]
 
 
-def test_bundle_installs_what_the_files_do(empty: Database, by_bundle: Callable[[], None], db: Database) -> None:
+def test_bundle_installs_what_the_files_do(empty: Session, by_bundle: Callable[[], None], db: Session) -> None:
     by_bundle()
     is_like(empty, db)
     assert entries(empty) == all_entries()
@@ -104,7 +105,7 @@ def test_bundle_installs_what_the_files_do(empty: Database, by_bundle: Callable[
     assert empty.claim_ids() == [message]
 
 
-def test_bundle_run_again_changes_nothing(empty: Database, by_bundle: Callable[[], None], mysql_server: Server) -> None:
+def test_bundle_run_again_changes_nothing(empty: Session, by_bundle: Callable[[], None], mysql_server: Server) -> None:
     by_bundle()
     # What a site may have changed on purpose stays as well.
     empty.execute("ALTER EVENT outbox_retention ENABLE; UPDATE outbox_biz_types SET backoff_cap_seconds = 600")
@@ -116,7 +117,7 @@ def test_bundle_run_again_changes_nothing(empty: Database, by_bundle: Callable[[
 
 
 def test_bundle_after_outboxd_migrate_changes_nothing(
-    empty: Database, by_bundle: Callable[[], None], mysql_server: Server
+    empty: Session, by_bundle: Callable[[], None], mysql_server: Server
 ) -> None:
     migrate(mysql_server, NAME, OWNER)
     before = everything(empty)
@@ -125,7 +126,7 @@ def test_bundle_after_outboxd_migrate_changes_nothing(
 
 
 def test_bundle_after_the_files_adds_their_checksums(
-    empty: Database, by_bundle: Callable[[], None], client: Client
+    empty: Session, by_bundle: Callable[[], None], client: Client
 ) -> None:
     client.apply(NAME, all_files(), user=OWNER)
     before = everything(empty)
@@ -138,7 +139,7 @@ def test_bundle_after_the_files_adds_their_checksums(
 
 @pytest.mark.parametrize("count_installed", [1, 3, 12])
 def test_bundle_completes_what_is_half_installed(
-    empty: Database, by_bundle: Callable[[], None], client: Client, db: Database, count_installed: int
+    empty: Session, by_bundle: Callable[[], None], client: Client, db: Session, count_installed: int
 ) -> None:
     client.apply(NAME, together(migration_files()[:count_installed]), user=OWNER)
     installed_at = empty.value("SELECT MAX(installed_at) FROM outbox_migrations")
@@ -150,7 +151,7 @@ def test_bundle_completes_what_is_half_installed(
 
 
 def test_bundle_that_was_cut_off_is_run_again(
-    empty: Database, by_bundle: Callable[[], None], client: Client, db: Database, script: str
+    empty: Session, by_bundle: Callable[[], None], client: Client, db: Session, script: str
 ) -> None:
     # Between two statements of a step, and after a routine that has not entered itself yet.
     for place in ("CALL outboxd_bundle_step();", "CALL outboxd_bundle_enter(30,"):
@@ -161,8 +162,8 @@ def test_bundle_that_was_cut_off_is_run_again(
     assert entries(empty) == all_entries()
 
 
-def test_bundle_adopts_the_tables_of_the_legacy_with_their_rows(
-    empty: Database, by_bundle: Callable[[], None], client: Client
+def test_bundle_adopts_the_tables_of_the_legacy_go_service_with_their_rows(
+    empty: Session, by_bundle: Callable[[], None], client: Client
 ) -> None:
     first_two = together(migration_files()[:2])
     tables = re.findall(r"CREATE TABLE IF NOT EXISTS .*?;", first_two, re.DOTALL)
@@ -176,7 +177,7 @@ def test_bundle_adopts_the_tables_of_the_legacy_with_their_rows(
 
 @pytest.mark.parametrize("mode", ["ANSI", "", "TRADITIONAL,NO_BACKSLASH_ESCAPES"])
 def test_bundle_does_not_care_about_the_sessions_settings(
-    empty: Database, client: Client, script: str, db: Database, mode: str
+    empty: Session, client: Client, script: str, db: Session, mode: str
 ) -> None:
     settings = f"SET SESSION sql_mode = '{mode}', time_zone = '+05:30', autocommit = 0"
     for _ in range(2):
@@ -186,7 +187,7 @@ def test_bundle_does_not_care_about_the_sessions_settings(
 
 
 def test_file_that_was_edited_is_refused_by_name_before_anything_is_changed(
-    empty: Database, by_bundle: Callable[[], None], client: Client, script: str
+    empty: Session, by_bundle: Callable[[], None], client: Client, script: str
 ) -> None:
     client.apply(NAME, together(migration_files()[:20]), user=OWNER)
     empty.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 204")
@@ -201,7 +202,7 @@ def test_file_that_was_edited_is_refused_by_name_before_anything_is_changed(
 
 
 def test_bundle_waits_for_a_migration_that_is_under_way(
-    empty: Database, client: Client, script: str, mysql_server: Server
+    empty: Session, client: Client, script: str, mysql_server: Server
 ) -> None:
     with driver(mysql_server, NAME) as other:
         assert other.query(f"SELECT GET_LOCK('outboxd {NAME}', 0)") == [(1,)]
@@ -230,7 +231,7 @@ def release(tmp_path: Path) -> Callable[[str], Migration]:
 
 
 def test_routine_that_a_later_release_drops_is_dropped_once_and_not_made_again(
-    empty: Database, client: Client, release: Callable[[str], Migration]
+    empty: Session, client: Client, release: Callable[[str], Migration]
 ) -> None:
     table = release(migration_files()[0].read_text(encoding="utf-8").partition("INSERT INTO")[0])
     procedure = "DROP PROCEDURE IF EXISTS {0};\nDELIMITER $$\nCREATE PROCEDURE {0} ()\nBEGIN END $$\nDELIMITER ;"
@@ -245,7 +246,7 @@ def test_routine_that_a_later_release_drops_is_dropped_once_and_not_made_again(
 
 
 def test_statement_of_a_release_runs_once_whatever_is_written_in_it(
-    empty: Database, client: Client, release: Callable[[str], Migration]
+    empty: Session, client: Client, release: Callable[[str], Migration]
 ) -> None:
     table = release(migration_files()[0].read_text(encoding="utf-8").partition("INSERT INTO")[0])
     odd = release(

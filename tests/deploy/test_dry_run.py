@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from outboxd.schema import files
-from tests.deploy.support import Client, empty_database, migrate, mysql_url, together
-from tests.driver.support import run, the_one_line
-from tests.sql.schema import create_statements, describe
-from tests.sql.support import Database, Server, migration_files
+from tests.kit.command import run, the_one_line
+from tests.kit.installing import Client, empty_database, migrate, mysql_url, together
+from tests.kit.schema import create_statements, describe
+from tests.kit.server import Server, migration_files
+from tests.kit.session import Session
 
 NAME = "outboxd_dry"
 
 
 @pytest.fixture
-def empty(mysql_server: Server) -> Iterator[Database]:
+def empty(mysql_server: Server) -> Iterator[Session]:
     """A session on an empty database."""
     with empty_database(mysql_server, NAME) as session:
         yield session
@@ -41,19 +42,19 @@ class DryRun:
 
 
 @pytest.fixture
-def dry_run(empty: Database, mysql_server: Server, tmp_path: Path) -> DryRun:
+def dry_run(empty: Session, mysql_server: Server, tmp_path: Path) -> DryRun:
     """The command, on an empty database."""
     assert empty.rows("SHOW TABLES") == []
     return DryRun(mysql_server, tmp_path)
 
 
-def test_dry_run_changes_nothing(empty: Database, dry_run: DryRun) -> None:
+def test_dry_run_changes_nothing(empty: Session, dry_run: DryRun) -> None:
     assert "CREATE TABLE outbox_migrations" in dry_run.output()
     assert empty.rows("SHOW TABLES") == []
 
 
 def test_what_dry_run_prints_installs_the_same_as_migrate(
-    empty: Database, dry_run: DryRun, client: Client, db: Database
+    empty: Session, dry_run: DryRun, client: Client, db: Session
 ) -> None:
     client.apply(NAME, dry_run.output())
     ours, theirs = describe(empty), describe(db)
@@ -75,7 +76,7 @@ def test_dry_run_prints_only_what_is_missing(dry_run: DryRun, client: Client, my
     assert dry_run.output() == ""
 
 
-def test_dry_run_refuses_a_file_that_was_edited(empty: Database, dry_run: DryRun, client: Client) -> None:
+def test_dry_run_refuses_a_file_that_was_edited(empty: Session, dry_run: DryRun, client: Client) -> None:
     client.apply(NAME, together(migration_files()[:3]))
     empty.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 102")
     assert "V0102__legacy_tables.sql was edited after it was applied" in dry_run.complaint()

@@ -17,7 +17,9 @@ from outboxd.mysql.procedures import (
     RelayProcedures,
     names,
 )
-from tests.deploy.support import (
+from tests.kit.command import Setting, run
+from tests.kit.daemon import QUICK, daemons
+from tests.kit.installing import (
     GRANTS,
     OWNER_RIGHTS,
     ROLES,
@@ -27,9 +29,10 @@ from tests.deploy.support import (
     migrate,
     mysql_url,
 )
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import QUICK, QUICK_GROUP, Setting, daemons, run
-from tests.sql.support import SQL_FOLDER, Database, Server, refused
+from tests.kit.kafka import QUICK_GROUP
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.server import SQL_FOLDER, Server
+from tests.kit.session import Session, refused
 
 DATABASE = "outboxd_roles"
 OWNER = "outbox_owner"
@@ -52,9 +55,9 @@ class Site:
     """A database whose owner has the rights on it that grants.sql asks for, and an account for each role."""
 
     server: Server
-    root: Database
+    root: Session
 
-    def connect(self, account: str) -> Database:
+    def connect(self, account: str) -> Session:
         """Log in."""
         return self.server.connect(DATABASE, user=account)
 
@@ -235,7 +238,7 @@ def test_account_reads_the_views_of_its_role_and_touches_no_table(site: Site, ro
             _is_denied(session, statement)
 
 
-def _is_denied(session: Database, statement: str) -> None:
+def _is_denied(session: Session, statement: str) -> None:
     with pytest.raises(Error, match="denied"):
         session.execute(statement)
 
@@ -325,15 +328,6 @@ def test_handler_is_called_with_the_owners_right_to_execute_it(site: Site) -> No
             assert row["outcome"] == "consumed"
     finally:
         site.root.execute(f"GRANT EXECUTE ON {DATABASE}.* TO {OWNER}; DELETE FROM mails")
-
-
-def test_operators_are_in_the_audit_by_their_own_account(site: Site) -> None:
-    message = site.root.enqueue_in("dead")
-    with site.connect(_account("outbox_operator")) as operator:
-        assert operator.out("outbox_requeue_v1", message) == 1
-        (entry,) = operator.rows("SELECT account, action FROM outbox_audit_log ORDER BY id DESC LIMIT 1")
-    assert entry["action"] == "requeue"
-    assert entry["account"].startswith("is_outbox_operator@")
 
 
 def test_rights_may_be_given_to_an_account_instead_of_a_role(site: Site, client: Client) -> None:

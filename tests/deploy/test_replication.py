@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deploy.replication import Pair, contents, pair
-from tests.deploy.support import migrate
+from tests.kit.installing import migrate
+from tests.kit.session import Session, chat_payload, refused
 from tests.servers.mysql_install import MySQLInstall
-from tests.sql.support import Database, chat_payload, refused
 
 UNSAFE = 1592
 
@@ -19,7 +19,7 @@ def servers(mysql_programs: MySQLInstall, tmp_path_factory: pytest.TempPathFacto
         yield made
 
 
-class Watched(Database):
+class Watched(Session):
     """A session that fails the test where a statement has a warning about the binary log."""
 
     def rows(self, sql: str, *params: object) -> list[dict[str, object]]:
@@ -42,7 +42,7 @@ def installed(servers: Pair, name: str, binlog_format: str) -> Watched:
     return session
 
 
-def work(db: Database) -> None:
+def work(db: Session) -> None:
     """Send messages all ways that there are."""
     db.execute("CREATE TABLE orders (id BIGINT UNSIGNED PRIMARY KEY, payload TEXT)")
     db.execute(

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.sql.support import Connect, Database, Row, as_text, chat_payload
+from tests.kit.server import Connect
+from tests.kit.session import Row, Session, as_text, chat_payload
 
 SETTINGS = {
     "the server's defaults": "innodb_lock_wait_timeout = 10",
@@ -27,28 +28,28 @@ SETTINGS = {
 
 
 @pytest.fixture(params=list(SETTINGS.values()), ids=list(SETTINGS))
-def session(request: pytest.FixtureRequest, connect: Connect) -> Database:
+def session(request: pytest.FixtureRequest, connect: Connect) -> Session:
     """A session with these settings."""
     made = connect()
     made.execute(f"SET SESSION {str(request.param).replace(', ', ', SESSION ')}")
     return made
 
 
-def call(session: Database, routine: str, *arguments: object) -> list[Row]:
+def call(session: Session, routine: str, *arguments: object) -> list[Row]:
     """Call a routine and commit, which a session without autocommit has to do itself."""
     rows = session.call(routine, *arguments)
     session.execute("COMMIT")
     return rows
 
 
-def out(session: Database, routine: str, *arguments: object) -> int:
+def out(session: Session, routine: str, *arguments: object) -> int:
     """The same for a routine that answers by its last parameter."""
     answer = int(session.out(routine, *arguments))
     session.execute("COMMIT")
     return answer
 
 
-def test_message_goes_its_way_in_any_session(db: Database, session: Database) -> None:
+def test_message_goes_its_way_in_any_session(db: Session, session: Session) -> None:
     begin = db.value("SELECT UTC_TIMESTAMP(6)")
     texts = ["it's a \\ and a \"", "Grüße, 世界 😀 || 'x'"]
     payload = chat_payload(texts[1])
@@ -81,7 +82,7 @@ def test_message_goes_its_way_in_any_session(db: Database, session: Database) ->
     assert all(begin <= written <= end for written in db.column("SELECT created_at FROM chat_histories"))
 
 
-def test_relay_waits_for_no_application_in_any_session(db: Database, session: Database, connect: Connect) -> None:
+def test_relay_waits_for_no_application_in_any_session(db: Session, session: Session, connect: Connect) -> None:
     session.execute("SET SESSION innodb_lock_wait_timeout = 1")
     application = connect()
     first = db.enqueue("a")
@@ -95,13 +96,13 @@ def test_relay_waits_for_no_application_in_any_session(db: Database, session: Da
     assert not session.in_transaction()
 
 
-def claim(session: Database) -> list[Row]:
+def claim(session: Session) -> list[Row]:
     """Claim a batch; return what the marks want back."""
     rows = call(session, "outbox_claim_v1", "relay-a", 10, 30, 0)
     return [{"id": row["id"], "receipt": as_text(row["receipt"]), "reason": "no"} for row in rows]
 
 
-def test_views_say_the_same_in_any_session(db: Database, session: Database) -> None:
+def test_views_say_the_same_in_any_session(db: Session, session: Session) -> None:
     db.claim()
     db.enqueue_in("dead", "k")
     for view in ("outbox_status", "outbox_dead_letters", "outbox_relays_status"):

@@ -9,19 +9,21 @@ import pytest
 from outboxd.schema import bundle
 from tests.deploy.next_outboxd import own_migrations
 from tests.deploy.release import ACCOUNT, ALL, NAME, POST, PRE, PRESENT, Release
-from tests.deploy.support import Client, create_account, empty_database, migrate, together
 from tests.deploy.traffic import applications
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import Daemon, Event, the_one_line
-from tests.faults.checker import check
-from tests.sql.schema import create_statements, describe
-from tests.sql.support import Database, Row, Server
+from tests.kit.checker import check
+from tests.kit.command import the_one_line
+from tests.kit.daemon import Daemon, Event
+from tests.kit.installing import Client, create_account, empty_database, migrate, together
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.schema import create_statements, describe
+from tests.kit.server import Server
+from tests.kit.session import Row, Session
 
 DROPPED = {"V0302__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0516__claim_v1.sql": "V1502__post_claim_v1.sql"}
 
 
 @pytest.fixture
-def empty(mysql_server: Server) -> Iterator[Database]:
+def empty(mysql_server: Server) -> Iterator[Session]:
     """A session on an empty database, and an account for applications and daemons, with EXECUTE alone."""
     with empty_database(mysql_server, NAME) as session:
         create_account(session, ACCOUNT, f"GRANT EXECUTE ON {NAME}.*")
@@ -30,7 +32,7 @@ def empty(mysql_server: Server) -> Iterator[Database]:
 
 
 @pytest.fixture
-def shop(empty: Database, mysql_server: Server) -> Database:
+def shop(empty: Session, mysql_server: Server) -> Session:
     """A session on a database with the present release."""
     assert migrate(mysql_server, NAME)
     return empty
@@ -65,7 +67,7 @@ def release(mysql_server: Server, tmp_path: Path) -> Iterator[Callable[[bool], R
             print(daemon.log)  # pytest shows it where the test has failed
 
 
-def goes_on(shop: Database, daemon: Daemon) -> None:
+def goes_on(shop: Session, daemon: Daemon) -> None:
     """Messages take effect, and there is no daemon but this one."""
     (me,) = {event["name"] for event in daemon.events("started")}
 
@@ -84,7 +86,7 @@ def failures(daemon: Daemon) -> list[Event]:
     return [event for event in warnings if not str(event.get("reason", "")).startswith("Kafka")]
 
 
-def calls(shop: Database, routine: str) -> int:
+def calls(shop: Session, routine: str) -> int:
     """How often the routine was called in this database, as a DBA finds out whether somebody still does."""
     return int(
         shop.value(
@@ -96,7 +98,7 @@ def calls(shop: Database, routine: str) -> int:
 
 
 def test_upgrade_downgrade_and_upgrade_under_traffic_fail_no_call_and_lose_and_repeat_no_message(
-    shop: Database, present: Release, following: Release, mysql_server: Server
+    shop: Session, present: Release, following: Release, mysql_server: Server
 ) -> None:
     with applications(4, lambda: mysql_server.connect(NAME, ACCOUNT)) as (sessions, finish):
         old = present.starts()
@@ -152,14 +154,14 @@ def test_upgrade_downgrade_and_upgrade_under_traffic_fail_no_call_and_lose_and_r
 # What does not fit
 
 
-def test_new_daemon_on_an_old_schema_names_the_migration_that_is_missing(shop: Database, following: Release) -> None:
+def test_new_daemon_on_an_old_schema_names_the_migration_that_is_missing(shop: Session, following: Release) -> None:
     assert shop.value("SELECT MAX(version) FROM outbox_migrations") < own_migrations()[0].version
     line = following.refuses_to_start()
     assert f"lacks migration {PRE[0]} and {len(PRE) - 1} more: run `outboxd migrate`" in line
 
 
 def test_old_release_on_a_schema_that_dropped_what_it_needs_is_refused_by_name(
-    empty: Database, following: Release, present: Release
+    empty: Session, following: Release, present: Release
 ) -> None:
     # In an empty database there is nobody to wait for.
     assert following.applies() == [migration.file for migration in ALL]
@@ -172,7 +174,7 @@ def test_old_release_on_a_schema_that_dropped_what_it_needs_is_refused_by_name(
     assert following.starts().stop(seconds=60) == 0
 
 
-def rows(session: Database) -> list[Row]:
+def rows(session: Session) -> list[Row]:
     """All of outbox_migrations."""
     return session.rows("SELECT * FROM outbox_migrations ORDER BY version")
 
@@ -180,7 +182,7 @@ def rows(session: Database) -> list[Row]:
 # The two parts of an upgrade
 
 
-def test_post_migrations_are_left_until_they_are_asked_for(shop: Database, following: Release) -> None:
+def test_post_migrations_are_left_until_they_are_asked_for(shop: Session, following: Release) -> None:
     last_line = following.migrate().stdout.splitlines()[-1]
     assert "--post" in last_line
     assert last_line.endswith(", ".join(POST))
@@ -210,7 +212,7 @@ def by_the_last_bundle(client: Client) -> None:
 
 @pytest.mark.parametrize("way", [by_the_files, by_the_bundles, by_the_last_bundle])
 def test_every_way_of_upgrading_ends_at_the_same_schema(
-    empty: Database, client: Client, following: Release, way: Callable[[Client], None]
+    empty: Session, client: Client, following: Release, way: Callable[[Client], None]
 ) -> None:
     way(client)
     with empty_database(following.server, f"{NAME}_like") as like:
@@ -223,7 +225,7 @@ def test_every_way_of_upgrading_ends_at_the_same_schema(
 
 
 def test_bundles_keep_what_the_release_before_needs_and_bring_nothing_back_that_was_dropped(
-    empty: Database, client: Client, tmp_path: Path
+    empty: Session, client: Client, tmp_path: Path
 ) -> None:
     plain, with_post = (path.read_text(encoding="utf-8") for path in bundle.write(tmp_path, ALL))
     client.apply(NAME, bundle.bundle(PRESENT))

@@ -1,16 +1,17 @@
-"""The views of sql/6_monitor: what they say, and what they read for it."""
+"""The views of sql/9_monitor: what they say, and what they read for it."""
 
 import json
 import random
 from collections import Counter
 from typing import Any
 
-from tests.sql.support import CHAT, Database, key_of, slot_of
+from tests.kit.names import key_of, slot_of
+from tests.kit.session import CHAT, Session, reads
 
 STATUSES = ("pending", "published", "consumed", "dead")
 
 
-def status(db: Database, condition: str = "TRUE") -> dict[tuple[str, str, str], dict[str, Any]]:
+def status(db: Session, condition: str = "TRUE") -> dict[tuple[str, str, str], dict[str, Any]]:
     """outbox_status by topic, business type and status."""
     rows = db.rows(f"SELECT * FROM outbox_status WHERE {condition}")
     by_name = {(row["topic"], row["biz_type"], row["status"]): row for row in rows}
@@ -18,7 +19,7 @@ def status(db: Database, condition: str = "TRUE") -> dict[tuple[str, str, str], 
     return by_name
 
 
-def plan(db: Database, query: str) -> str:
+def plan(db: Session, query: str) -> str:
     """How the server would run a query."""
     return "\n".join(db.column(f"EXPLAIN FORMAT=TREE {query}"))
 
@@ -26,12 +27,12 @@ def plan(db: Database, query: str) -> str:
 # outbox_status
 
 
-def test_outbox_without_messages_has_an_empty_status(db: Database) -> None:
+def test_outbox_without_messages_has_an_empty_status(db: Session) -> None:
     assert status(db) == {}
     assert db.rows("SELECT * FROM outbox_dead_letters") == []
 
 
-def test_status_counts_by_topic_business_type_and_status(db: Database) -> None:
+def test_status_counts_by_topic_business_type_and_status(db: Session) -> None:
     random.seed(4)
     wanted: Counter[tuple[str, str, str]] = Counter()
     for number in range(60):
@@ -42,7 +43,7 @@ def test_status_counts_by_topic_business_type_and_status(db: Database) -> None:
     assert {name: row["messages"] for name, row in status(db).items()} == wanted
 
 
-def test_status_tells_the_age_of_the_oldest_and_when_the_next_is_due(db: Database) -> None:
+def test_status_tells_the_age_of_the_oldest_and_when_the_next_is_due(db: Session) -> None:
     first, second = db.enqueue("a"), db.enqueue("b")
     db.execute(
         "UPDATE agent_outbox_messages SET created_at = created_at - INTERVAL 100 SECOND,"
@@ -62,7 +63,7 @@ def test_status_tells_the_age_of_the_oldest_and_when_the_next_is_due(db: Databas
     assert -10 < status(db)["chat", CHAT, "pending"]["next_due_seconds"] <= 0
 
 
-def test_row_of_the_legacy_that_kept_its_due_time_is_counted_with_its_like(db: Database) -> None:
+def test_row_of_the_legacy_go_service_that_kept_its_due_time_is_counted_with_its_like(db: Session) -> None:
     db.enqueue_published("a")
     odd = db.enqueue_published("b")
     db.execute("UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6) WHERE id = %s", odd)
@@ -71,7 +72,7 @@ def test_row_of_the_legacy_that_kept_its_due_time_is_counted_with_its_like(db: D
     assert rows["chat", CHAT, "published"]["next_due_seconds"] is None
 
 
-def test_status_reads_the_index_and_of_the_messages_only_the_oldest(db: Database) -> None:
+def test_status_reads_the_index_and_of_the_messages_only_the_oldest(db: Session) -> None:
     # On a table without messages nothing but the view itself keeps the server from reading all of it.
     reads = plan(db, "SELECT * FROM outbox_status")
     for where in STATUSES:
@@ -84,23 +85,17 @@ def test_status_reads_the_index_and_of_the_messages_only_the_oldest(db: Database
     assert reads.count("Group aggregate") == len(STATUSES) - 1
 
 
-def test_condition_on_the_status_is_applied_before_counting(db: Database) -> None:
+def test_condition_on_the_status_is_applied_before_counting(db: Session) -> None:
     for where in STATUSES:
         for number in range(20):
             db.enqueue_in(where, f"{where} {number}")
-    db.execute("FLUSH STATUS")
-    rows = status(db, "status = 'dead'")
-    read = sum(row["Value"] for row in _handler_reads(db))
-    assert [row["messages"] for row in rows.values()] == [20]
-    assert read < 60  # 20 entries of the index and some rows of temporary tables, of 80 messages
+    assert [row["messages"] for row in status(db, "status = 'dead'").values()] == [20]
+    assert (
+        reads(db, lambda: status(db, "status = 'dead'")) < 60
+    )  # 20 entries of the index and some rows of temporary tables, of 80 messages
 
 
-def _handler_reads(db: Database) -> list[dict[str, int]]:
-    rows = db.rows("SHOW SESSION STATUS LIKE 'Handler_read%'")
-    return [{"Value": int(row["Value"])} for row in rows]
-
-
-def test_status_procedure_says_the_same_by_status_alone(db: Database) -> None:
+def test_status_procedure_says_the_same_by_status_alone(db: Session) -> None:
     for where, count in (("pending", 3), ("consumed", 2), ("dead", 1)):
         for number in range(count):
             db.enqueue_in(where, f"{where} {number}", topic=f"topic {number}")
@@ -113,7 +108,7 @@ def test_status_procedure_says_the_same_by_status_alone(db: Database) -> None:
 # outbox_dead_letters
 
 
-def test_dead_letters_are_listed_with_their_reasons_and_without_what_the_users_wrote(db: Database) -> None:
+def test_dead_letters_are_listed_with_their_reasons_and_without_what_the_users_wrote(db: Session) -> None:
     for where in STATUSES[:3]:
         db.enqueue_in(where, where)
     dead = db.enqueue("k", max_retry=1)
@@ -133,7 +128,7 @@ def test_dead_letters_are_listed_with_their_reasons_and_without_what_the_users_w
     }
 
 
-def test_dead_letters_are_read_by_status_however_they_are_sorted(db: Database) -> None:
+def test_dead_letters_are_read_by_status_however_they_are_sorted(db: Session) -> None:
     db.enqueue_in("dead")
     for query in ("ORDER BY id LIMIT 10", "ORDER BY id DESC LIMIT 10", "WHERE topic = 'chat'", "WHERE id > 5"):
         assert "using idx_outbox_status_next (status = 'dead'" in plan(db, f"SELECT * FROM outbox_dead_letters {query}")
@@ -142,7 +137,7 @@ def test_dead_letters_are_read_by_status_however_they_are_sorted(db: Database) -
 # outbox_relays_status
 
 
-def relays(db: Database) -> dict[str | None, dict[str, Any]]:
+def relays(db: Session) -> dict[str | None, dict[str, Any]]:
     """outbox_relays_status by relay, the backlog per slot as Python has it."""
     rows = db.rows("SELECT * FROM outbox_relays_status")
     for row in rows:
@@ -151,7 +146,7 @@ def relays(db: Database) -> dict[str | None, dict[str, Any]]:
     return {row["relay"]: row for row in rows}
 
 
-def test_slots_that_nobody_owns_are_shown_with_their_backlog(db: Database) -> None:
+def test_slots_that_nobody_owns_are_shown_with_their_backlog(db: Session) -> None:
     db.enqueue(key_of(7))
     (nobody,) = relays(db).values()
     assert (nobody["relay"], nobody["slots_owned"], nobody["lease_until"], nobody["lease_seconds"]) == (
@@ -164,7 +159,7 @@ def test_slots_that_nobody_owns_are_shown_with_their_backlog(db: Database) -> No
     assert nobody["backlog_per_slot"] == dict.fromkeys(range(64), 0) | {7: 1}
 
 
-def test_relays_are_shown_with_their_slots_leases_and_backlog(db: Database) -> None:
+def test_relays_are_shown_with_their_slots_leases_and_backlog(db: Session) -> None:
     leases = {"relay-a": 30, "relay-b": 40}
     for relay in ("relay-a", "relay-b", "relay-a", "relay-b", "relay-a"):
         db.claim(relay, lease=leases[relay])
@@ -186,7 +181,7 @@ def test_relays_are_shown_with_their_slots_leases_and_backlog(db: Database) -> N
     assert 20 < shown["relay-a"]["lease_seconds"] <= 30 < shown["relay-b"]["lease_seconds"] <= 40
 
 
-def test_relay_without_slots_and_one_that_is_late_are_shown(db: Database) -> None:
+def test_relay_without_slots_and_one_that_is_late_are_shown(db: Session) -> None:
     db.claim("relay-a")
     db.claim("relay-b")  # joins, but relay-a has not yet given anything back
     db.expire_lease("relay-a")
@@ -197,6 +192,6 @@ def test_relay_without_slots_and_one_that_is_late_are_shown(db: Database) -> Non
     assert -10 < shown["relay-a"]["lease_seconds"] < 0
 
 
-def test_backlog_is_counted_in_the_index_of_the_pending(db: Database) -> None:
+def test_backlog_is_counted_in_the_index_of_the_pending(db: Session) -> None:
     reads = plan(db, "SELECT * FROM outbox_relays_status")
     assert "Covering index lookup on m using outbox_pending_slot (pending_slot = s.slot)" in reads

@@ -8,10 +8,12 @@ from itertools import islice
 
 import mysql.connector
 
-from tests.bench import chat
-from tests.bench.chat import Chat
-from tests.faults.ledger import Entry, Ledger
-from tests.sql.support import CHAT, Connect, Database, eventually
+from tests.kit import chat
+from tests.kit.chat import Chat, enqueue, entry_of
+from tests.kit.ledger import Entry, Ledger
+from tests.kit.server import Connect
+from tests.kit.session import CHAT, Session
+from tests.kit.waiting import eventually
 
 _OLD, _NEW = "outbox_enqueue_v1", "outbox_enqueue_v2"
 _TOPIC = "chat"
@@ -51,24 +53,21 @@ class Application:
                         session.execute("ROLLBACK")
                 size = size % _LONGEST_TRANSACTION + 1
 
-    def _transact(self, session: Database, lines: Sequence[tuple[int, Chat]]) -> list[Entry]:
+    def _transact(self, session: Session, lines: Sequence[tuple[int, Chat]]) -> list[Entry]:
         session.execute("START TRANSACTION")
         entries = [self._enqueue(session, number, line) for number, line in lines]
         session.execute("COMMIT")
         return entries
 
-    def _enqueue(self, session: Database, number: int, chat: Chat) -> Entry:
+    def _enqueue(self, session: Session, number: int, chat: Chat) -> Entry:
         """Enqueue one message, marked at its end so that no other has its text."""
-        line = Chat(chat.user_id, chat.conversation_id, chat.role, f"{chat.message} #{self.name}-{number}")
-        key = line.conversation_id
+        line = chat.marked(f"{self.name}-{number}")
         if number % 2:
-            procedure = "outbox_enqueue_chat_history_v1"
-            id_ = session.out(procedure, _TOPIC, key, line.user_id, key, line.role, line.message, None)
-        else:
-            procedure, *more = self._procedure
-            id_ = session.out(procedure, CHAT, _TOPIC, key, line.payload, None, *more)
+            return enqueue(session, _TOPIC, line)
+        procedure, *more = self._procedure
+        id_ = session.out(procedure, CHAT, _TOPIC, line.conversation_id, line.payload, None, *more)
         self.calls[procedure] += 1
-        return Entry(int(id_), _TOPIC, key, line.user_id, line.role, line.message)
+        return entry_of(id_, _TOPIC, line)
 
 
 @contextmanager

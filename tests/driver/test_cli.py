@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.driver.support import OUTBOXD, Account, Invoke, Run, environment, run, the_one_line
-from tests.sql.support import Database, Server, eventually
+from tests.kit.account import Account
+from tests.kit.command import OUTBOXD, Invoke, Run, environment, run, the_one_line
+from tests.kit.server import Server
+from tests.kit.session import Session
+from tests.kit.waiting import eventually
 
 NOWHERE = "mysql://user:secret@127.0.0.1:1/db"
 LINE = b'{"user_id": 7, "conversation_id": "c-1", "role": "user", "message": "hi"}\n'
 
 
-def test_status_counts_by_status_and_shows_the_lag(invoke: Invoke, db: Database) -> None:
+def test_status_counts_by_status_and_shows_the_lag(invoke: Invoke, db: Session) -> None:
     for status in ("pending", "pending", "published", "consumed", "dead"):
         db.enqueue_in(status)
     done = invoke("status")
@@ -25,7 +28,7 @@ def test_status_counts_by_status_and_shows_the_lag(invoke: Invoke, db: Database)
     assert (done.exit_code, done.stderr) == (0, "")
 
 
-def test_status_as_json_is_one_object(invoke: Invoke, db: Database) -> None:
+def test_status_as_json_is_one_object(invoke: Invoke, db: Session) -> None:
     message = db.enqueue_in("pending")
     db.enqueue_in("dead")
     db.call("outbox_mark_failed_v1", message, "later")
@@ -36,7 +39,7 @@ def test_status_as_json_is_one_object(invoke: Invoke, db: Database) -> None:
     assert -60 < status["next_due_seconds"] <= 1
 
 
-def test_status_of_an_empty_outbox_has_no_lag(invoke: Invoke, db: Database) -> None:
+def test_status_of_an_empty_outbox_has_no_lag(invoke: Invoke, db: Session) -> None:
     assert db.messages() == []
     assert json.loads(invoke("status", "--json").stdout) == {
         "messages": {},
@@ -46,7 +49,7 @@ def test_status_of_an_empty_outbox_has_no_lag(invoke: Invoke, db: Database) -> N
     assert invoke("status").exit_code == 0
 
 
-def test_show_prints_every_column_of_a_message(invoke: Invoke, db: Database) -> None:
+def test_show_prints_every_column_of_a_message(invoke: Invoke, db: Session) -> None:
     message = db.enqueue(payload='{"text":"漢字 🎉"}')
     done = invoke("show", str(message))
     assert done.exit_code == 0
@@ -57,7 +60,7 @@ def test_show_prints_every_column_of_a_message(invoke: Invoke, db: Database) -> 
 
 
 @pytest.mark.parametrize("unknown", ["0", "123456789", str(2**64 - 1), str(2**64)])
-def test_show_of_an_unknown_message_is_one_line(outboxd: Run, db: Database, unknown: str) -> None:
+def test_show_of_an_unknown_message_is_one_line(outboxd: Run, db: Session, unknown: str) -> None:
     assert db.messages() == []
     done = outboxd("show", unknown)
     assert done.returncode == 1
@@ -105,7 +108,7 @@ def test_every_command_tells_its_settings_and_where_else_they_come_from(invoke: 
     ],
 )
 def test_closed_stream_is_one_clear_line(
-    mysql_server: Server, db: Database, tmp_path: Path, command: str, reason: str
+    mysql_server: Server, db: Session, tmp_path: Path, command: str, reason: str
 ) -> None:
     db.enqueue_in("dead", "a")
     db.enqueue_in("dead", "b")
@@ -116,7 +119,7 @@ def test_closed_stream_is_one_clear_line(
 
 
 def test_letters_that_the_terminal_has_not_are_printed_as_numbers(
-    account: Account, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    account: Account, db: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
     message = db.enqueue(payload='{"text":"漢字 caf"}')
@@ -148,7 +151,7 @@ def test_server_that_is_away_is_one_clear_line(outboxd: Run, arguments: list[str
     ],
 )
 def test_daemon_with_a_wrong_setting_ends_with_one_line_that_names_it(
-    outboxd: Run, db: Database, settings: dict[str, Any], named: str
+    outboxd: Run, db: Session, settings: dict[str, Any], named: str
 ) -> None:
     assert db.messages() == []
     done = outboxd("run", **{"topics": "chat", "kafka_bootstrap": "127.0.0.1:1", **settings})
@@ -159,9 +162,7 @@ def test_daemon_with_a_wrong_setting_ends_with_one_line_that_names_it(
 
 
 @pytest.mark.parametrize(("given", "cipher"), [("false", True), ("true", False)])
-def test_tls_option_given_as_a_flag_means_what_it_says(
-    account: Account, db: Database, given: str, cipher: bool
-) -> None:
+def test_tls_option_given_as_a_flag_means_what_it_says(account: Account, db: Session, given: str, cipher: bool) -> None:
     """The sessions of the account are seen while `enqueue` waits for its input."""
     command = [str(OUTBOXD), "enqueue", "--topic", "chat", "--mysql-options", f"ssl_disabled={given}", "-"]
     with subprocess.Popen(
@@ -182,7 +183,7 @@ def test_tls_option_given_as_a_flag_means_what_it_says(
     assert bool(encrypted) is cipher
 
 
-def test_number_given_as_a_flag_is_a_number_to_the_connector(outboxd: Run, db: Database) -> None:
+def test_number_given_as_a_flag_is_a_number_to_the_connector(outboxd: Run, db: Session) -> None:
     assert db.messages() == []
     done = outboxd("status", "--mysql-options", "connection_timeout=5")
     assert done.returncode == 0, done.stderr

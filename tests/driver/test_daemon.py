@@ -12,23 +12,19 @@ from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 
 from outboxd import __version__
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import (
-    OUTBOXD,
-    Account,
-    Run,
-    Setting,
-    StartDaemon,
-    create_topic,
-    environment,
-    the_one_line,
-    unused,
-)
+from tests.kit.account import Account
+from tests.kit.command import OUTBOXD, Run, Setting, environment, the_one_line
+from tests.kit.daemon import StartDaemon
+from tests.kit.kafka import create_topic
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.names import unused
+from tests.kit.server import Connect, Server, migration_files
+from tests.kit.session import Session, chat_payload
+from tests.kit.waiting import eventually
 from tests.servers.kafka import RunningKafka
-from tests.sql.support import Connect, Database, Server, chat_payload, eventually, migration_files
 
 
-def nobody_relays(db: Database) -> bool:
+def nobody_relays(db: Session) -> bool:
     """Whether all slots are free and no relay is known."""
     owned = db.value("SELECT COUNT(*) FROM outbox_slots WHERE relay IS NOT NULL")
     return not owned and db.rows("SELECT relay FROM outbox_relays") == []
@@ -102,7 +98,7 @@ def test_daemon_starts_on_a_newer_schema_that_has_all_it_needs(
 
 
 @pytest.mark.parametrize("only", [[], ["--only", "consumer"]], ids=["both halves", "consumer"])
-def test_consumer_without_topics_is_refused(outboxd: Run, db: Database, only: list[str]) -> None:
+def test_consumer_without_topics_is_refused(outboxd: Run, db: Session, only: list[str]) -> None:
     assert db.messages() == []
     assert "topics" in the_one_line(outboxd("run", *only))
 
@@ -124,17 +120,17 @@ def test_wrong_password_ends_the_daemon_with_one_line(account: Account, outboxd:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_an_idle_daemon_at_once_and_gives_its_slots_back(
-    start_daemon: StartDaemon, db: Database, number: signal.Signals
+    start_daemon: StartDaemon, db: Session, number: signal.Signals
 ) -> None:
-    daemon = start_daemon(lease_seconds=600)
+    daemon = start_daemon(lease_seconds=600, stop_seconds=600)
     daemon.eventually(lambda: db.value("SELECT COUNT(*) FROM outbox_slots WHERE relay IS NULL") == 0, "slots taken")
-    assert daemon.stop(number, seconds=5) == 0
+    assert daemon.stop(number) == 0
     assert nobody_relays(db)
     assert [one["signal"] for one in daemon.events("stopping")] == [number.name]
     assert daemon.events()[-1]["event"] == "stopped"
 
 
-def test_signal_in_the_middle_of_work_loses_and_repeats_nothing(start_daemon: StartDaemon, db: Database) -> None:
+def test_signal_in_the_middle_of_work_loses_and_repeats_nothing(start_daemon: StartDaemon, db: Session) -> None:
     texts = [f"{number:04}" for number in range(1500)]
     db.execute("START TRANSACTION")
     for text in texts:
@@ -152,7 +148,7 @@ def test_signal_in_the_middle_of_work_loses_and_repeats_nothing(start_daemon: St
 
 @pytest.mark.kafka
 def test_daemon_that_stops_leaves_the_consumer_group_with_its_offsets_committed(
-    kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Database
+    kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Session
 ) -> None:
     topic, group = create_topic(kafka_broker.bootstrap), unused("group")
     for key in "abcdefgh":
@@ -167,37 +163,37 @@ def test_daemon_that_stops_leaves_the_consumer_group_with_its_offsets_committed(
     daemon.eventually(lambda: set(db.statuses().values()) == {"consumed"}, "all consumed")
     assert daemon.stop() == 0
     admin = AdminClient({"bootstrap.servers": kafka_broker.bootstrap})
-    described = admin.describe_consumer_groups([group])[group].result(10)
+    described = admin.describe_consumer_groups([group])[group].result(60)
     assert described.members == []
-    offsets = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
+    offsets = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(60)
     assert sum(partition.offset for partition in offsets.topic_partitions) == 8
 
 
 def test_daemon_that_waits_for_kafka_ends_within_stop_seconds(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.go_down()
     message = db.enqueue()
     daemon = start_daemon(stop_seconds=1)
     daemon.says("unavailable", worker="consumer-0")
     daemon.eventually(lambda: relay_waits(db), "a relay has claimed")
-    assert daemon.stop(seconds=6) == 0
+    assert daemon.stop(seconds=30) == 0
     assert nobody_relays(db)
     assert db.statuses() == {message: "pending"}
     assert db.message(message)["retry_count"] == 0
 
 
 def test_daemon_stops_in_time_where_kafka_went_away_before_the_offsets_were_committed(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     message = db.enqueue()
     daemon = start_daemon(stop_seconds=1)
     daemon.eventually(lambda: db.statuses() == {message: "consumed"}, "consumed")
     cluster.go_down()
-    assert daemon.stop(seconds=6) == 0
+    assert daemon.stop(seconds=30) == 0
 
 
-def relay_waits(db: Database) -> bool:
+def relay_waits(db: Session) -> bool:
     """Whether a relay has its batch and asks MySQL for nothing: it waits for Kafka."""
     return not db.value(
         "SELECT COUNT(*) FROM performance_schema.processlist WHERE user = %s AND info LIKE %s", Account.name, "%claim%"
@@ -207,11 +203,11 @@ def relay_waits(db: Database) -> bool:
 def test_daemon_that_waits_for_mysql_at_the_start_ends_at_once(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(mysql_url="mysql://user@127.0.0.1:1/db")
     daemon.says("unavailable")
-    assert daemon.stop(seconds=5) == 0
+    assert daemon.stop(seconds=30) == 0
 
 
 def test_second_signal_ends_a_waiting_daemon_at_once(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.go_down()
     db.enqueue()
@@ -221,11 +217,11 @@ def test_second_signal_ends_a_waiting_daemon_at_once(
     daemon.send(signal.SIGTERM)
     daemon.says("stopping")
     daemon.outlives(1)
-    assert daemon.stop(signal.SIGINT, seconds=3) == 130
+    assert daemon.stop(signal.SIGINT) == 130
 
 
 def test_signal_that_comes_while_the_daemon_writes_its_log_is_obeyed(
-    account: Account, cluster: MockCluster, db: Database, tmp_path: Path
+    account: Account, cluster: MockCluster, db: Session, tmp_path: Path
 ) -> None:
     """The log is a pipe that nobody reads for a while, so that the signal comes in the middle of a line."""
     assert db.messages() == []
@@ -242,20 +238,20 @@ def test_signal_that_comes_while_the_daemon_writes_its_log_is_obeyed(
         with open(ours, "rb") as log:
             drained = os.read(log.fileno(), size)
             assert len(drained) == size
-            assert process.wait(45) == 0
+            assert process.wait(60) == 0
             assert b"stopped" in log.read()
     finally:
         process.kill()
         process.wait()
 
 
-def test_worker_that_fails_for_good_ends_the_daemon_which_says_why(start_daemon: StartDaemon, db: Database) -> None:
+def test_worker_that_fails_for_good_ends_the_daemon_which_says_why(start_daemon: StartDaemon, db: Session) -> None:
     daemon = start_daemon()
     daemon.eventually(lambda: db.value("SELECT COUNT(*) FROM outbox_slots WHERE relay IS NULL") == 0, "slots taken")
     db.execute(f"ALTER USER {Account.name} ACCOUNT LOCK")
     try:
         db.kill_sessions(Account.name)
-        assert daemon.process.wait(45) == 1
+        assert daemon.wait() == 1
     finally:
         db.execute(f"ALTER USER {Account.name} ACCOUNT UNLOCK")
     assert "Account is locked" in daemon.events("failed")[0]["error"]

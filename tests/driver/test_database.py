@@ -13,14 +13,17 @@ from mysql.connector.connection_cext import CMySQLConnection
 from outboxd.mysql.errors import is_rejection
 from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
-from tests.driver.support import Account, settings
-from tests.sql.support import Connect, Database, Server, chat_payload, eventually
+from tests.kit.account import Account
+from tests.kit.command import settings
+from tests.kit.server import Connect, Server
+from tests.kit.session import Session, chat_payload
+from tests.kit.waiting import eventually
 
 RELAY = "relay-a"
 
 
 @pytest.fixture
-def driver(account: Account, db: Database) -> Iterator[Driver]:
+def driver(account: Account, db: Session) -> Iterator[Driver]:
     """The driver's connection, on a database without messages."""
     assert db.messages() == []
     with Driver(settings(account.url)) as driver:
@@ -28,7 +31,7 @@ def driver(account: Account, db: Database) -> Iterator[Driver]:
 
 
 @pytest.fixture
-def owner(mysql_server: Server, installed_database: str, db: Database) -> Iterator[Driver]:
+def owner(mysql_server: Server, installed_database: str, db: Session) -> Iterator[Driver]:
     """A second connection, by an account that may lock and read tables."""
     assert db.messages() == []
     url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{installed_database}"
@@ -41,7 +44,7 @@ def session_of(driver: Driver) -> int:
 
 
 @contextmanager
-def set_globally(db: Database, variable: str) -> Iterator[None]:
+def set_globally(db: Session, variable: str) -> Iterator[None]:
     """Switch a variable of the server on, and off again."""
     db.execute(f"SET GLOBAL {variable} = ON")
     try:
@@ -60,7 +63,7 @@ def test_driver_speaks_utf8mb4_and_commits_each_call(driver: Driver) -> None:
     assert driver.query("SELECT @@character_set_client, @@autocommit") == [("utf8mb4", 1)]
 
 
-def test_account_with_execute_alone_can_do_all_that_the_daemon_does(driver: Driver, db: Database) -> None:
+def test_account_with_execute_alone_can_do_all_that_the_daemon_does(driver: Driver, db: Session) -> None:
     first, second, third = (db.enqueue(key) for key in "abc")
     claimed = {message.id: message for message in driver.claim(RELAY, 10, 30, 0)}
     driver.heartbeat(RELAY, 30)
@@ -81,7 +84,7 @@ def test_marking_nothing_marks_nothing(driver: Driver, marked: Any) -> None:
     assert (driver.mark_published_batch(RELAY, marked), driver.mark_failed_batch(RELAY, marked)) == (0, 0)
 
 
-def test_records_are_consumed_by_ascending_id_however_they_come(driver: Driver, db: Database) -> None:
+def test_records_are_consumed_by_ascending_id_however_they_come(driver: Driver, db: Session) -> None:
     first, second = (db.enqueue_published("k", payload=chat_payload(text)) for text in ("one", "two"))
     outcomes = driver.consume([(second, chat_payload("two")), (first, chat_payload("one"))])
     assert [(outcome.id, outcome.outcome) for outcome in outcomes] == [(first, "consumed"), (second, "consumed")]
@@ -89,7 +92,7 @@ def test_records_are_consumed_by_ascending_id_however_they_come(driver: Driver, 
 
 
 @pytest.mark.parametrize("payload", ['{"a":"\\u0000%s %(x)s \\\\ \' \\" `"}', '"漢字 🎉"', '{ "a" : 1.10 }\n'])
-def test_payload_passes_through_the_driver_byte_for_byte(driver: Driver, db: Database, payload: str) -> None:
+def test_payload_passes_through_the_driver_byte_for_byte(driver: Driver, db: Session, payload: str) -> None:
     driver.enqueue_with_options("t", "topic", "k", payload, None)
     (message,) = driver.claim(RELAY, 10, 30, 0)
     assert message.payload == payload
@@ -108,7 +111,7 @@ def test_payload_passes_through_the_driver_byte_for_byte(driver: Driver, db: Dat
     ids=lambda text: text[:20],
 )
 def test_word_that_is_a_command_of_the_mysql_client_is_a_text_like_any_other(
-    driver: Driver, db: Database, text: str
+    driver: Driver, db: Session, text: str
 ) -> None:
     driver.enqueue_with_options("chat_history_persist", "chat", "k", chat_payload(text), None)
     (message,) = driver.claim(RELAY, 10, 30, 0)
@@ -117,7 +120,7 @@ def test_word_that_is_a_command_of_the_mysql_client_is_a_text_like_any_other(
     assert db.chats() == [text]
 
 
-def test_killed_connection_is_unavailable_and_the_next_call_connects_again(driver: Driver, db: Database) -> None:
+def test_killed_connection_is_unavailable_and_the_next_call_connects_again(driver: Driver, db: Session) -> None:
     killed = session_of(driver)
     db.execute(f"KILL {killed}")
     with pytest.raises(Unavailable, match="MySQL"):
@@ -126,7 +129,7 @@ def test_killed_connection_is_unavailable_and_the_next_call_connects_again(drive
     assert session_of(driver) != killed
 
 
-def test_killed_statement_is_unavailable_and_the_connection_stays_usable(driver: Driver, db: Database) -> None:
+def test_killed_statement_is_unavailable_and_the_connection_stays_usable(driver: Driver, db: Session) -> None:
     """As with KILL QUERY, max_execution_time, or an operator's tool, while the server still sends a batch."""
     for _ in range(24):
         db.enqueue(payload=json.dumps("x" * (1 << 20)))
@@ -139,7 +142,7 @@ def test_killed_statement_is_unavailable_and_the_connection_stays_usable(driver:
     assert len(list(driver.claim(RELAY, 100, 30, 0))) == 24
 
 
-def test_claim_that_is_given_up_half_way_leaves_a_usable_connection(driver: Driver, db: Database) -> None:
+def test_claim_that_is_given_up_half_way_leaves_a_usable_connection(driver: Driver, db: Session) -> None:
     for key in "abc":
         db.enqueue(key)
     claim = driver.claim(RELAY, 100, 30, 0)
@@ -148,14 +151,14 @@ def test_claim_that_is_given_up_half_way_leaves_a_usable_connection(driver: Driv
     assert len(list(driver.claim(RELAY, 100, 30, 0))) == 3
 
 
-def test_read_only_server_is_unavailable_until_it_is_written_again(driver: Driver, db: Database) -> None:
+def test_read_only_server_is_unavailable_until_it_is_written_again(driver: Driver, db: Session) -> None:
     db.enqueue()
     with set_globally(db, "super_read_only"), pytest.raises(Unavailable, match="read-only"):
         list(driver.claim(RELAY, 10, 30, 0))
     assert len(list(driver.claim(RELAY, 10, 30, 0))) == 1
 
 
-def test_server_in_offline_mode_is_unavailable_until_it_is_back(driver: Driver, db: Database) -> None:
+def test_server_in_offline_mode_is_unavailable_until_it_is_back(driver: Driver, db: Session) -> None:
     session_of(driver)
     with set_globally(db, "offline_mode"):
         for _ in range(2):  # the open connection is ended, then a new one is refused
@@ -164,7 +167,7 @@ def test_server_in_offline_mode_is_unavailable_until_it_is_back(driver: Driver, 
     assert driver.installed()
 
 
-def test_account_at_its_limit_of_connections_is_unavailable(account: Account, db: Database) -> None:
+def test_account_at_its_limit_of_connections_is_unavailable(account: Account, db: Session) -> None:
     db.execute(f"ALTER USER {account.name} WITH MAX_USER_CONNECTIONS 1")
     try:
         with Driver(settings(account.url)) as first, Driver(settings(account.url)) as second:
@@ -175,7 +178,7 @@ def test_account_at_its_limit_of_connections_is_unavailable(account: Account, db
         db.execute(f"ALTER USER {account.name} WITH MAX_USER_CONNECTIONS 0")
 
 
-def test_deadlock_is_unavailable(owner: Driver, connect: Connect, db: Database) -> None:
+def test_deadlock_is_unavailable(owner: Driver, connect: Connect, db: Session) -> None:
     first, second = db.enqueue("a"), db.enqueue("b")
     lock = "SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE"
     other = connect()
@@ -189,12 +192,12 @@ def test_deadlock_is_unavailable(owner: Driver, connect: Connect, db: Database) 
         eventually(lambda: db.waits_for_lock(session))
         with pytest.raises(Unavailable, match="1213"):
             owner.query(lock, second)
-        waiting.result(10)
+        waiting.result(60)
     other.execute("ROLLBACK")
 
 
 def test_claim_that_has_waited_too_long_for_a_lock_is_unavailable(
-    driver: Driver, connect: Connect, db: Database
+    driver: Driver, connect: Connect, db: Session
 ) -> None:
     db.enqueue()
     other = connect()
@@ -235,7 +238,7 @@ def test_wrong_password_or_database_is_no_passing_error(account: Account, wrong:
         driver.installed()
 
 
-def test_transaction_is_rolled_back_where_the_block_raises(driver: Driver, db: Database) -> None:
+def test_transaction_is_rolled_back_where_the_block_raises(driver: Driver, db: Session) -> None:
     with pytest.raises(ZeroDivisionError):
         enqueue_and(driver, lambda: 1 / 0)
     assert db.messages() == []
@@ -243,7 +246,7 @@ def test_transaction_is_rolled_back_where_the_block_raises(driver: Driver, db: D
     assert len(db.messages()) == 1
 
 
-def test_connection_that_breaks_inside_a_transaction_leaves_nothing_behind(driver: Driver, db: Database) -> None:
+def test_connection_that_breaks_inside_a_transaction_leaves_nothing_behind(driver: Driver, db: Session) -> None:
     session = session_of(driver)
 
     def go_on_after_the_kill() -> None:
@@ -255,7 +258,7 @@ def test_connection_that_breaks_inside_a_transaction_leaves_nothing_behind(drive
     assert db.messages() == []
 
 
-def test_commit_whose_connection_is_gone_is_not_taken_for_done(driver: Driver, db: Database) -> None:
+def test_commit_whose_connection_is_gone_is_not_taken_for_done(driver: Driver, db: Session) -> None:
     session = session_of(driver)
     with pytest.raises(Unavailable):
         enqueue_and(driver, lambda: db.execute(f"KILL {session}"))

@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from outboxd.settings import Settings
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.observing import OBSERVED, Observed, check, get, observe, samples, tool
-from tests.driver.support import OUTBOXD, QUICK_GROUP, StartDaemon
+from tests.kit.command import OUTBOXD
+from tests.kit.daemon import StartDaemon
+from tests.kit.kafka import QUICK_GROUP
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.observing import OBSERVED, Observed, check, get, observe, samples, tool
+from tests.kit.session import Session, chat_payload
+from tests.kit.waiting import eventually
 from tests.servers.paths import CHECKOUT
 from tests.servers.process import free_port
-from tests.sql.support import Database, chat_payload, eventually
 
 DEPLOY = CHECKOUT / "driver" / "deploy"
 VARIABLES = {f"OUTBOXD_{name.upper()}" for name in Settings.model_fields} | {"OUTBOXD_CONFIG"}
@@ -151,7 +154,7 @@ def dashboard_queries() -> list[str]:
 
 
 def test_every_query_of_dashboard_and_alerts_is_answered_by_a_prometheus_that_scrapes_the_daemon(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database, tmp_path: Path
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session, tmp_path: Path
 ) -> None:
     cluster.create_topic("chat")
     seen = observe(start_daemon(kafka_options={**QUICK_GROUP, "message.max.bytes": 2000}, **OBSERVED))

@@ -8,10 +8,13 @@ from click.testing import Result
 
 from outboxd.mysql.connection import Connection
 from outboxd.schema import files
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import Account, Invoke, create_topic, settings
+from tests.kit.account import Account
+from tests.kit.command import Invoke, settings
+from tests.kit.kafka import create_topic
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.server import Server
+from tests.kit.session import Session
 from tests.servers.kafka import RunningKafka
-from tests.sql.support import Database, Server
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def root_url(server: Server, database: str) -> str:
 
 
 @contextmanager
-def variable(db: Database, name: str, value: str) -> Iterator[None]:
+def variable(db: Session, name: str, value: str) -> Iterator[None]:
     """Give a global variable of the server another value for a while."""
     before = db.value(f"SELECT @@GLOBAL.{name}")
     db.execute(f"SET GLOBAL {name} = %s", value)
@@ -92,7 +95,7 @@ def test_missing_and_edited_migrations_are_named(
 
 
 def test_account_that_may_not_call_what_the_daemon_calls_is_told_which_roles_to_get(
-    invoke: Invoke, cluster: MockCluster, account: Account, db: Database
+    invoke: Invoke, cluster: MockCluster, account: Account, db: Session
 ) -> None:
     db.execute("DROP USER IF EXISTS outboxd_poor; CREATE USER outboxd_poor")
     db.execute(f"GRANT EXECUTE ON PROCEDURE {account.database}.outbox_version_v1 TO outboxd_poor")
@@ -104,7 +107,7 @@ def test_account_that_may_not_call_what_the_daemon_calls_is_told_which_roles_to_
     assert "GRANT outbox_relay, outbox_consumer TO 'outboxd_poor'@'%'; SET DEFAULT ROLE ALL" in to_do
 
 
-def test_server_that_cuts_texts_off_is_told(invoke: Invoke, cluster: MockCluster, db: Database) -> None:
+def test_server_that_cuts_texts_off_is_told(invoke: Invoke, cluster: MockCluster, db: Session) -> None:
     with variable(db, "sql_mode", "ANSI"):
         verdict, _, to_do = findings(invoke("doctor", kafka_bootstrap=cluster.bootstrap))["sql_mode"]
     assert verdict == "FIX"
@@ -112,7 +115,7 @@ def test_server_that_cuts_texts_off_is_told(invoke: Invoke, cluster: MockCluster
 
 
 def test_retention_that_is_wanted_and_does_not_run_is_told(
-    invoke: Invoke, cluster: MockCluster, db: Database, mysql_server: Server, installed_database: str
+    invoke: Invoke, cluster: MockCluster, db: Session, mysql_server: Server, installed_database: str
 ) -> None:
     url = root_url(mysql_server, installed_database)
     db.execute("ALTER EVENT outbox_retention ENABLE")
@@ -153,7 +156,7 @@ def test_pattern_of_topics_that_is_none_is_told(invoke: Invoke, cluster: MockClu
     assert found["topic chat"][0] == "ok"
 
 
-def test_batches_that_do_not_fit_into_a_packet_are_told(invoke: Invoke, cluster: MockCluster, db: Database) -> None:
+def test_batches_that_do_not_fit_into_a_packet_are_told(invoke: Invoke, cluster: MockCluster, db: Session) -> None:
     packet = int(db.value("SELECT @@GLOBAL.max_allowed_packet"))
     found = findings(invoke("doctor", kafka_bootstrap=cluster.bootstrap, batch_bytes=packet))
     verdict, _, to_do = found["max_allowed_packet"]
@@ -163,7 +166,7 @@ def test_batches_that_do_not_fit_into_a_packet_are_told(invoke: Invoke, cluster:
 
 @pytest.mark.kafka
 def test_records_that_do_not_fit_into_a_packet_are_told(
-    invoke: Invoke, kafka_broker: RunningKafka, db: Database
+    invoke: Invoke, kafka_broker: RunningKafka, db: Session
 ) -> None:
     packet = int(db.value("SELECT @@GLOBAL.max_allowed_packet"))
     topics = {

@@ -2,17 +2,14 @@
 
 import json
 import re
-import signal
-import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.driver.support import OUTBOXD, Account, Invoke, Run, environment, the_one_line
-from tests.sql.support import Connect, Database, chat_payload, eventually
+from tests.kit.command import Invoke, Run
+from tests.kit.session import Session, chat_payload
 
 GOOD = {"user_id": 7, "conversation_id": "c-1", "role": "user", "message": "hi"}
 
@@ -22,7 +19,7 @@ def lines(*members: dict[str, Any] | str) -> bytes:
     return "".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in members).encode()
 
 
-def test_enqueue_puts_each_line_of_a_file_into_the_outbox(outboxd: Run, db: Database, tmp_path: Path) -> None:
+def test_enqueue_puts_each_line_of_a_file_into_the_outbox(outboxd: Run, db: Session, tmp_path: Path) -> None:
     other = {"biz_type": "order_placed", "key": "Ada", "payload": {"order": 1.10}, "headers": {"traceparent": "00-1"}}
     (tmp_path / "messages.jsonl").write_bytes(lines({**GOOD, "turn": 4}, other, {**other, "payload": "[1.10]"}))
     done = outboxd("enqueue", "--topic", "chat", "messages.jsonl")
@@ -35,7 +32,7 @@ def test_enqueue_puts_each_line_of_a_file_into_the_outbox(outboxd: Run, db: Data
     assert json.loads(order["headers"]) == {"traceparent": "00-1"}
 
 
-def test_enqueue_reads_standard_input(outboxd: Run, db: Database) -> None:
+def test_enqueue_reads_standard_input(outboxd: Run, db: Session) -> None:
     text = "漢字 👩‍👩‍👧 'quoted' \"twice\" \\ \u2028 \0 end"
     done = outboxd("enqueue", "--topic", "chat", "-", stdin=lines({**GOOD, "message": text}))
     assert (done.returncode, done.stdout) == (0, "1 enqueued, 0 rejected\n")
@@ -66,7 +63,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("bad", BAD_LINES.values(), ids=BAD_LINES.keys())
-def test_bad_line_is_reported_by_number_and_skipped(invoke: Invoke, db: Database, bad: str) -> None:
+def test_bad_line_is_reported_by_number_and_skipped(invoke: Invoke, db: Session, bad: str) -> None:
     done = invoke("enqueue", "--topic", "chat", "-", stdin=lines(GOOD, "", bad, GOOD))
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     assert (done.exit_code, done.stdout) == (3, "2 enqueued, 1 rejected\n")
@@ -75,14 +72,14 @@ def test_bad_line_is_reported_by_number_and_skipped(invoke: Invoke, db: Database
     assert [row["payload"] for row in db.messages()] == [chat_payload(), chat_payload()]
 
 
-def test_several_bad_lines_are_reported_each(outboxd: Run, db: Database) -> None:
+def test_several_bad_lines_are_reported_each(outboxd: Run, db: Session) -> None:
     done = outboxd("enqueue", "--topic", "chat", "-", stdin=lines("{", GOOD, "[1]", "", GOOD, {}))
     assert (done.returncode, done.stdout) == (3, "2 enqueued, 3 rejected\n")
     assert re.findall(r"^line (\d+): ", done.stderr, re.MULTILINE) == ["1", "3", "6"]
     assert len(db.messages()) == 2
 
 
-def test_strict_stops_at_the_first_bad_line_and_keeps_the_good_ones_before(outboxd: Run, db: Database) -> None:
+def test_strict_stops_at_the_first_bad_line_and_keeps_the_good_ones_before(outboxd: Run, db: Session) -> None:
     stdin = lines({**GOOD, "message": "before"}, "{", {**GOOD, "message": "after"}, "{")
     done = outboxd("enqueue", "--topic", "chat", "--strict", "-", stdin=stdin)
     assert (done.returncode, done.stdout) == (1, "1 enqueued, 1 rejected\n")
@@ -90,7 +87,7 @@ def test_strict_stops_at_the_first_bad_line_and_keeps_the_good_ones_before(outbo
     assert [json.loads(row["payload"])["message"] for row in db.messages()] == ["before"]
 
 
-def test_line_that_is_not_utf8_is_reported_by_number(outboxd: Run, db: Database) -> None:
+def test_line_that_is_not_utf8_is_reported_by_number(outboxd: Run, db: Session) -> None:
     latin = json.dumps({**GOOD, "message": "café"}, ensure_ascii=False).encode("latin-1")
     done = outboxd("enqueue", "--topic", "chat", "-", stdin=lines(GOOD) + latin + b"\n" + lines(GOOD))
     assert "Traceback" not in done.stderr
@@ -100,56 +97,17 @@ def test_line_that_is_not_utf8_is_reported_by_number(outboxd: Run, db: Database)
     assert len(db.messages()) == 2
 
 
-def test_file_without_messages_enqueues_none(outboxd: Run, db: Database) -> None:
+def test_file_without_messages_enqueues_none(outboxd: Run, db: Session) -> None:
     done = outboxd("enqueue", "--topic", "chat", "-", stdin=b"\n \n")
     assert (done.returncode, done.stdout) == (0, "0 enqueued, 0 rejected\n")
     assert db.messages() == []
 
 
-def test_windows_line_ends_and_byte_order_mark_are_no_part_of_the_lines(outboxd: Run, db: Database) -> None:
+def test_windows_line_ends_and_byte_order_mark_are_no_part_of_the_lines(outboxd: Run, db: Session) -> None:
     stdin = b"\xef\xbb\xbf" + lines(GOOD, GOOD).replace(b"\n", b"\r\n")
     done = outboxd("enqueue", "--topic", "chat", "-", stdin=stdin)
     assert (done.returncode, done.stdout) == (0, "2 enqueued, 0 rejected\n"), done.stderr
     assert len(db.messages()) == 2
-
-
-def test_database_lost_in_the_middle_is_one_line_and_no_line_is_half_in(
-    account: Account, outboxd: Run, db: Database, connect: Connect
-) -> None:
-    """The application would repeat the whole file or go on at a line: what was told as enqueued is in, no more."""
-    count = 4000
-    with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(outboxd, "enqueue", "--topic", "chat", "-", stdin=lines(*[GOOD] * count))
-        watcher = connect()
-        eventually(lambda: watcher.value("SELECT COUNT(*) FROM agent_outbox_messages") > 0)
-        watcher.kill_sessions(account.name)
-        done = run.result(60)
-    assert the_one_line(done)
-    enqueued = len(db.messages())
-    assert 0 < enqueued < count
-    assert enqueued % 500 == 0
-    assert done.stdout == f"{enqueued} enqueued, 0 rejected, cut off behind line {enqueued}\n"
-
-
-def test_ctrl_c_tells_what_is_in_and_behind_which_line_to_go_on(account: Account, db: Database) -> None:
-    """The bad and the empty line count, as the lines of a file do."""
-    command = [str(OUTBOXD), "enqueue", "--topic", "chat", "-"]
-    with subprocess.Popen(
-        command,
-        env=environment({"mysql_url": account.url}),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(lines("{", "", *[GOOD] * 510))
-        process.stdin.flush()
-        eventually(lambda: len(db.messages()) == 498)
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.read() == b"498 enqueued, 1 rejected, cut off behind line 500\n"
-        assert process.wait(45) == 1
-    assert len(db.messages()) == 498
 
 
 PACKET = 1 << 20
@@ -170,7 +128,7 @@ TOO_LARGE = {
 
 
 @pytest.fixture
-def small_packets(db: Database) -> Iterator[None]:
+def small_packets(db: Session) -> Iterator[None]:
     before = db.value("SELECT @@GLOBAL.max_allowed_packet")
     db.execute(f"SET GLOBAL max_allowed_packet = {PACKET}")
     yield
@@ -180,7 +138,7 @@ def small_packets(db: Database) -> Iterator[None]:
 @pytest.mark.usefixtures("small_packets")
 @pytest.mark.parametrize("bad", TOO_LARGE.values(), ids=TOO_LARGE.keys())
 def test_line_that_is_too_large_for_the_server_is_rejected_alone(
-    invoke: Invoke, db: Database, bad: dict[str, Any]
+    invoke: Invoke, db: Session, bad: dict[str, Any]
 ) -> None:
     done = invoke("enqueue", "--topic", "chat", "-", stdin=lines(GOOD, bad, GOOD))
     assert (done.exit_code, done.stdout) == (3, "2 enqueued, 1 rejected\n")
@@ -192,7 +150,7 @@ def test_line_that_is_too_large_for_the_server_is_rejected_alone(
 
 @pytest.mark.usefixtures("small_packets")
 @pytest.mark.parametrize("text", ["x" * (PACKET - 2048), "'" * (HALF - 1024), "delimiter" + "x" * (HALF - 1024)])
-def test_line_that_just_fits_is_enqueued(invoke: Invoke, db: Database, text: str) -> None:
+def test_line_that_just_fits_is_enqueued(invoke: Invoke, db: Session, text: str) -> None:
     done = invoke("enqueue", "--topic", "chat", "-", stdin=lines({**GOOD, "message": text}))
     assert (done.exit_code, done.stdout) == (0, "1 enqueued, 0 rejected\n"), done.stderr
     (message,) = db.messages()

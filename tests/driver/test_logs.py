@@ -7,15 +7,17 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import OUTBOXD, Account, StartDaemon, environment
-from tests.sql.support import Database, chat_payload
+from tests.kit.account import Account
+from tests.kit.command import OUTBOXD, environment
+from tests.kit.daemon import StartDaemon
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.session import Session, chat_payload
 
 SECRET = "nobody may read this"
 
 
 def test_logs_are_json_where_there_is_no_terminal_and_never_hold_message_text(
-    start_daemon: StartDaemon, db: Database, cluster: MockCluster
+    start_daemon: StartDaemon, db: Session, cluster: MockCluster
 ) -> None:
     cluster.create_topic("chat")
     db.enqueue("k", payload=chat_payload(SECRET, conversation="c"))
@@ -30,7 +32,7 @@ def test_logs_are_json_where_there_is_no_terminal_and_never_hold_message_text(
     assert SECRET not in daemon.log
 
 
-def test_logs_are_for_people_where_there_is_a_terminal(account: Account, db: Database, tmp_path: Path) -> None:
+def test_logs_are_for_people_where_there_is_a_terminal(account: Account, db: Session, tmp_path: Path) -> None:
     assert db.messages() == []
     ours, theirs = pty.openpty()
     settings = environment({"mysql_url": account.url, "kafka_bootstrap": "127.0.0.1:1", "topics": "chat"})

@@ -6,21 +6,23 @@ from contextlib import closing
 from confluent_kafka import KafkaError
 
 from outboxd.mysql.procedures import DaemonProcedures, names
-from tests.driver.mock_kafka import PRODUCE, MockCluster
-from tests.driver.observing import OBSERVED, application, check, get, observe
-from tests.driver.support import QUICK_GROUP, Run, StartDaemon, put, the_one_line
-from tests.sql.support import CHAT, Database, chat_payload
+from tests.kit.command import Run, the_one_line
+from tests.kit.daemon import StartDaemon
+from tests.kit.kafka import QUICK_GROUP, put
+from tests.kit.mock_cluster import PRODUCE, MockCluster
+from tests.kit.observing import OBSERVED, application, check, get, observe
+from tests.kit.session import CHAT, Session, chat_payload
 
 FINAL = {"consumed", "dead"}
 
 
-def count(db: Database, condition: str) -> int:
+def count(db: Session, condition: str) -> int:
     """How many messages meet a condition."""
     return int(db.value(f"SELECT COUNT(*) FROM agent_outbox_messages WHERE {condition}"))
 
 
 def test_numbers_are_those_of_the_tables_and_names_keep_to_the_rules_of_prometheus(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     for number in range(40):
         db.enqueue(f"key {number}")
@@ -60,7 +62,7 @@ def test_numbers_are_those_of_the_tables_and_names_keep_to_the_rules_of_promethe
     check("promtool", "check", "metrics", stdin=get(seen.address, "/metrics").text)
 
 
-def test_failures_and_what_they_hold_back_are_counted(start_daemon: StartDaemon, db: Database) -> None:
+def test_failures_and_what_they_hold_back_are_counted(start_daemon: StartDaemon, db: Session) -> None:
     with application(db) as app:
         app.business("failing", "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not today'", max_retry=2)
         first = db.enqueue("k", biz_type="failing")
@@ -77,7 +79,7 @@ def test_failures_and_what_they_hold_back_are_counted(start_daemon: StartDaemon,
 
 
 def test_record_that_kafka_refuses_for_now_is_a_failure_of_the_relay(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     message = db.enqueue()
     cluster.refuse_next(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -89,7 +91,7 @@ def test_record_that_kafka_refuses_for_now_is_a_failure_of_the_relay(
 
 
 def test_messages_that_were_answered_after_the_lease_had_run_out_are_counted_as_fenced(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.go_down()
     message = db.enqueue()
@@ -105,7 +107,7 @@ def test_messages_that_were_answered_after_the_lease_had_run_out_are_counted_as_
 
 
 def test_mark_that_the_consumer_was_faster_than_is_not_fenced(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.go_down()
     message = db.enqueue()
@@ -121,14 +123,14 @@ def test_mark_that_the_consumer_was_faster_than_is_not_fenced(
     assert db.statuses() == {message: "consumed"}
 
 
-def test_recovered_messages_are_counted(start_daemon: StartDaemon, db: Database) -> None:
+def test_recovered_messages_are_counted(start_daemon: StartDaemon, db: Session) -> None:
     message = db.enqueue_published()
     db.execute("UPDATE agent_outbox_messages SET published_at = published_at - INTERVAL 1 HOUR WHERE id = %s", message)
     seen = observe(start_daemon("--only", "relay", stale_seconds=10, **OBSERVED))
     seen.eventually(lambda now: now["outboxd_messages_recovered_total"] == 1, "recovered")
 
 
-def test_lag_is_the_one_that_the_status_tells(start_daemon: StartDaemon, db: Database) -> None:
+def test_lag_is_the_one_that_the_status_tells(start_daemon: StartDaemon, db: Session) -> None:
     db.enqueue_in("dead", "dead")
     db.enqueue_published("sent")
     for number in range(3):
@@ -151,7 +153,7 @@ def test_lag_is_the_one_that_the_status_tells(start_daemon: StartDaemon, db: Dat
     assert 100 <= now["outboxd_overdue_seconds"] < 110
 
 
-def test_address_that_is_taken_ends_the_daemon_with_one_line(outboxd: Run, db: Database) -> None:
+def test_address_that_is_taken_ends_the_daemon_with_one_line(outboxd: Run, db: Session) -> None:
     assert db.messages() == []
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -160,7 +162,7 @@ def test_address_that_is_taken_ends_the_daemon_with_one_line(outboxd: Run, db: D
 
 
 def test_second_daemon_on_a_host_runs_without_metrics_where_it_was_given_no_address(
-    start_daemon: StartDaemon, db: Database
+    start_daemon: StartDaemon, db: Session
 ) -> None:
     first, second = start_daemon(), start_daemon()
     for daemon in (first, second):

@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.driver.support import Invoke, Run, the_one_line
-from tests.sql.support import Database, Server, migration_files
+from tests.kit.command import Invoke, Run, the_one_line
+from tests.kit.server import Server, migration_files
+from tests.kit.session import Session
 
 
 @pytest.fixture
@@ -16,13 +17,13 @@ def fresh_url(mysql_server: Server, fresh_database: str) -> str:
 
 
 @pytest.fixture
-def fresh(mysql_server: Server, fresh_database: str) -> Iterator[Database]:
+def fresh(mysql_server: Server, fresh_database: str) -> Iterator[Session]:
     """A session on the same empty database."""
     with mysql_server.connect(fresh_database) as session:
         yield session
 
 
-def test_migrate_installs_everything_and_then_has_nothing_to_do(outboxd: Run, fresh: Database, fresh_url: str) -> None:
+def test_migrate_installs_everything_and_then_has_nothing_to_do(outboxd: Run, fresh: Session, fresh_url: str) -> None:
     done = outboxd("migrate", mysql_url=fresh_url)
     files = [path.name for path in migration_files()]
     assert done.returncode == 0
@@ -36,7 +37,7 @@ def test_migrate_installs_everything_and_then_has_nothing_to_do(outboxd: Run, fr
 
 
 def test_migrate_status_names_every_file_that_is_missing_and_changes_nothing(
-    outboxd: Run, fresh: Database, fresh_url: str
+    outboxd: Run, fresh: Session, fresh_url: str
 ) -> None:
     done = outboxd("migrate", "--status", mysql_url=fresh_url)
     assert done.returncode == 0
@@ -47,7 +48,7 @@ def test_migrate_status_names_every_file_that_is_missing_and_changes_nothing(
 
 
 def test_edited_migration_is_refused_by_name_before_anything_is_changed(
-    invoke: Invoke, outboxd: Run, fresh: Database, fresh_url: str
+    invoke: Invoke, outboxd: Run, fresh: Session, fresh_url: str
 ) -> None:
     assert invoke("migrate", mysql_url=fresh_url).exit_code == 0
     edited = migration_files()[9].name
@@ -63,7 +64,7 @@ def test_edited_migration_is_refused_by_name_before_anything_is_changed(
 
 
 def test_newer_schema_that_dropped_what_this_release_brings_is_refused_by_name_and_left_alone(
-    invoke: Invoke, outboxd: Run, fresh: Database, fresh_url: str
+    invoke: Invoke, outboxd: Run, fresh: Session, fresh_url: str
 ) -> None:
     assert invoke("migrate", mysql_url=fresh_url).exit_code == 0
     gone = migration_files()[20]
@@ -81,7 +82,7 @@ def test_newer_schema_that_dropped_what_this_release_brings_is_refused_by_name_a
 
 
 def test_newer_schema_that_has_all_that_this_release_brings_is_left_alone(
-    invoke: Invoke, fresh: Database, fresh_url: str
+    invoke: Invoke, fresh: Session, fresh_url: str
 ) -> None:
     assert invoke("migrate", mysql_url=fresh_url).exit_code == 0
     fresh.execute("INSERT INTO outbox_migrations (version, file) VALUES (999, 'V999__new_v1.sql')")
@@ -89,7 +90,7 @@ def test_newer_schema_that_has_all_that_this_release_brings_is_left_alone(
 
 
 def test_file_that_cannot_have_its_lock_is_named_and_may_be_run_again(
-    invoke: Invoke, outboxd: Run, fresh: Database, fresh_url: str, mysql_server: Server, fresh_database: str
+    invoke: Invoke, outboxd: Run, fresh: Session, fresh_url: str, mysql_server: Server, fresh_database: str
 ) -> None:
     assert invoke("migrate", mysql_url=fresh_url).exit_code == 0
     (file,) = (path for path in migration_files() if path.name.endswith("__enqueue_v1.sql"))
@@ -106,7 +107,7 @@ def test_file_that_cannot_have_its_lock_is_named_and_may_be_run_again(
 
 
 def test_migrations_that_the_mysql_client_applied_are_taken_over(
-    invoke: Invoke, fresh: Database, fresh_url: str, fresh_database: str, mysql_server: Server
+    invoke: Invoke, fresh: Session, fresh_url: str, fresh_database: str, mysql_server: Server
 ) -> None:
     mysql_server.migrate(fresh_database)
     assert "not by outboxd migrate" in invoke("migrate", "--status", mysql_url=fresh_url).stdout
@@ -114,7 +115,7 @@ def test_migrations_that_the_mysql_client_applied_are_taken_over(
     assert fresh.value("SELECT COUNT(*) FROM outbox_migrations WHERE checksum IS NULL") == 0
 
 
-def test_two_migrates_at_once_apply_each_file_once(outboxd: Run, fresh: Database, fresh_url: str) -> None:
+def test_two_migrates_at_once_apply_each_file_once(outboxd: Run, fresh: Session, fresh_url: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(outboxd, "migrate", mysql_url=fresh_url) for _ in range(2)]
     applied = "".join(one.result().stdout for one in both).count("applied V")
@@ -122,7 +123,7 @@ def test_two_migrates_at_once_apply_each_file_once(outboxd: Run, fresh: Database
     assert applied == len(migration_files()) == fresh.value("SELECT COUNT(*) FROM outbox_migrations")
 
 
-def test_account_without_rights_on_tables_cannot_migrate(outboxd: Run, db: Database) -> None:
+def test_account_without_rights_on_tables_cannot_migrate(outboxd: Run, db: Session) -> None:
     """The account of the tests has EXECUTE alone."""
     before = db.rows("SELECT * FROM outbox_migrations")
     assert "denied" in the_one_line(outboxd("migrate"))

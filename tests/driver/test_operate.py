@@ -9,18 +9,13 @@ import pytest
 from click.testing import Result
 
 from outboxd.commands.options import age as age_of
-from tests.driver.support import Invoke, Run, Setting, the_one_line
-from tests.sql.operators import age, audit, fill, forget
-from tests.sql.support import CHAT, Connect, Database, Server, background, eventually
+from tests.kit.command import Invoke, Run, Setting, the_one_line
+from tests.kit.operators import age, audit, fill
+from tests.kit.server import Connect, Server
+from tests.kit.session import CHAT, Session
+from tests.kit.waiting import background, eventually
 
 ACCOUNT = "outboxd_operator"
-
-
-@pytest.fixture(autouse=True)
-def no_traces(db: Database) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +61,7 @@ def words(result: Result) -> list[list[str]]:
 # Dead letters
 
 
-def test_dead_list_shows_who_they_are_and_why_but_no_payload(operate: Invoke, db: Database) -> None:
+def test_dead_list_shows_who_they_are_and_why_but_no_payload(operate: Invoke, db: Session) -> None:
     message = db.enqueue("c-1", payload='{"text": "a secret"}')
     db.call("outbox_mark_dead_v1", message, "the conversation\nwas deleted, " + "x" * 200)
     db.enqueue_in("dead", topic="orders")
@@ -79,7 +74,7 @@ def test_dead_list_shows_who_they_are_and_why_but_no_payload(operate: Invoke, db
     assert result.stdout.splitlines()[-1] == "1 of 1 dead letter"
 
 
-def test_dead_list_is_limited_and_says_how_many_there_are(operate: Invoke, db: Database) -> None:
+def test_dead_list_is_limited_and_says_how_many_there_are(operate: Invoke, db: Session) -> None:
     messages = fill(db, 5, "dead")
     result = operate("dead", "list", "--limit", "2")
     assert [row[0] for row in words(result)[:-1]] == [str(message) for message in messages[:2]]
@@ -88,7 +83,7 @@ def test_dead_list_is_limited_and_says_how_many_there_are(operate: Invoke, db: D
     done(operate("dead", "list"), "0 of 0 dead letters")
 
 
-def test_dead_show_prints_a_dead_letter_whole_and_nothing_else(operate: Invoke, db: Database) -> None:
+def test_dead_show_prints_a_dead_letter_whole_and_nothing_else(operate: Invoke, db: Session) -> None:
     message, pending = db.enqueue_in("dead", payload='{"text":"漢字"}'), db.enqueue()
     shown = dict(re.findall(r"^(\w+) +(.*)$", operate("dead", "show", str(message)).stdout, re.MULTILINE))
     assert (shown["id"], shown["payload"], shown["last_error"]) == (str(message), '{"text":"漢字"}', "as arranged")
@@ -96,7 +91,7 @@ def test_dead_show_prints_a_dead_letter_whole_and_nothing_else(operate: Invoke, 
     refused(operate("dead", "show", "123456789"), "there is no message 123456789")
 
 
-def test_one_dead_letter_is_requeued_or_discarded_without_a_question(operate: Invoke, db: Database) -> None:
+def test_one_dead_letter_is_requeued_or_discarded_without_a_question(operate: Invoke, db: Session) -> None:
     one, two = db.enqueue_in("dead"), db.enqueue_in("dead")
     done(operate("dead", "requeue", str(one)), "1 dead letter requeued")
     assert db.statuses() == {one: "pending", two: "dead"}
@@ -120,7 +115,7 @@ def test_one_dead_letter_is_requeued_or_discarded_without_a_question(operate: In
         ("discard", ["--before", "2100-01-01 12:00", "--error", "as%ged"]),
     ],
 )
-def test_more_than_one_is_asked_for(operate: Invoke, db: Database, verb: str, choice: list[str]) -> None:
+def test_more_than_one_is_asked_for(operate: Invoke, db: Session, verb: str, choice: list[str]) -> None:
     messages = [db.enqueue_in("dead", key) for key in "abc"]
     choice = [str(message) for message in messages] if choice == ["IDS"] else choice
     before = db.messages()
@@ -135,21 +130,21 @@ def test_more_than_one_is_asked_for(operate: Invoke, db: Database, verb: str, ch
 
 
 @pytest.mark.parametrize("verb", ["requeue", "discard"])
-def test_yes_answers_beforehand(operate: Invoke, db: Database, verb: str) -> None:
+def test_yes_answers_beforehand(operate: Invoke, db: Session, verb: str) -> None:
     line = f"2 dead letters {verb.removesuffix('e')}ed"
     done(operate("dead", verb, *(str(db.enqueue_in("dead")) for _ in "ab"), "--yes"), line)
     fill(db, 2, "dead")
     done(operate("dead", verb, "--all", "--yes"), line)
 
 
-def test_filters_touch_nothing_else(operate: Invoke, db: Database) -> None:
+def test_filters_touch_nothing_else(operate: Invoke, db: Session) -> None:
     wanted, other = db.enqueue_in("dead", topic="orders"), db.enqueue_in("dead")
     done(operate("dead", "requeue", "--topic", "orders"), "1 dead letter requeued")
     assert db.statuses() == {wanted: "pending", other: "dead"}
     done(operate("dead", "discard", "--error", "no such error"), "nothing to discard: no dead letter matches")
 
 
-def test_ids_that_are_not_dead_are_named_and_seen_in_the_exit_code(operate: Invoke, db: Database) -> None:
+def test_ids_that_are_not_dead_are_named_and_seen_in_the_exit_code(operate: Invoke, db: Session) -> None:
     dead, pending = db.enqueue_in("dead"), db.enqueue()
     result = operate("dead", "requeue", str(dead), str(pending), "--yes")
     assert (result.exit_code, result.stdout) == (3, "1 dead letter requeued\n")
@@ -158,13 +153,13 @@ def test_ids_that_are_not_dead_are_named_and_seen_in_the_exit_code(operate: Invo
     assert db.statuses() == {dead: "pending", pending: "pending"}
 
 
-def test_unknown_id_is_one_line(outboxd: Run, operator_url: str, db: Database) -> None:
+def test_unknown_id_is_one_line(outboxd: Run, operator_url: str, db: Session) -> None:
     assert db.messages() == []
     result = outboxd("dead", "requeue", "123456789", mysql_url=operator_url)
     assert "p_id 123456789: there is no such message" in the_one_line(result)
 
 
-def test_rate_spreads_the_requeued(operate: Invoke, db: Database) -> None:
+def test_rate_spreads_the_requeued(operate: Invoke, db: Session) -> None:
     fill(db, 11, "dead")
     done(operate("dead", "requeue", "--all", "--rate", "5", "--yes"), "11 dead letters requeued, 5 a second")
     span = "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(next_retry_at), MAX(next_retry_at)) FROM agent_outbox_messages"
@@ -174,7 +169,7 @@ def test_rate_spreads_the_requeued(operate: Invoke, db: Database) -> None:
 # Pause and resume
 
 
-def test_pause_is_listed_until_it_is_resumed(operate: Invoke, db: Database) -> None:
+def test_pause_is_listed_until_it_is_resumed(operate: Invoke, db: Session) -> None:
     db.enqueue()
     done(operate("pause"), "0 paused")
     done(operate("pause", "--topic", "chat"), "topic chat is paused")
@@ -198,7 +193,7 @@ def test_pause_is_listed_until_it_is_resumed(operate: Invoke, db: Database) -> N
     ("options", "status", "name"), [([], "consumed", "consumed messages"), (["--dead"], "dead", "dead letters")]
 )
 def test_purge_asks_and_deletes_what_is_old(
-    operate: Invoke, db: Database, options: list[str], status: str, name: str
+    operate: Invoke, db: Session, options: list[str], status: str, name: str
 ) -> None:
     for state in ("consumed", "dead"):
         fill(db, 3, state, age_seconds=8 * 86_400)
@@ -212,15 +207,15 @@ def test_purge_asks_and_deletes_what_is_old(
     done(result, f"nothing to purge: no {name.removesuffix('s')} matches")
 
 
-def test_purge_goes_on_until_all_are_gone(operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
+def test_purge_goes_on_until_all_are_gone(operate: Invoke, db: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outboxd.asking._PART", 100)
     fill(db, 250, "consumed", age_seconds=60)
     done(operate("purge", "--older-than", "30s", "--yes"), "250 consumed messages purged")
     assert db.statuses() == {}
     assert [entry["messages"] for entry in audit(db)] == [100, 100, 50]
 
 
-def test_recover_sends_back_what_was_published_long_ago(operate: Invoke, db: Database) -> None:
+def test_recover_sends_back_what_was_published_long_ago(operate: Invoke, db: Session) -> None:
     old = [db.enqueue_published(key) for key in "ab"]
     new = db.enqueue_published("c")
     for message in old:
@@ -232,7 +227,7 @@ def test_recover_sends_back_what_was_published_long_ago(operate: Invoke, db: Dat
     done(operate("recover", "--older-than", "1h"), "nothing to recover: no published message matches")
 
 
-def test_replay_copies_the_range_and_asks(operate: Invoke, db: Database) -> None:
+def test_replay_copies_the_range_and_asks(operate: Invoke, db: Session) -> None:
     messages = [db.enqueue_in("consumed", key) for key in "abcd"]
     chosen = ["--from-id", str(messages[1]), "--to-id", str(messages[2]), "--topic", "chat", "--biz-type", CHAT]
     refused(operate("replay", *chosen), "replay 2 consumed messages? [y/N]")
@@ -244,7 +239,7 @@ def test_replay_copies_the_range_and_asks(operate: Invoke, db: Database) -> None
 
 
 def test_replay_goes_on_part_by_part_until_all_are_copied_once(
-    operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch
+    operate: Invoke, db: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     messages = fill(db, 252, "consumed")
@@ -256,7 +251,7 @@ def test_replay_goes_on_part_by_part_until_all_are_copied_once(
 
 
 def test_replay_that_is_cut_off_says_how_many_are_replayed(
-    operate: Invoke, db: Database, monkeypatch: pytest.MonkeyPatch
+    operate: Invoke, db: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     messages = fill(db, 250, "consumed")
@@ -287,7 +282,7 @@ def test_replay_that_is_cut_off_says_how_many_are_replayed(
     ],
 )
 def test_call_that_takes_longer_than_a_worker_may_is_waited_for(
-    operate: Invoke, db: Database, connect: Connect, arguments: list[str], status: str, line: str
+    operate: Invoke, db: Session, connect: Connect, arguments: list[str], status: str, line: str
 ) -> None:
     fill(db, 3, status, age_seconds=60)
     gate = connect()
@@ -307,7 +302,7 @@ def test_call_that_takes_longer_than_a_worker_may_is_waited_for(
 # Business types and the audit
 
 
-def test_biz_types_are_listed_set_and_kept(operate: Invoke, db: Database) -> None:
+def test_biz_types_are_listed_set_and_kept(operate: Invoke, db: Session) -> None:
     line = "handler outbox_internal_write_chat_history_v1, ordering none, max retry 7, backoff 2 to 900 s"
     options = ["--handler", "outbox_internal_write_chat_history_v1", "--ordering", "none", "--max-retry", "7"]
     backoff = ["--backoff-base", "2s", "--backoff-cap", "15m"]
@@ -335,7 +330,7 @@ def test_biz_type_with_an_unknown_handler_is_one_line(outboxd: Run, operator_url
     assert "p_handler is no procedure (p_id, p_payload) of this database: nowhere" in the_one_line(result)
 
 
-def test_audit_lists_the_latest_first_and_in_short(operate: Invoke, db: Database) -> None:
+def test_audit_lists_the_latest_first_and_in_short(operate: Invoke, db: Session) -> None:
     fill(db, 30, "dead")
     operate("dead", "discard", "--all", "--yes")
     operate("pause", "--topic", "chat")
@@ -384,7 +379,7 @@ def test_audit_lists_the_latest_first_and_in_short(operate: Invoke, db: Database
     ],
     ids=" ".join,
 )
-def test_wrong_usage_has_exit_code_2_and_touches_nothing(operate: Invoke, db: Database, arguments: list[str]) -> None:
+def test_wrong_usage_has_exit_code_2_and_touches_nothing(operate: Invoke, db: Session, arguments: list[str]) -> None:
     db.enqueue_in("dead")
     before = db.messages()
     result = operate(*arguments)

@@ -7,8 +7,8 @@ import pytest
 
 from outboxd.commands.main import cli
 from outboxd.settings import Settings
-from tests.driver.support import Invoke
-from tests.sql.support import Database
+from tests.kit.command import Invoke
+from tests.kit.session import Session
 
 ALL = set(Settings.model_fields)
 MYSQL = {"mysql_url", "mysql_options"}
@@ -69,7 +69,7 @@ def help_of(option: click.Parameter) -> str:
     ids=" ".join,
 )
 def test_setting_that_a_command_does_not_use_is_a_usage_error_and_nothing_is_done(
-    invoke: Invoke, db: Database, arguments: list[str]
+    invoke: Invoke, db: Session, arguments: list[str]
 ) -> None:
     for _ in range(2):
         message = db.enqueue()
@@ -82,7 +82,7 @@ def test_setting_that_a_command_does_not_use_is_a_usage_error_and_nothing_is_don
     assert db.value("SELECT COUNT(*) FROM outbox_policies WHERE paused_at IS NOT NULL") == 0
 
 
-def test_settings_that_a_command_does_not_use_may_be_in_the_environment(invoke: Invoke, db: Database) -> None:
+def test_settings_that_a_command_does_not_use_may_be_in_the_environment(invoke: Invoke, db: Session) -> None:
     assert db.messages() == []
     done = invoke("status", topics="chat", kafka_bootstrap="kafka:9092", relay_workers=3)
     assert done.exit_code == 0, done.output

@@ -17,9 +17,12 @@ from outboxd.messages import Message, Round
 from outboxd.mysql.procedures import Database as Driver
 from outboxd.observe.health import Pulse
 from outboxd.settings import Settings
-from tests.driver.mock_kafka import PRODUCE, MockCluster
-from tests.driver.support import Account, read_back, settings
-from tests.sql.support import Database, chat_payload, eventually
+from tests.kit.account import Account
+from tests.kit.command import settings
+from tests.kit.kafka import read_back
+from tests.kit.mock_cluster import PRODUCE, MockCluster
+from tests.kit.session import Session, chat_payload
+from tests.kit.waiting import eventually
 
 RELAY = "relay-a"
 SMALL = 10_000  # message.max.bytes of these tests
@@ -50,7 +53,7 @@ class Relay:
 
 
 @pytest.fixture
-def relays(account: Account, cluster: MockCluster, db: Database) -> Iterator[Any]:
+def relays(account: Account, cluster: MockCluster, db: Session) -> Iterator[Any]:
     """Make relays with Kafka options and settings of their own."""
     assert db.messages() == []
     made: list[Relay] = []
@@ -82,7 +85,7 @@ def too_large() -> str:
 
 
 def test_acknowledged_messages_are_published_and_read_back_as_they_are(
-    relays: Any, cluster: MockCluster, db: Database
+    relays: Any, cluster: MockCluster, db: Session
 ) -> None:
     keys = [f"key-{number % 7}" for number in range(40)]
     messages = [db.enqueue(key, topic="chat", payload=json.dumps(number)) for number, key in enumerate(keys)]
@@ -101,14 +104,14 @@ def test_batch_without_messages_is_done_at_once(relays: Any) -> None:
     assert relays().publish() == Round()
 
 
-def test_messages_of_several_topics_go_where_they_belong(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_messages_of_several_topics_go_where_they_belong(relays: Any, cluster: MockCluster, db: Session) -> None:
     for topic in ("chat", "orders"):
         db.enqueue(topic=topic, payload=json.dumps(topic))
     assert len(relays().publish().published) == 2
     assert [read_back(cluster.bootstrap, topic, 1)[0].value for topic in ("chat", "orders")] == [b'"chat"', b'"orders"']
 
 
-def test_too_large_record_is_dead_alone_and_its_neighbours_are_published(relays: Any, db: Database) -> None:
+def test_too_large_record_is_dead_alone_and_its_neighbours_are_published(relays: Any, db: Session) -> None:
     before = db.enqueue("k")
     large = db.enqueue("k", payload=too_large())
     after = db.enqueue("k")
@@ -126,16 +129,14 @@ def test_too_large_record_is_dead_alone_and_its_neighbours_are_published(relays:
 
 
 @pytest.mark.parametrize("payload", [too_large(), "{}"], ids=["too large", "fine"])
-def test_single_message_of_a_batch_is_judged_like_any_other(relays: Any, db: Database, payload: str) -> None:
+def test_single_message_of_a_batch_is_judged_like_any_other(relays: Any, db: Session, payload: str) -> None:
     message = db.enqueue(payload=payload)
     done = relays().publish()
     assert ids_of(done.published) + [receipt.id for receipt, _ in done.dead] == [message]
     assert bool(done.dead) == (payload != "{}")
 
 
-def test_batch_that_the_broker_refuses_is_sent_again_one_by_one(
-    relays: Any, cluster: MockCluster, db: Database
-) -> None:
+def test_batch_that_the_broker_refuses_is_sent_again_one_by_one(relays: Any, cluster: MockCluster, db: Session) -> None:
     """A broker refuses a whole batch for one record in it, and the producer loses its gapless order by that."""
     messages = [db.enqueue("k", payload=json.dumps(number)) for number in range(5)]
     relay = relays({"linger.ms": 100})
@@ -145,27 +146,25 @@ def test_batch_that_the_broker_refuses_is_sent_again_one_by_one(
     assert nothing_refused(done)
 
 
-def test_record_that_the_broker_refuses_for_good_is_dead_with_the_brokers_reason(
-    relays: Any, cluster: MockCluster, db: Database
+@pytest.mark.parametrize(
+    ("error", "name", "becomes"),
+    [
+        (KafkaError.INVALID_RECORD, "INVALID_RECORD", "dead"),
+        # An operator can make it acceptable.
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "TOPIC_AUTHORIZATION_FAILED", "failed"),
+    ],
+)
+def test_record_that_the_broker_refuses_is_dead_or_failed_with_the_brokers_reason(
+    relays: Any, cluster: MockCluster, db: Session, error: int, name: str, becomes: str
 ) -> None:
     message = db.enqueue()
-    cluster.refuse_next(PRODUCE, KafkaError.INVALID_RECORD)
+    cluster.refuse_next(PRODUCE, error)
     done = relays().publish()
-    ((receipt, reason),) = done.dead
+    refused = {"dead": done.dead, "failed": done.failed}
+    ((receipt, reason),) = refused.pop(becomes)
     assert receipt.id == message
-    assert "INVALID_RECORD" in reason
-
-
-def test_record_that_an_operator_can_make_acceptable_is_failed_and_not_dead(
-    relays: Any, cluster: MockCluster, db: Database
-) -> None:
-    message = db.enqueue()
-    cluster.refuse_next(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-    done = relays().publish()
-    ((receipt, reason),) = done.failed
-    assert receipt.id == message
-    assert "TOPIC_AUTHORIZATION_FAILED" in reason
-    assert done.dead == []
+    assert name in reason
+    assert list(refused.values()) == [[]]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ def test_record_that_an_operator_can_make_acceptable_is_failed_and_not_dead(
     [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS],
 )
 def test_trouble_of_the_broker_that_passes_is_not_noticed(
-    relays: Any, cluster: MockCluster, db: Database, error: int
+    relays: Any, cluster: MockCluster, db: Session, error: int
 ) -> None:
     messages = [db.enqueue(key) for key in "abc"]
     cluster.refuse_next(PRODUCE, error, error)
@@ -183,7 +182,7 @@ def test_trouble_of_the_broker_that_passes_is_not_noticed(
 
 
 def test_brokers_that_are_away_leave_messages_unanswered_and_none_failed(
-    relays: Any, cluster: MockCluster, db: Database
+    relays: Any, cluster: MockCluster, db: Session
 ) -> None:
     messages = [db.enqueue(key) for key in "abc"]
     cluster.go_down()
@@ -197,7 +196,7 @@ def test_brokers_that_are_away_leave_messages_unanswered_and_none_failed(
     eventually(lambda: ids_of(relay.publish().published) == messages)
 
 
-def test_brokers_that_go_away_between_two_batches_fail_nothing(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_brokers_that_go_away_between_two_batches_fail_nothing(relays: Any, cluster: MockCluster, db: Session) -> None:
     first = db.enqueue()
     relay = relays({"message.timeout.ms": 1500})
     eventually(lambda: relay.driver.mark_published_batch(RELAY, relay.publish().published) == 1)
@@ -212,7 +211,7 @@ def test_brokers_that_go_away_between_two_batches_fail_nothing(relays: Any, clus
     assert db.statuses() == {first: "published", second: "pending"}
 
 
-def test_producer_is_rebuilt_after_a_fatal_error(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_producer_is_rebuilt_after_a_fatal_error(relays: Any, cluster: MockCluster, db: Session) -> None:
     """The broker has lost the producer's sequence: an idempotent producer must not go on after that."""
     relay = relays()
     db.enqueue("k")
@@ -226,10 +225,10 @@ def test_producer_is_rebuilt_after_a_fatal_error(relays: Any, cluster: MockClust
     assert ids_of(done.published) + ids_of(relay.publish().published) == messages
 
 
-def test_heartbeat_is_called_while_kafka_is_waited_for(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_heartbeat_is_called_while_kafka_is_waited_for(relays: Any, cluster: MockCluster, db: Session) -> None:
     db.enqueue()
     cluster.go_down()
-    relay = relays({"message.timeout.ms": 2000}, lease_seconds=2)
+    relay = relays({"message.timeout.ms": 4000}, lease_seconds=4)
     started = time.monotonic()
     relay.publish()
     gaps = [b - a for a, b in zip([started, *relay.beats], relay.beats, strict=False)]
@@ -237,14 +236,14 @@ def test_heartbeat_is_called_while_kafka_is_waited_for(relays: Any, cluster: Moc
     assert max(gaps) < relay.settings.lease_seconds / 2
 
 
-def test_heartbeat_is_not_called_for_nothing(relays: Any, db: Database) -> None:
+def test_heartbeat_is_not_called_for_nothing(relays: Any, db: Session) -> None:
     db.enqueue()
     relay = relays(lease_seconds=30)
     relay.publish()
     assert relay.beats == []
 
 
-def test_stop_gives_kafka_stop_seconds_and_no_more(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_stop_gives_kafka_stop_seconds_and_no_more(relays: Any, cluster: MockCluster, db: Session) -> None:
     for key in "abc":
         db.enqueue(key)
     cluster.go_down()
@@ -254,14 +253,14 @@ def test_stop_gives_kafka_stop_seconds_and_no_more(relays: Any, cluster: MockClu
         eventually(lambda: len(relay.producer) == 3)
         relay.stop.set()
         stopped = time.monotonic()
-        done = publishing.result(15)
-    assert 0.9 < time.monotonic() - stopped < 5
+        done = publishing.result(50)
+    assert 0.9 < time.monotonic() - stopped < 30
     assert done.published == []
     assert nothing_refused(done)
     assert done.unanswered
 
 
-def test_stop_waits_for_acknowledgements_that_are_under_way(relays: Any, cluster: MockCluster, db: Database) -> None:
+def test_stop_waits_for_acknowledgements_that_are_under_way(relays: Any, cluster: MockCluster, db: Session) -> None:
     messages = [db.enqueue(key) for key in "abc"]
     cluster.go_down()
     relay = relays(stop_seconds=10)
@@ -270,11 +269,11 @@ def test_stop_waits_for_acknowledgements_that_are_under_way(relays: Any, cluster
         eventually(lambda: len(relay.producer) == 3)
         relay.stop.set()
         cluster.come_up()
-        assert ids_of(publishing.result(15).published) == messages
+        assert ids_of(publishing.result(50).published) == messages
 
 
 def test_error_of_the_claim_is_raised_after_what_was_sent_has_settled(
-    relays: Any, cluster: MockCluster, db: Database
+    relays: Any, cluster: MockCluster, db: Session
 ) -> None:
     for key in "abc":
         db.enqueue(key)
@@ -289,13 +288,13 @@ def test_error_of_the_claim_is_raised_after_what_was_sent_has_settled(
     assert len(read_back(cluster.bootstrap, "chat", 3)) == 3
 
 
-def test_more_than_the_queue_holds_is_published_all_the_same(relays: Any, db: Database) -> None:
+def test_more_than_the_queue_holds_is_published_all_the_same(relays: Any, db: Session) -> None:
     messages = [db.enqueue(f"{number}") for number in range(100)]
     done = relays({"queue.buffering.max.messages": 10}).publish()
     assert ids_of(done.published) == messages
 
 
-def test_record_larger_than_the_queue_is_dead_and_stops_no_other(relays: Any, db: Database) -> None:
+def test_record_larger_than_the_queue_is_dead_and_stops_no_other(relays: Any, db: Session) -> None:
     relay = relays({"message.max.bytes": 4_000_000, "queue.buffering.max.kbytes": 1024})
     before, large, after = db.enqueue("a"), db.enqueue("b", payload=chat_payload("x" * 2_000_000)), db.enqueue("c")
     done = relay.publish()

@@ -4,6 +4,8 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +14,10 @@ import psutil
 import pytest
 
 from outboxd.mysql.procedures import Database as Driver
-from tests.driver.support import settings
+from tests.kit.command import settings
+from tests.kit.server import Server
 from tests.servers import paths
-from tests.servers.__main__ import main
-from tests.sql.support import Server
+from tests.servers.command import main
 
 Refusal = Callable[..., str]
 
@@ -203,6 +205,16 @@ def test_up_starts_mysql_once_and_down_ends_exactly_that_process(
     assert command("down")[0] == 0
     with mysql_server.connect("mysql") as session:
         assert session.value("SELECT 1") == 1
+
+
+def test_the_command_needs_neither_the_other_tests_nor_pytest() -> None:
+    """`make demo` runs it: whoever tries the demo has not asked for the tests."""
+    command = [sys.executable, "-X", "importtime", str(paths.CHECKOUT / "tests" / "servers"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "with-mysql" in done.stdout
+    assert "servers" in imported
+    assert not imported & {"tests", "pytest", "sql", "driver", "kit"}
 
 
 def processes_of(cache: Path) -> set[int]:

@@ -150,12 +150,6 @@ def test_wrong_mysql_url_is_refused_at_start_and_its_password_not_shown(url: str
     assert "secret" not in message
 
 
-def test_password_is_in_no_error_about_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OUTBOXD_KAFKA_OPTIONS", '{"sasl.password": "secret"')
-    monkeypatch.setenv("OUTBOXD_MYSQL_OPTIONS", '{"password": "secret"}')
-    assert "secret" not in refusal(mysql_url=URL)
-
-
 def test_unknown_name_in_the_file_is_an_error_that_names_it() -> None:
     write_toml(f'mysql_url = "{URL}"\nbatchsize = 5\n')
     assert "batchsize" in refusal()

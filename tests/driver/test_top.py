@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver.support import OUTBOXD, Account, Invoke, Setting, environment
-from tests.sql.support import CHAT, Database
+from tests.kit.account import Account
+from tests.kit.command import OUTBOXD, Invoke, Setting, environment
+from tests.kit.session import CHAT, Session
 
 MONITOR = "outboxd_monitor"
 
 
 @pytest.fixture
-def monitor_url(account: Account, db: Database) -> str:
+def monitor_url(account: Account, db: Session) -> str:
     """The address of the database for an account with the rights of the role outbox_monitor."""
     db.execute(f"DROP USER IF EXISTS {MONITOR}; CREATE USER {MONITOR}")
     for view in ("outbox_status", "outbox_dead_letters", "outbox_relays_status"):
@@ -34,7 +35,7 @@ def row(text: str, *begin: str) -> list[str]:
     return only[len(begin) :]
 
 
-def test_without_a_terminal_it_prints_once_what_the_tables_have(invoke: Invoke, db: Database, monitor_url: str) -> None:
+def test_without_a_terminal_it_prints_once_what_the_tables_have(invoke: Invoke, db: Session, monitor_url: str) -> None:
     for number in range(3):
         db.enqueue_in("consumed", f"key {number}")
     db.enqueue_published("sent")
@@ -114,7 +115,7 @@ def terminal(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[bytes], 
 
 @pytest.mark.parametrize("key", ["q", "\x03"], ids=["q", "Ctrl-C"])
 def test_in_a_terminal_it_follows_the_tables_until_a_key_ends_it(
-    tmp_path: Path, db: Database, monitor_url: str, key: str
+    tmp_path: Path, db: Session, monitor_url: str, key: str
 ) -> None:
     with terminal(tmp_path, monitor_url) as (process, screen):
         screen.shows(r"all +0 ")

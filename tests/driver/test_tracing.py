@@ -18,15 +18,19 @@ from outboxd.daemon.consumer import Consumer
 from outboxd.daemon.relay import Relay
 from outboxd.observe import tracing
 from outboxd.observe.health import Pulse
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import QUICK, QUICK_GROUP, Account, StartDaemon, read_back, settings
-from tests.sql.support import CHAT, Database, chat_payload, eventually
+from tests.kit.account import Account
+from tests.kit.command import settings
+from tests.kit.daemon import QUICK, StartDaemon
+from tests.kit.kafka import QUICK_GROUP, read_back
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.session import CHAT, Session, chat_payload
+from tests.kit.waiting import eventually
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
 
 
-def enqueue(db: Database, key: str = "k", payload: str | None = None, traceparent: str = TRACEPARENT) -> int:
+def enqueue(db: Session, key: str = "k", payload: str | None = None, traceparent: str = TRACEPARENT) -> int:
     """Enqueue a chat message with a traceparent."""
     headers = f'{{"traceparent": "{traceparent}"}}'
     text = payload or chat_payload(key)
@@ -45,7 +49,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
 
 
 @pytest.fixture
-def run_until(account: Account, cluster: MockCluster, db: Database) -> Iterator[Callable[[Callable[[], bool]], None]]:
+def run_until(account: Account, cluster: MockCluster, db: Session) -> Iterator[Callable[[Callable[[], bool]], None]]:
     """Run a relay and a consumer inside this process until a condition holds."""
     own = settings(account.url, kafka_bootstrap=cluster.bootstrap, kafka_options=QUICK_GROUP, topics=["chat"], **QUICK)
 
@@ -66,7 +70,7 @@ def run_until(account: Account, cluster: MockCluster, db: Database) -> Iterator[
 
 
 def test_spans_of_publishing_and_consuming_join_the_trace_of_the_message(
-    run_until: Callable[[Callable[[], bool]], None], spans: InMemorySpanExporter, db: Database, cluster: MockCluster
+    run_until: Callable[[Callable[[], bool]], None], spans: InMemorySpanExporter, db: Session, cluster: MockCluster
 ) -> None:
     good, bad = enqueue(db), enqueue(db, "bad", '{"role": 7}')
     without = db.enqueue("without")
@@ -96,7 +100,7 @@ def parent_of(span: ReadableSpan) -> str | None:
 
 
 def test_traceparent_that_is_garbage_harms_nothing(
-    run_until: Callable[[Callable[[], bool]], None], spans: InMemorySpanExporter, db: Database
+    run_until: Callable[[Callable[[], bool]], None], spans: InMemorySpanExporter, db: Session
 ) -> None:
     message = enqueue(db, traceparent="00-what-01")
     run_until(lambda: db.statuses() == {message: "consumed"})
@@ -124,7 +128,7 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
 
 
 def test_daemon_sends_its_spans_to_the_collector_that_the_environment_names(
-    collector: tuple[str, list[bytes]], start_daemon: StartDaemon, db: Database, monkeypatch: pytest.MonkeyPatch
+    collector: tuple[str, list[bytes]], start_daemon: StartDaemon, db: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, sent = collector
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)

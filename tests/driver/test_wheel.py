@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.driver.support import Setting, environment
+from tests.kit.command import Setting, environment
+from tests.kit.server import SQL_FOLDER, Server, migration_files
 from tests.servers.paths import CHECKOUT
-from tests.sql.support import SQL_FOLDER, Server, migration_files
 
 
 def pip(*arguments: str | Path) -> None:

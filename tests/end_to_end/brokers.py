@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import create_topic, unused
+from tests.kit.kafka import create_topic
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.names import unused
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,17 @@
-"""Fixtures of the end-to-end tests: those of the driver's, real or mock Kafka, and servers that may be broken."""
+"""Fixtures of the end-to-end tests: real or mock Kafka, and servers that may be broken."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.driver.conftest import account, cluster, fresh_database, no_settings_from_outside, outboxd, start_daemon
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import QUICK_GROUP
 from tests.end_to_end.brokers import Broker
 from tests.end_to_end.own_servers import QUICK, SMALL, OwnMySQL
+from tests.kit.kafka import QUICK_GROUP
+from tests.kit.mock_cluster import MockCluster
 from tests.servers import kafka_install
 from tests.servers.kafka import RunningKafka
 from tests.servers.kafka_cluster import KafkaCluster
 from tests.servers.mysql_install import MySQLInstall
-
-__all__ = ["account", "cluster", "fresh_database", "no_settings_from_outside", "outboxd", "start_daemon"]
 
 
 @pytest.fixture(params=["mock cluster", pytest.param("Kafka", marks=pytest.mark.kafka)])

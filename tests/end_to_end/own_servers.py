@@ -2,10 +2,10 @@
 
 from outboxd.mysql.connection import Connection
 from outboxd.schema import migrations
-from tests.driver.support import settings
+from tests.kit.command import settings
+from tests.kit.session import Session
 from tests.servers import process
 from tests.servers.lasting import LastingMySQL
-from tests.sql.support import Database
 
 _NAME = "outboxd"
 _PASSWORD = "secret"
@@ -28,6 +28,6 @@ class OwnMySQL(LastingMySQL):
         with Connection(settings(self.url)) as driver:
             assert list(migrations.apply(driver))
 
-    def connect(self) -> Database:
+    def connect(self) -> Session:
         """A session."""
-        return Database(host=process.LOOPBACK, port=self.port, user=_NAME, password=_PASSWORD, database=_NAME)
+        return Session(host=process.LOOPBACK, port=self.port, user=_NAME, password=_PASSWORD, database=_NAME)

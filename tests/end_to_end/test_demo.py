@@ -3,51 +3,49 @@
 import json
 import re
 import subprocess
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from tests.driver.support import OUTBOXD, SAMPLE_CHAT, Run, environment, the_one_line
-from tests.end_to_end.chat import Chat, arrived, complaints
-from tests.sql.support import Database, Server, eventually
+from tests.kit import chat
+from tests.kit.chat import Chat
+from tests.kit.checker import Verdict, check
+from tests.kit.command import Run, run, the_one_line
+from tests.kit.ledger import Ledger
+from tests.kit.server import Server
+from tests.kit.session import Session
+from tests.kit.waiting import eventually
 
 RESULT = re.compile(
     r"(\d+) messages, (\d+) persisted, (\d+) duplicated, (\d+) out of order, (\d+) dead, in (\d+\.\d) s \((\d+)/s\)"
 )
-Demos = dict[str, tuple[subprocess.CompletedProcess[str], list[Chat]]]
+Demos = dict[str, tuple[subprocess.CompletedProcess[str], Verdict | None]]
 # What a hand-written or exported file may hold.
 ODD = [
-    Chat("one", 1, "user", "hi"),
-    Chat("one", 1, "assistant", "hi"),
-    Chat("one", 1, "user", "hi"),
-    Chat("two", -9_223_372_036_854_775_808, "user", ""),
-    Chat("two", 9_223_372_036_854_775_807, "user", 'it\'s "quoted" \\ `%s`\n\t漢字 👩‍👩‍👧'),
-    Chat("一二三", 3, "用户", "line\u2028separator\u2029next\u0085line\x0bvertical\x0cfeed\x1cfile"),
-    *(Chat("long", 4, "user", f"{number}" * 1000) for number in range(20)),
+    Chat(1, "one", "user", "hi"),
+    Chat(1, "one", "assistant", "hi"),
+    Chat(1, "one", "user", "hi"),
+    Chat(-9_223_372_036_854_775_808, "two", "user", ""),
+    Chat(9_223_372_036_854_775_807, "two", "user", 'it\'s "quoted" \\ `%s`\n\t漢字 👩‍👩‍👧'),
+    Chat(3, "一二三", "用户", "line\u2028separator\u2029next\u0085line\x0bvertical\x0cfeed\x1cfile"),
+    *(Chat(4, "long", "user", f"{number}" * 1000) for number in range(20)),
 ]
+SAMPLE = chat.read(chat.sample_file())
 GOOD = {"user_id": 7, "conversation_id": "c-1", "role": "user", "message": "hi"}
 
 
 def demo(url: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the demo with nothing but a database."""
-    return subprocess.run(
-        [OUTBOXD, "demo", *arguments],
-        env=environment({"mysql_url": url}),
-        cwd=folder,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=90,
-        check=False,
-    )
+    return run(folder, {"mysql_url": url}, ["demo", *arguments])
 
 
 def lines_of(chats: list[Chat]) -> str:
     """A file of chat, with members that are to be ignored and an empty line."""
-    rows = [
-        {"turn": 0, "user_id": one.user, "conversation_id": one.conversation, "role": one.role, "message": one.text}
-        for one in chats
-    ]
+    rows = [{"turn": 0, **asdict(one)} for one in chats]
     return "\n".join(["", *(json.dumps(row, ensure_ascii=False) for row in rows), "", ""])
 
 
@@ -64,12 +62,13 @@ def demos(mysql_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Dem
         "demo_without_broker": ["--broker", "127.0.0.1:1"],
     }
 
-    def run_one(database: str) -> tuple[subprocess.CompletedProcess[str], list[Chat]]:
+    def run_one(database: str) -> tuple[subprocess.CompletedProcess[str], Verdict | None]:
         mysql_server.create_database(database)
         url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{database}"
         done = demo(url, folder, *arguments[database])
         with mysql_server.connect(database) as session:
-            return done, arrived(session) if "persisted" in done.stdout else []
+            written = ODD if database == "demo_odd" else SAMPLE
+            return done, check(ledger_of(session, written), session) if "persisted" in done.stdout else None
 
     with ThreadPoolExecutor(3) as pool:
         return dict(zip(arguments, pool.map(run_one, arguments), strict=True))
@@ -81,15 +80,17 @@ def test_demo_ends_well_and_its_last_line_says_so(demos: Demos, name: str) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     result = RESULT.fullmatch(done.stdout.splitlines()[-1])
     assert result
-    count = str(len(ODD) if name == "demo_odd" else len(read_sample()))
+    count = str(len(ODD) if name == "demo_odd" else len(SAMPLE))
     assert result.groups()[:5] == (count, count, "0", "0", "0")
     assert done.stderr == ""
 
 
-def read_sample() -> list[Chat]:
-    """The sample that comes with the package, once."""
-    rows = [json.loads(line) for line in SAMPLE_CHAT.read_text(encoding="utf-8").split("\n") if line]
-    return [Chat(row["conversation_id"], row["user_id"], row["role"], row["message"]) for row in rows]
+def ledger_of(session: Session, lines: Sequence[Chat]) -> Ledger:
+    """What should have been enqueued: of each conversation the lines in their order, as ids have it."""
+    ids: dict[str, deque[tuple[int, str]]] = defaultdict(deque)
+    for row in session.rows("SELECT id, topic, message_key FROM agent_outbox_messages ORDER BY id"):
+        ids[row["message_key"]].append((row["id"], row["topic"]))
+    return Ledger([chat.entry_of(*ids[line.conversation_id].popleft(), line) for line in lines])
 
 
 def test_demo_kills_the_daemon_on_the_way(demos: Demos) -> None:
@@ -98,11 +99,14 @@ def test_demo_kills_the_daemon_on_the_way(demos: Demos) -> None:
 
 def test_demo_does_what_it_says(demos: Demos) -> None:
     """The check of the demo is checked."""
-    assert complaints(ODD, demos["demo_odd"][1]) == []
-    assert complaints(read_sample(), demos["demo_sample"][1]) == []
+    for name, messages in (("demo_odd", len(ODD)), ("demo_sample", len(SAMPLE))):
+        verdict = demos[name][1]
+        assert verdict is not None
+        assert verdict.is_well, verdict.evidence
+        assert verdict.messages == messages
 
 
-def test_database_that_has_messages_is_refused(mysql_server: Server, db: Database, tmp_path: Path) -> None:
+def test_database_that_has_messages_is_refused(mysql_server: Server, db: Session, tmp_path: Path) -> None:
     db.enqueue()
     database = db.value("SELECT DATABASE()")
     url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{database}"

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import StartDaemon, put
-from tests.sql.support import Database, chat_payload
+from tests.kit.daemon import StartDaemon
+from tests.kit.kafka import put
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.session import Session, chat_payload
 
 
 def test_foreign_records_stop_nothing_and_change_nothing(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.create_topic("chat", partitions=1)
     source = f"/outboxd/{db.value('SELECT DATABASE()')}"

@@ -6,10 +6,11 @@ import random
 
 import pytest
 
-from tests.driver.support import StartDaemon, create_topic, read_back
 from tests.end_to_end.brokers import Broker
+from tests.kit.daemon import StartDaemon
+from tests.kit.kafka import create_topic, read_back
+from tests.kit.session import Session, chat_payload
 from tests.servers.kafka import RunningKafka
-from tests.sql.support import Database, chat_payload
 
 TEXTS = {
     "ascii": "Which gate does flight LH 438 leave from?",
@@ -27,7 +28,7 @@ TEXTS = {
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_text_of_any_kind_arrives_as_it_was_given(broker: Broker, start_daemon: StartDaemon, db: Database) -> None:
+def test_text_of_any_kind_arrives_as_it_was_given(broker: Broker, start_daemon: StartDaemon, db: Session) -> None:
     topic = broker.create_topic()
     messages = {
         db.out("outbox_enqueue_chat_history_v1", topic, key, 7, key, "user", text, None): key
@@ -46,7 +47,7 @@ def test_text_of_any_kind_arrives_as_it_was_given(broker: Broker, start_daemon: 
 
 
 def test_record_is_a_cloudevent_with_the_key_the_payload_and_the_messages_own_headers(
-    broker: Broker, start_daemon: StartDaemon, db: Database
+    broker: Broker, start_daemon: StartDaemon, db: Session
 ) -> None:
     topic = broker.create_topic()
     payload = '{ "b" : 1.10, "a":100000000000000000000000000000001, "b":"é\\u00e9" }\n'
@@ -72,7 +73,7 @@ def test_record_is_a_cloudevent_with_the_key_the_payload_and_the_messages_own_he
 
 @pytest.mark.kafka
 def test_record_that_the_topic_does_not_take_is_dead_and_holds_up_no_other(
-    kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Database
+    kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Session
 ) -> None:
     """Larger than the topic allows, which only the broker knows: it refuses the batch that the record is in."""
     topic = create_topic(kafka_broker.bootstrap, 1, **{"max.message.bytes": "10000"})
@@ -92,7 +93,7 @@ def test_record_that_the_topic_does_not_take_is_dead_and_holds_up_no_other(
 
 @pytest.mark.kafka
 def test_topic_that_cannot_exist_makes_its_message_dead_and_holds_up_no_other(
-    kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Database
+    kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Session
 ) -> None:
     topic = create_topic(kafka_broker.bootstrap)
     impossible = db.enqueue("k", topic="no topic has spaces")

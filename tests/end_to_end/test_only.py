@@ -1,12 +1,13 @@
 """Half a daemon: --only relay and --only consumer."""
 
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import StartDaemon, read_back
-from tests.sql.support import Database
+from tests.kit.daemon import StartDaemon
+from tests.kit.kafka import read_back
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.session import Session
 
 
 def test_relay_alone_publishes_and_consumes_nothing(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     message = db.enqueue()
     relay = start_daemon("--only", "relay")
@@ -20,7 +21,7 @@ def test_relay_alone_publishes_and_consumes_nothing(
     assert relay.stop() == 0
 
 
-def test_consumer_alone_consumes_and_publishes_nothing(start_daemon: StartDaemon, db: Database) -> None:
+def test_consumer_alone_consumes_and_publishes_nothing(start_daemon: StartDaemon, db: Session) -> None:
     published = db.enqueue("published")
     relay = start_daemon("--only", "relay")
     relay.eventually(lambda: db.statuses() == {published: "published"}, "published")
@@ -34,12 +35,3 @@ def test_consumer_alone_consumes_and_publishes_nothing(start_daemon: StartDaemon
     assert db.chats() == ["published"]
     assert db.rows("SELECT relay FROM outbox_relays") == []
     assert consumer.stop() == 0
-
-
-def test_a_relay_and_a_consumer_of_different_processes_do_the_whole_job(
-    start_daemon: StartDaemon, db: Database
-) -> None:
-    relay, consumer = start_daemon("--only", "relay"), start_daemon("--only", "consumer")
-    messages = [db.enqueue(key) for key in "abc"]
-    consumer.eventually(lambda: db.statuses() == dict.fromkeys(messages, "consumed"), "all consumed")
-    assert [relay.stop(), consumer.stop()] == [0, 0]

@@ -2,6 +2,6 @@
 
 ``python -m tests.faults`` runs all of it; a short selection is among the tests. A fault is a function that does it and
 returns a report; they are in a folder for what fails, and listed in ``catalogue``. Here is what they share: ``stage``
-has the servers, ``under_load`` keeps applications and drivers at work while a fault is done, ``checker`` decides what
+has the servers, ``under_load`` keeps applications and daemons at work while a fault is done, ``checker`` decides what
 was lost.
 """

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.bench import chat
-from tests.faults import ledger, writer
-from tests.faults.ledger import Ledger
+from tests.faults import writer
 from tests.faults.stage import ACCOUNT, FaultError, Scene
+from tests.kit import chat, ledger
+from tests.kit.ledger import Ledger
 from tests.servers.paths import CHECKOUT
 
 _FEWEST_LINES = 40_000

@@ -1,6 +1,6 @@
 """All faults, by group and name, in the sizes of a full run."""
 
-from tests.faults.drivers import faults as driver_faults
+from tests.faults.daemons import faults as daemon_faults
 from tests.faults.input import bad_handlers, foreign, handler_locks, inputs, sizes
 from tests.faults.kafka import faults as kafka_faults
 from tests.faults.keys import delays, order, slots
@@ -25,7 +25,7 @@ GROUPS: dict[str, dict[str, Run]] = {
         "hot": lambda stage, _: slots.batches(stage, 20_000, 1),
         "wide": lambda stage, _: slots.batches(stage, 100_000, 100_000),
     },
-    "driver": driver_faults.FAULTS,
+    "daemon": daemon_faults.FAULTS,
     "kafka": kafka_faults.FAULTS,
     "mysql": mysql_faults.FAULTS,
     "network": network_faults.FAULTS,

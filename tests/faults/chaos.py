@@ -1,4 +1,4 @@
-"""Chaos: kills, freezes and wakes drivers at random, and starts killed ones again."""
+"""Chaos: kills, freezes and wakes daemons at random, and starts killed ones again."""
 
 import random
 import time
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.background import Background
-from tests.faults.driver import Driver
+from tests.faults.daemon import FaultyDaemon
 
 _PAUSE_S = (0.3, 1.2)
 _DOWN_S = (0.0, 1.0)
@@ -14,24 +14,24 @@ _DOWN_S = (0.0, 1.0)
 
 @dataclass(order=True)
 class _Return:
-    """When a driver that is down or frozen comes back."""
+    """When a daemon that is down or frozen comes back."""
 
     at: float
-    driver: Driver = field(compare=False)
+    daemon: FaultyDaemon = field(compare=False)
 
 
 class Chaos(Background):
-    """Works on the drivers until the block is left, and then brings all of them back; without kills it only freezes.
+    """Works on the daemons until the block is left, and then brings all of them back; without kills it only freezes.
 
-    A frozen driver stays so for longer than lapse seconds, after which others have taken over what it had. At least
+    A frozen daemon stays so for longer than lapse seconds, after which others have taken over what it had. At least
     one of a kind is neither down nor frozen at any time, so that somebody is there to take over.
     """
 
-    def __init__(self, drivers: Sequence[Driver], seed: int, lapse: float, *, kills: bool = True) -> None:
+    def __init__(self, daemons: Sequence[FaultyDaemon], seed: int, lapse: float, *, kills: bool = True) -> None:
         super().__init__()
         self.killed = self.frozen = 0
         self._kills = kills
-        self._drivers = drivers
+        self._daemons = daemons
         self._chance = random.Random(f"{seed} chaos")
         self._lapse = lapse
         self._away: list[_Return] = []
@@ -48,10 +48,10 @@ class Chaos(Background):
         self._bring_back(float("inf"))
 
     def _strike(self, now: float) -> None:
-        away = {back.driver.name for back in self._away}
-        standing = [driver for driver in self._drivers if driver.name not in away]
-        kinds = [driver.only for driver in standing]
-        victims = [driver for driver in standing if kinds.count(driver.only) > 1]
+        away = {back.daemon.name for back in self._away}
+        standing = [daemon for daemon in self._daemons if daemon.name not in away]
+        kinds = [daemon.only for daemon in standing]
+        victims = [daemon for daemon in standing if kinds.count(daemon.only) > 1]
         if not victims:
             return
         victim = self._chance.choice(victims)
@@ -68,7 +68,7 @@ class Chaos(Background):
         while self._away and min(self._away).at <= until:
             back = min(self._away)
             self._away.remove(back)
-            if back.driver.is_alive:
-                back.driver.wake()
+            if back.daemon.is_alive:
+                back.daemon.wake()
             else:
-                back.driver.start()
+                back.daemon.start()

@@ -1,6 +1,6 @@
 """Starts the real daemon with faults inside: ``python -m tests.faults.launcher run ...`` is ``outboxd run ...``.
 
-Which faults is told by $FAULTS, a JSON object of the members of ``Faults``. Nothing of the daemon is changed: it gets
+$FAULTS says which faults: a JSON object of the members of ``Faults``. Nothing of the daemon is changed: it gets
 a Kafka client that refuses records, connections that stop or kill the process at a step, or another name.
 """
 
@@ -14,8 +14,8 @@ from outboxd.daemon import consumer, relay, supervisor
 from outboxd.kafka import producer
 from outboxd.observe.health import Pulse
 from tests.faults import refusals
-from tests.faults.drivers import steps
-from tests.faults.drivers.steps import Steps
+from tests.faults.daemons import steps
+from tests.faults.daemons.steps import Steps
 
 VARIABLE = "FAULTS"
 STEPS = steps.BEFORE_MARK

@@ -1,4 +1,4 @@
-"""A producer that refuses records as a broker with a create-policy would, told by the launcher."""
+"""A producer that refuses records as a broker with a create-policy would, as the launcher says."""
 
 import random
 from typing import Any

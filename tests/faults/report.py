@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.faults.checker import Verdict
 from tests.faults.stage import Stage
+from tests.kit.checker import Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import secrets
 import shutil
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +11,22 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
-from tests.driver.support import Setting
-from tests.faults.driver import Driver
+from tests.faults.daemon import FaultyDaemon
 from tests.faults.handlers import PLAIN
 from tests.faults.launcher import Faults
+from tests.kit import kafka
+from tests.kit.command import Setting
+from tests.kit.server import Server
+from tests.kit.session import Session
+from tests.kit.waiting import NotInTime, eventually
 from tests.servers import kafka_install, mysql_install
 from tests.servers.errors import ServerError
 from tests.servers.kafka_cluster import KafkaCluster
 from tests.servers.lasting import LastingMySQL
 from tests.servers.paths import cache_dir
-from tests.sql.support import Database, Server
 
 LEASE_S = 2
+STOP_DEADLINE_S = 20
 SESSION_TIMEOUT_S = 1.5
 ACCOUNT = "outboxd_faults"
 _TROUBLE_LENGTH = 100
@@ -48,7 +47,7 @@ class FaultError(Exception):
 
 @dataclass
 class Scene:
-    """A database with the schema, topics, and the drivers that were started on them."""
+    """A database with the schema, topics, and the daemons that were started on them."""
 
     database: str
     server: Server
@@ -56,17 +55,17 @@ class Scene:
     bootstrap: str
     topics: Sequence[str]
     folder: Path
-    drivers: list[Driver] = field(default_factory=list)
-    _session: Database | None = None
+    daemons: list[FaultyDaemon] = field(default_factory=list)
+    _session: Session | None = None
 
     @property
-    def session(self) -> Database:
+    def session(self) -> Session:
         """A session for the one thread that works on the scene; another one once the server has dropped it."""
         if self._session is None or not self._session.is_connected:
             self._session = self.server.connect(self.database)
         return self._session
 
-    def start(self, only: str, name: str, *, faults: Faults | None = None, **settings: Setting) -> Driver:
+    def start(self, only: str, name: str, *, faults: Faults | None = None, **settings: Setting) -> FaultyDaemon:
         """Start `outboxd run --only relay` or consumer, logging debug lines; it is gone when the scene ends."""
         options: dict[str, Setting] = {
             "mysql_url": f"mysql://{ACCOUNT}:{self.password}@{self.server.host}:{self.server.port}/{self.database}",
@@ -78,21 +77,22 @@ class Scene:
             **_SETTINGS,
             **settings,
         }
-        driver = Driver(name, only, options, faults or Faults(), self.folder)
-        self.drivers.append(driver)
-        driver.start()
-        return driver
+        daemon = FaultyDaemon(name, only, options, faults or Faults(), self.folder)
+        self.daemons.append(daemon)
+        daemon.start()
+        return daemon
 
     def wait_until(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
-        """Wait until the condition holds. Raises FaultError after the deadline, or when a driver ends by itself."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            for driver in self.drivers:
-                if driver.ended_by_itself:
-                    raise FaultError(f"{driver.name} ended by itself; its log ends:\n{driver.log_end}")
-            if time.monotonic() > deadline:
-                raise FaultError(f"not within {seconds:.0f} s: {what}; {self.counts()}; logs are in {self.folder}")
-            time.sleep(0.02)
+        """Wait until the condition holds. Raises FaultError after the deadline, or when a daemon ends by itself."""
+        try:
+            eventually(condition, seconds, what, check=self._nobody_ended, pause=0.02)
+        except NotInTime as late:
+            raise FaultError(f"{late}; {self.counts()}; logs are in {self.folder}") from None
+
+    def _nobody_ended(self) -> None:
+        for daemon in self.daemons:
+            if daemon.ended_by_itself:
+                raise FaultError(f"{daemon.name} ended by itself; its log ends:\n{daemon.log_end}")
 
     def wait_until_final(self, seconds: float = 120) -> None:
         """Wait until every message is consumed or dead."""
@@ -105,34 +105,27 @@ class Scene:
 
     def records(self) -> int:
         """How many records the topics hold."""
-        client = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "counts records", "log_level": 0})
-        try:
-            known = client.list_topics(timeout=10).topics
-            partitions = [TopicPartition(topic, number) for topic in self.topics for number in known[topic].partitions]
-            ends = [client.get_watermark_offsets(partition, timeout=10) for partition in partitions]
-            return sum(end - begin for begin, end in ends)
-        finally:
-            client.close()
+        return kafka.count_records(self.bootstrap, self.topics)
 
     def retries(self) -> int:
         """How many retries all messages have used up."""
         return int(self.session.value("SELECT COALESCE(SUM(retry_count), 0) FROM agent_outbox_messages"))
 
     def troubles(self) -> str:
-        """What the drivers have logged as warnings or errors, other than what was injected, and how often."""
+        """What the daemons have logged as warnings or errors, other than what was injected, and how often."""
         counts: Counter[str] = Counter()
-        for driver in self.drivers:
-            for event in driver.events():
+        for daemon in self.daemons:
+            for event in daemon.events():
                 text = str(event.get("reason") or event.get("error") or "")
                 if event["level"] in {"warning", "error"} and "injected" not in text:
                     counts[": ".join(filter(None, [event["event"], text[:_TROUBLE_LENGTH]]))] += 1
         return "; ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no other warnings"
 
     def stop(self) -> dict[str, int]:
-        """Stop all drivers by SIGTERM; returns the exit codes by name."""
-        for driver in self.drivers:
-            driver.terminate()
-        return {driver.name: driver.wait() for driver in self.drivers}
+        """Stop all daemons by SIGTERM; returns the exit codes by name."""
+        for daemon in self.daemons:
+            daemon.terminate()
+        return {daemon.name: daemon.wait_or_kill(STOP_DEADLINE_S) for daemon in self.daemons}
 
     def _unfinished(self) -> bool:
         return bool(
@@ -169,9 +162,7 @@ class Stage:
             server.create_database(name)
             server.migrate(name)
         names = [f"{name}.chat-{number}" for number in range(1, topics + 1)]
-        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
-        for made in admin.create_topics([NewTopic(topic, partitions, self.kafka.replicas) for topic in names]).values():
-            made.result()
+        kafka.create_topics(self.kafka.bootstrap, names, partitions, self.kafka.replicas)
         folder = self.folder / name
         folder.mkdir()
         scene = Scene(name, server, password, self.kafka.bootstrap, names, folder)
@@ -184,8 +175,8 @@ class Stage:
         try:
             yield scene
         finally:
-            for driver in scene.drivers:
-                driver.kill()
+            for daemon in scene.daemons:
+                daemon.kill()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One fault under load: applications write, drivers relay and consume, and meanwhile the fault is done and undone."""
+"""One fault under load: applications write, daemons relay and consume, and meanwhile the fault is done and undone."""
 
 import random
 import time
@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from tests.driver.support import Setting
-from tests.faults import checker, topic
 from tests.faults.applications import Applications
 from tests.faults.launcher import Faults
 from tests.faults.report import Report, problems_of
 from tests.faults.stage import Scene, Stage
+from tests.kit import checker, kafka
+from tests.kit.command import Setting
 
 _FEWEST = 50
 _MOST = 30_000
@@ -40,7 +40,7 @@ class Load:
     """
 
     applications: int = 3
-    drivers_of_a_kind: int = 2
+    daemons_of_a_kind: int = 2
     settings: Mapping[str, Setting] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     topics_are_kept: bool = True
@@ -57,10 +57,10 @@ def run(stage: Stage, seed: int, name: str, fault: Fault, load: Load | None = No
     """Do a fault under load; then let everything drain, and check. The applications write until the fault is over."""
     load = load or Load()
     with stage.scene(topics=2) as scene:
-        for number in range(load.drivers_of_a_kind):
+        for number in range(load.daemons_of_a_kind):
             scene.start("relay", f"relay-{number}", faults=load.faults, **load.settings)
             scene.start("consumer", f"consumer-{number}", faults=load.faults, **load.settings)
-        scene.wait_until(lambda: all(driver.events("started") for driver in scene.drivers), "the drivers started", 90)
+        scene.wait_until(lambda: all(daemon.events("started") for daemon in scene.daemons), "the daemons started", 90)
         chance = random.Random(f"{seed} {name}")
         began = time.monotonic()
         with (
@@ -91,18 +91,18 @@ def run(stage: Stage, seed: int, name: str, fault: Fault, load: Load | None = No
             problems.append(f"the applications saw {_errors(ledger.errors)}")
         return Report(
             name,
-            f"{load.applications} applications wrote for {wrote:.0f} s, {load.drivers_of_a_kind} relays and"
-            f" {load.drivers_of_a_kind} consumers; {done.done}",
+            f"{load.applications} applications wrote for {wrote:.0f} s, {load.daemons_of_a_kind} relays and"
+            f" {load.daemons_of_a_kind} consumers; {done.done}",
             f"{verdict}; {verdict.in_doubt} messages in doubt; all final {took - wrote:.1f} s after the last was"
             f" written; used-up retries: {scene.retries()}; the applications saw {_errors(ledger.errors)};"
-            f" the drivers: {scene.troubles()}",
+            f" the daemons: {scene.troubles()}",
             verdict,
             problems,
         )
 
 
-def _records(scene: Scene, done: Deed) -> list[topic.Record]:
-    return [record for record in topic.read(scene.bootstrap, scene.topics) if record.id not in done.own]
+def _records(scene: Scene, done: Deed) -> list[kafka.Record]:
+    return [record for record in kafka.read_all(scene.bootstrap, scene.topics) if record.id not in done.own]
 
 
 def _errors(errors: Sequence[str]) -> str:

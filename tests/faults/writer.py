@@ -19,10 +19,10 @@ from pathlib import Path
 
 import mysql.connector
 
-from tests.bench.chat import Chat
-from tests.faults import ledger
 from tests.faults.handlers import PLAIN
-from tests.sql.support import Database
+from tests.kit import ledger
+from tests.kit.chat import Chat, enqueue, entry_of
+from tests.kit.session import Session
 
 KILLED_IN_TRANSACTION = ("before the intent to commit", "before COMMIT", "after COMMIT")
 _FATES = ("committed", "rolled back", *KILLED_IN_TRANSACTION)
@@ -59,7 +59,7 @@ def main(plan: Plan) -> None:
     chat = [Chat(*json.loads(line)) for line in Path(plan.chat).read_text(encoding="utf-8").splitlines()]
     position = ledger.position(Path(plan.ledger))
     book = ledger.Writer(Path(plan.ledger))
-    session: Database | None = None
+    session: Session | None = None
     while position < len(chat) and not Path(plan.enough).exists():
         chance = random.Random(f"{plan.seed} {plan.name} {position}")
         size = chance.randint(1, _LONGEST_TRANSACTION)
@@ -76,11 +76,11 @@ def main(plan: Plan) -> None:
         position += size
 
 
-def _connect(plan: Plan) -> Database:
-    return Database(host=plan.host, port=plan.port, user=plan.user, password=plan.password, database=plan.database)
+def _connect(plan: Plan) -> Session:
+    return Session(host=plan.host, port=plan.port, user=plan.user, password=plan.password, database=plan.database)
 
 
-def _rolled_back(session: Database) -> Database | None:
+def _rolled_back(session: Session) -> Session | None:
     """The session without its transaction; None where it is gone, and the transaction with it."""
     try:
         session.execute("ROLLBACK")
@@ -90,7 +90,7 @@ def _rolled_back(session: Database) -> Database | None:
 
 
 def _transact(
-    plan: Plan, session: Database, book: ledger.Writer, chance: random.Random, chat: Sequence[tuple[int, Chat]]
+    plan: Plan, session: Session, book: ledger.Writer, chance: random.Random, chat: Sequence[tuple[int, Chat]]
 ) -> None:
     (fate,) = chance.choices(_FATES, _ODDS)
     session.execute("START TRANSACTION")
@@ -110,18 +110,15 @@ def _transact(
     book.committed()
 
 
-def _enqueue(plan: Plan, session: Database, chance: random.Random, number: int, chat: Chat) -> ledger.Entry:
+def _enqueue(plan: Plan, session: Session, chance: random.Random, number: int, chat: Chat) -> ledger.Entry:
     """Enqueue one message, marked at its end so that no other has its text."""
     time.sleep(chance.expovariate(1 / 0.003))
     topic = chance.choices(plan.topics, [3, *[1] * (len(plan.topics) - 1)])[0]
-    line = Chat(chat.user_id, chat.conversation_id, chat.role, f"{chat.message} #{plan.name}-{number}")
-    key = line.conversation_id
+    line = chat.marked(f"{plan.name}-{number}")
     if chance.random() < 0.5:
-        arguments = (topic, key, line.user_id, key, line.role, line.message, None)
-        id_ = session.out("outbox_enqueue_chat_history_v1", *arguments)
-    else:
-        id_ = session.out("outbox_enqueue_v1", PLAIN, topic, key, line.payload, None)
-    return ledger.Entry(int(id_), topic, key, line.user_id, line.role, line.message)
+        return enqueue(session, topic, line)
+    id_ = session.out("outbox_enqueue_v1", PLAIN, topic, line.conversation_id, line.payload, None)
+    return entry_of(id_, topic, line)
 
 
 def _die() -> None:

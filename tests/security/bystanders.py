@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.sql.support import Database, Row
+from tests.kit.session import Row, Session
 
 _TABLES = (
     "agent_outbox_messages",
@@ -40,14 +40,14 @@ class Snapshot:
         return {table: count for table, count in counts.items() if count}
 
 
-def arrange(db: Database) -> None:
+def arrange(db: Session) -> None:
     """Put a row of every kind into the database: what an injected statement would find."""
     for status in ("pending", "published", "consumed", "dead"):
         db.enqueue_in(status, f"bystander {status}", topic="bystanders")
     db.call("outbox_pause_v1", "bystanders", None)
 
 
-def remove_all_others(db: Database) -> None:
+def remove_all_others(db: Session) -> None:
     """Take away what calls have left."""
     db.execute(
         "DELETE FROM agent_outbox_messages WHERE topic <> 'bystanders';"
@@ -55,7 +55,7 @@ def remove_all_others(db: Database) -> None:
     )
 
 
-def look(db: Database, without: int = 0) -> Snapshot:
+def look(db: Session, without: int = 0) -> Snapshot:
     """Take everything in, but for one message."""
     rows = {table: Counter(map(_as_text, db.rows(f"SELECT * FROM {table}"))) for table in _TABLES}
     if without:

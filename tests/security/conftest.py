@@ -1,18 +1,15 @@
-"""Fixtures of the security tests: those of the driver's, certificates, and servers that speak TLS."""
+"""Fixtures of the security tests: certificates, and servers that speak TLS."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.driver.conftest import account, cluster, no_settings_from_outside, outboxd, start_daemon
 from tests.security import certificates as making
 from tests.security import servers
 from tests.security.certificates import Certificates
 from tests.servers import kafka_install
 from tests.servers.missing import skip_or_fail
 from tests.servers.mysql_install import MySQLInstall
-
-__all__ = ["account", "cluster", "no_settings_from_outside", "outboxd", "start_daemon"]
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.driver.support import Setting
+from tests.kit.command import Setting
+from tests.kit.session import Session
 from tests.security.certificates import Certificates
 from tests.servers import kafka, mysql, process
 from tests.servers.kafka_install import KafkaInstall
 from tests.servers.mysql_install import MySQLInstall
-from tests.sql.support import Database
 
 NAME = "outboxd"
 PASSWORD = "S3cret-of-MySQL"
@@ -40,13 +40,13 @@ class SecureMySQL:
         """The settings that driver/README.md shows for TLS."""
         return self.settings(ssl_ca=self.certificates.ca, ssl_verify_cert=True, ssl_verify_identity=True)
 
-    def connect(self) -> Database:
+    def connect(self) -> Session:
         """A session."""
-        return Database(host=process.LOOPBACK, port=self.running.port, user=NAME, password=PASSWORD, database=NAME)
+        return Session(host=process.LOOPBACK, port=self.running.port, user=NAME, password=PASSWORD, database=NAME)
 
-    def as_root(self) -> Database:
+    def as_root(self) -> Session:
         """A session that may do everything."""
-        return Database(unix_socket=str(self.running.socket), user="root")
+        return Session(unix_socket=str(self.running.socket), user="root")
 
 
 def start_mysql(install: MySQLInstall, folder: Path, certificates: Certificates) -> SecureMySQL:

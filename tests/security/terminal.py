@@ -5,7 +5,7 @@ from collections.abc import Callable
 from click.testing import CliRunner, Result
 
 from outboxd.commands.main import cli
-from tests.driver.support import environment
+from tests.kit.command import environment
 
 OnTerminal = Callable[..., Result]
 

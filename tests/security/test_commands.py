@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tests.driver.support import Account
+from tests.kit.account import Account
+from tests.kit.session import Session, chat_payload
 from tests.security import bystanders, hostile
 from tests.security.terminal import OnTerminal, on_terminal
-from tests.sql.support import Database, chat_payload
 
 # Commands that take a text, with {} in its place; none matches anything, and so none changes anything.
 _WITH_TEXT = (
@@ -48,7 +48,7 @@ def outboxd(account: Account) -> Iterator[OnTerminal]:
 
 
 @pytest.fixture
-def operator(db: Database) -> Iterator[OnTerminal]:
+def operator(db: Session) -> Iterator[OnTerminal]:
     """Call a command on a terminal, as an account that may do everything in the database."""
     db.execute("DROP USER IF EXISTS outboxd_all; CREATE USER outboxd_all")
     db.execute(f"GRANT ALL ON {db.value('SELECT DATABASE()')}.* TO outboxd_all")
@@ -63,7 +63,7 @@ def with_text(command: tuple[str, ...], text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", _WITH_TEXT, ids=" ".join)
-def test_text_in_an_argument_is_only_ever_a_text(operator: OnTerminal, db: Database, command: tuple[str, ...]) -> None:
+def test_text_in_an_argument_is_only_ever_a_text(operator: OnTerminal, db: Session, command: tuple[str, ...]) -> None:
     bystanders.arrange(db)
     before = bystanders.look(db)
     for text in _TEXTS:
@@ -75,7 +75,7 @@ def test_text_in_an_argument_is_only_ever_a_text(operator: OnTerminal, db: Datab
 
 @pytest.mark.parametrize("command", _WITHOUT_TEXT, ids=" ".join)
 def test_text_in_the_place_of_a_number_is_wrong_usage(
-    outboxd: OnTerminal, db: Database, command: tuple[str, ...]
+    outboxd: OnTerminal, db: Session, command: tuple[str, ...]
 ) -> None:
     bystanders.arrange(db)
     before = bystanders.look(db)
@@ -84,7 +84,7 @@ def test_text_in_the_place_of_a_number_is_wrong_usage(
     assert bystanders.look(db).added(before) == {}
 
 
-def test_lines_and_topics_that_are_enqueued_are_only_ever_texts(outboxd: OnTerminal, db: Database) -> None:
+def test_lines_and_topics_that_are_enqueued_are_only_ever_texts(outboxd: OnTerminal, db: Session) -> None:
     for text in (*_TEXTS, *hostile.SQL[-4:]):
         lines = [
             {"user_id": 7, "conversation_id": text, "role": text[:32], "message": text, text: text},
@@ -101,7 +101,7 @@ def test_lines_and_topics_that_are_enqueued_are_only_ever_texts(outboxd: OnTermi
         db.clean()
 
 
-def arrange_orders(db: Database) -> dict[str, int]:
+def arrange_orders(db: Session) -> dict[str, int]:
     """A message of each kind whose every text would give orders to a terminal."""
     text = hostile.TERMINAL
     arguments = (text, text, text, json.dumps({text: text}), None, json.dumps({text: text}), None)
@@ -137,7 +137,7 @@ def arrange_orders(db: Database) -> dict[str, int]:
     ids=" ".join,
 )
 def test_what_was_written_into_a_message_gives_no_orders_to_a_terminal(
-    operator: OnTerminal, db: Database, command: tuple[str, ...]
+    operator: OnTerminal, db: Session, command: tuple[str, ...]
 ) -> None:
     ids = arrange_orders(db)
     done = operator(*(word if word == hostile.TERMINAL else word.format(**ids) for word in command))
@@ -147,7 +147,7 @@ def test_what_was_written_into_a_message_gives_no_orders_to_a_terminal(
         assert hostile.ON_THE_LINE in done.output, repr(done.output)
 
 
-def test_reasons_for_refused_lines_give_no_orders_to_a_terminal(outboxd: OnTerminal, db: Database) -> None:
+def test_reasons_for_refused_lines_give_no_orders_to_a_terminal(outboxd: OnTerminal, db: Session) -> None:
     text = hostile.TERMINAL
     lines = [
         {"user_id": 7, "conversation_id": "c", "role": text, "message": "hi"},
@@ -161,7 +161,7 @@ def test_reasons_for_refused_lines_give_no_orders_to_a_terminal(outboxd: OnTermi
     assert not hostile.is_obeyed(done.output), repr(done.output)
 
 
-def test_one_message_is_printed_on_its_own_lines_only(operator: OnTerminal, db: Database) -> None:
+def test_one_message_is_printed_on_its_own_lines_only(operator: OnTerminal, db: Session) -> None:
     message = db.enqueue("k\nstatus         consumed", payload=chat_payload())
     shown = operator("show", str(message)).output.splitlines()
     assert [line for line in shown if line.startswith("status ")] == ["status         pending"]

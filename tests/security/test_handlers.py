@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.application import Application
+from tests.kit.session import Session, refused
 from tests.security import bystanders, hostile
-from tests.sql.application import Application
-from tests.sql.support import Database, refused
 
 # What each would be, were it not quoted: the procedure `victim`, a table, other databases, other arguments.
 NAMES = (
@@ -29,6 +29,8 @@ NAMES = (
     "victim\n",
     "%victim%",
     "v?ctim",
+    "100% %s",
+    "漢字",
     "SELECT",
 )
 # No procedure can have these names.
@@ -36,7 +38,7 @@ IMPOSSIBLE = ("victim`(?, ?) -- ", "victim ", "victim\0", "victim\U0001f600", ""
 
 
 @pytest.fixture
-def app(db: Database) -> Iterator[Application]:
+def app(db: Session) -> Iterator[Application]:
     """An application with the procedure `victim`, which must not be called."""
     application = Application(db)
     application.handler(name="victim")
@@ -45,7 +47,7 @@ def app(db: Database) -> Iterator[Application]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_handler_of_an_odd_name_is_called_by_exactly_this_name(app: Application, db: Database, name: str) -> None:
+def test_handler_of_an_odd_name_is_called_by_exactly_this_name(app: Application, db: Session, name: str) -> None:
     app.handler("INSERT INTO app_effects (message, payload) VALUES (p_id, 'the odd one')", name=name)
     db.call("outbox_register_biz_type_v1", "odd", name, None, None, None, None)
     message = db.enqueue(biz_type="odd", payload='"p"')
@@ -54,7 +56,7 @@ def test_handler_of_an_odd_name_is_called_by_exactly_this_name(app: Application,
 
 
 @pytest.mark.parametrize("name", NAMES + IMPOSSIBLE)
-def test_handler_that_is_no_procedure_is_not_registered(app: Application, db: Database, name: str) -> None:
+def test_handler_that_is_no_procedure_is_not_registered(app: Application, db: Session, name: str) -> None:
     before = bystanders.look(db)
     with refused(30008 if name else 30001, "p_handler"):
         db.call("outbox_register_biz_type_v1", "odd", name, None, None, None, None)
@@ -63,7 +65,7 @@ def test_handler_that_is_no_procedure_is_not_registered(app: Application, db: Da
 
 
 @pytest.mark.parametrize("name", NAMES + IMPOSSIBLE)
-def test_message_of_a_handler_that_is_no_procedure_fails_and_says_so(app: Application, db: Database, name: str) -> None:
+def test_message_of_a_handler_that_is_no_procedure_fails_and_says_so(app: Application, db: Session, name: str) -> None:
     db.register("odd", name)
     bystanders.arrange(db)
     message = db.enqueue(biz_type="odd", payload='"p"', topic="own")
@@ -74,7 +76,7 @@ def test_message_of_a_handler_that_is_no_procedure_fails_and_says_so(app: Applic
     assert db.message(message)["last_error"]
 
 
-def test_handler_of_another_database_is_never_called(db: Database) -> None:
+def test_handler_of_another_database_is_never_called(db: Session) -> None:
     db.execute("DROP DATABASE IF EXISTS elsewhere; CREATE DATABASE elsewhere")
     try:
         db.execute(
@@ -91,7 +93,7 @@ def test_handler_of_another_database_is_never_called(db: Database) -> None:
         db.execute("DROP DATABASE elsewhere")
 
 
-def test_payload_is_handed_to_a_handler_as_it_is(app: Application, db: Database) -> None:
+def test_payload_is_handed_to_a_handler_as_it_is(app: Application, db: Session) -> None:
     app.business("plain")
     for text in hostile.SQL:
         payload = json.dumps(text, ensure_ascii=False)

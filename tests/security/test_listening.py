@@ -5,16 +5,16 @@ import ipaddress
 import psutil
 
 from outboxd.settings import Settings
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.observing import address_of, get
-from tests.driver.support import Daemon, StartDaemon
+from tests.kit.daemon import Daemon, StartDaemon
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.observing import address_of, get
 
 DEFAULT: str = Settings.model_fields["metrics_address"].default
 
 
 def listening(daemon: Daemon) -> set[str]:
     """The addresses on which the process listens, as the system sees it."""
-    sockets = psutil.Process(daemon.process.pid).net_connections()
+    sockets = psutil.Process(daemon.pid).net_connections()
     return {str(socket.laddr.ip) for socket in sockets if socket.status == psutil.CONN_LISTEN}
 
 

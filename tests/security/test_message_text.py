@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.observing import OBSERVED, address_of, get
-from tests.driver.support import QUICK_GROUP, Daemon, StartDaemon
-from tests.sql.application import Application
-from tests.sql.support import Database, chat_payload
+from tests.kit.application import Application
+from tests.kit.daemon import Daemon, StartDaemon
+from tests.kit.kafka import QUICK_GROUP
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.observing import OBSERVED, address_of, get
+from tests.kit.session import Session, chat_payload
 
 TEXT = "nobody may read this"
 
@@ -23,7 +24,7 @@ _QUOTING = {
 
 
 @pytest.fixture
-def app(db: Database) -> Iterator[Application]:
+def app(db: Session) -> Iterator[Application]:
     """An application whose table has the text already, and takes no text twice."""
     application = Application(db)
     db.execute("CREATE TABLE app_texts (text VARCHAR(99) PRIMARY KEY)")
@@ -34,7 +35,7 @@ def app(db: Database) -> Iterator[Application]:
 
 
 def test_error_of_a_handler_that_quotes_a_message_is_not_in_the_log(
-    start_daemon: StartDaemon, db: Database, cluster: MockCluster, app: Application
+    start_daemon: StartDaemon, db: Session, cluster: MockCluster, app: Application
 ) -> None:
     cluster.create_topic("chat")
     messages = []
@@ -50,7 +51,7 @@ def test_error_of_a_handler_that_quotes_a_message_is_not_in_the_log(
 
 
 def test_text_of_a_message_that_kafka_refuses_is_not_in_the_log(
-    start_daemon: StartDaemon, db: Database, cluster: MockCluster
+    start_daemon: StartDaemon, db: Session, cluster: MockCluster
 ) -> None:
     cluster.create_topic("chat")
     too_large = db.enqueue(payload=chat_payload(TEXT * 1000))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from mysql.connector.errors import Error
 
+from tests.kit.session import CHAT, Session, chat_payload
 from tests.security import bystanders, hostile
-from tests.sql.support import CHAT, Database, chat_payload
 
 _TEXT_TYPES = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "json")
 
@@ -101,7 +101,7 @@ class Target:
     is_internal: bool
     signature: tuple[tuple[str, str], ...]
 
-    def call(self, db: Database, text: str, message: int) -> dict[str, Any]:
+    def call(self, db: Session, text: str, message: int) -> dict[str, Any]:
         """CALL the procedure with the text in its place; returns what its OUT parameters hold."""
         places, values, out = [], [], {}
         for mode, name in self.signature:
@@ -120,7 +120,7 @@ class Target:
         return db.row(f"SELECT {', '.join(f'{variable} AS {name}' for name, variable in out.items())}") if out else {}
 
 
-def targets(db: Database) -> list[Target]:
+def targets(db: Session) -> list[Target]:
     """Every text parameter of every procedure."""
     rows = db.rows(
         "SELECT p.specific_name AS routine, p.parameter_name AS name, p.parameter_mode AS mode, p.data_type AS type,"
@@ -140,7 +140,7 @@ def targets(db: Database) -> list[Target]:
 @pytest.mark.parametrize(
     ("mode", "texts"), [("", (*hostile.SQL, hostile.LONG)), (hostile.ODD_MODE, hostile.QUOTES[:6])]
 )
-def test_text_in_any_parameter_is_only_ever_a_text(db: Database, mode: str, texts: tuple[str, ...]) -> None:
+def test_text_in_any_parameter_is_only_ever_a_text(db: Session, mode: str, texts: tuple[str, ...]) -> None:
     db.execute("SET SESSION sql_mode = %s", mode)
     bystanders.arrange(db)
     for target in targets(db):
@@ -158,7 +158,7 @@ def test_text_in_any_parameter_is_only_ever_a_text(db: Database, mode: str, text
         bystanders.remove_all_others(db)
 
 
-def _is_harmless(db: Database, target: Target, value: str, own: int) -> None:
+def _is_harmless(db: Session, target: Target, value: str, own: int) -> None:
     """It is done as documented, or refused for the text's sake; never is it a wrong statement."""
     try:
         target.call(db, value, own)
@@ -169,7 +169,7 @@ def _is_harmless(db: Database, target: Target, value: str, own: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["", hostile.ODD_MODE])
-def test_text_that_is_stored_is_stored_byte_for_byte(db: Database, mode: str) -> None:
+def test_text_that_is_stored_is_stored_byte_for_byte(db: Session, mode: str) -> None:
     db.execute("SET SESSION sql_mode = %s", mode)
     for text in hostile.SQL:
         payload, headers = json.dumps(text, ensure_ascii=False), {text: text}
@@ -192,7 +192,7 @@ def test_text_that_is_stored_is_stored_byte_for_byte(db: Database, mode: str) ->
         assert list(written.values()) == [text, text[:32], text]
 
 
-def test_filters_match_what_was_written_and_nothing_more(db: Database) -> None:
+def test_filters_match_what_was_written_and_nothing_more(db: Session) -> None:
     bystanders.arrange(db)
     for text in hostile.SQL:
         dead = db.enqueue_in("dead", topic=text, biz_type=text, payload="{}")

@@ -2,14 +2,15 @@
 
 import json
 
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.support import StartDaemon, put, read_back
+from tests.kit.daemon import StartDaemon
+from tests.kit.kafka import put, read_back
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.session import CHAT, Session, chat_payload
 from tests.security import bystanders, hostile
-from tests.sql.support import CHAT, Database, chat_payload
 
 
 def test_keys_headers_and_texts_arrive_byte_for_byte(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.create_topic("chat")
     for text in hostile.SQL:
@@ -25,7 +26,7 @@ def test_keys_headers_and_texts_arrive_byte_for_byte(
 
 
 def test_headers_of_a_messages_own_never_pass_for_those_of_outboxd(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.create_topic("chat")
     victim = db.enqueue_published("victim", topic="elsewhere")
@@ -40,7 +41,7 @@ def test_headers_of_a_messages_own_never_pass_for_those_of_outboxd(
     assert daemon.stop() == 0
 
 
-def enqueue_with(db: Database, text: str, headers: dict[str, str]) -> int:
+def enqueue_with(db: Session, text: str, headers: dict[str, str]) -> int:
     """Enqueue a chat message of this key, text and headers."""
     arguments = (CHAT, "chat", text, chat_payload(text), None, json.dumps(headers), None)
     return int(db.out("outbox_enqueue_with_options_v1", *arguments))
@@ -52,7 +53,7 @@ def _until_nul(name: str) -> str:
 
 
 def test_foreign_records_change_nothing_whatever_they_say(
-    start_daemon: StartDaemon, cluster: MockCluster, db: Database
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.create_topic("chat", partitions=1)
     source = f"/outboxd/{db.value('SELECT DATABASE()')}"

@@ -17,10 +17,13 @@ from outboxd.kafka.client import connect
 from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
 from outboxd.settings import SettingsError, load
-from tests.driver.mock_kafka import MockCluster
-from tests.driver.observing import OBSERVED, address_of, get
-from tests.driver.support import QUICK, QUICK_GROUP, Account, Setting, daemons, environment, run
-from tests.sql.support import Database
+from tests.kit.account import Account
+from tests.kit.command import Setting, environment, run
+from tests.kit.daemon import QUICK, daemons
+from tests.kit.kafka import QUICK_GROUP
+from tests.kit.mock_cluster import MockCluster
+from tests.kit.observing import OBSERVED, address_of, get
+from tests.kit.session import Session
 
 SECRET = "S3cret"
 KAFKA_SECRETS = {"sasl.password": f"{SECRET}-sasl", "ssl.key.password": f"{SECRET}-key", "sasl.username": "outboxd"}
@@ -50,7 +53,7 @@ def as_toml(settings: dict[str, Setting]) -> str:
     return "\n".join([*plain, *tables])
 
 
-def statements(db: Database) -> str:
+def statements(db: Session) -> str:
     """What MySQL shows of the statements of all sessions, and of their clients."""
     query = (
         "SELECT info FROM performance_schema.processlist WHERE info IS NOT NULL"
@@ -62,7 +65,7 @@ def statements(db: Database) -> str:
 
 @pytest.mark.parametrize("source", ["environment", "file"])
 def test_passwords_of_a_daemon_are_seen_nowhere(
-    account: Account, cluster: MockCluster, db: Database, tmp_path: Path, source: str
+    account: Account, cluster: MockCluster, db: Session, tmp_path: Path, source: str
 ) -> None:
     cluster.create_topic("chat")
     settings: dict[str, Setting] = {
@@ -82,7 +85,7 @@ def test_passwords_of_a_daemon_are_seen_nowhere(
         daemon.eventually(lambda: db.statuses()[message] == "consumed", "consumed")
         address = address_of(daemon)
         daemon.eventually(lambda: get(address, "/readyz").status == 200, "ready")
-        assert shown(" ".join(psutil.Process(daemon.process.pid).cmdline())) == []
+        assert shown(" ".join(psutil.Process(daemon.pid).cmdline())) == []
         for page in ("/metrics", "/healthz", "/readyz"):
             assert shown(get(address, page).text) == []
         daemon.eventually(lambda: "outbox_claim_v1" in statements(db), "a statement is seen")

@@ -12,8 +12,10 @@ from mysql.connector import Error
 from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings
-from tests.driver.observing import OBSERVED, address_of, get
-from tests.driver.support import QUICK, Setting, StartDaemon, create_topic, daemons, run, the_one_line
+from tests.kit.command import Setting, run, the_one_line
+from tests.kit.daemon import QUICK, StartDaemon, daemons
+from tests.kit.kafka import create_topic
+from tests.kit.observing import OBSERVED, address_of, get
 from tests.security.certificates import Certificates
 from tests.security.servers import SecureKafka, SecureMySQL
 

@@ -1,4 +1,5 @@
 """Real MySQL and Kafka servers for development, demos and tests; no root needed.
 
-``python -m tests.servers up`` is the one command; see ``__main__`` for the others.
+``python tests/servers up`` starts them; see ``command`` for what else there is. Nothing here needs the rest of
+``tests``, and only ``fixtures`` and ``missing`` need pytest.
 """

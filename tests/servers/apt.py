@@ -6,12 +6,16 @@ apt itself checks the signature of the archive, with the keyring the machine cam
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.errors import ServerError
+from . import download
+from .errors import ServerError
+from .paths import cache_dir
+from .progress import step
 
 # Hooks and sandboxing of the machine's own apt configuration are meant for real installs. An empty
 # dpkg status makes apt resolve every dependency, down to the C library.
@@ -128,6 +132,27 @@ def unpack(config: Path, packages: Sequence[str], root: Path, percent: Callable[
     root.mkdir()
     for package in sorted((config.parent / "cache/archives").glob("*.deb")):
         _run(["dpkg-deb", "-x", str(package), str(root)])
+
+
+def fetched(name: str, packages: Sequence[str], what: str, finish: Callable[[Path], None] = lambda _: None) -> Path:
+    """Return the folder of these packages under ``.cache``, unpacked in its ``root``, downloading them the first time.
+
+    `what` names them to whoever waits, `finish` adds to the new folder. Raises ServerError where they cannot be had.
+    """
+    origin = source()
+    target = cache_dir() / f"{name}-{origin.name}-{architecture()}"
+
+    def build(folder: Path) -> None:
+        work = folder / "apt"
+        with step("reading the package archive's index"):
+            config = prepare(work, origin)
+        wanted = [newest_package(config, package) if "\\" in package else package for package in packages]
+        with step(f"downloading {what}") as percent:
+            unpack(config, wanted, folder / "root", percent)
+        shutil.rmtree(work)
+        finish(folder)
+
+    return download.once(target, build)
 
 
 def _archive_uri(vendor: str) -> str:

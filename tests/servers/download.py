@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.errors import ServerError
+from .errors import ServerError
 
 DISK_NEEDED = 2 * 1024**3
 

@@ -1,14 +1,11 @@
 """A mysqld whose clock can be set while it runs: libfaketime is loaded into it."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from tests.servers import apt, download
-from tests.servers.errors import ServerError
-from tests.servers.mysql_install import MySQLInstall
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import apt
+from .errors import ServerError
+from .mysql_install import MySQLInstall
 
 _LIBRARY = "*/faketime/libfaketimeMT.so.1"
 
@@ -54,16 +51,5 @@ def _find() -> Path:
     installed = next(Path("/usr/lib").glob(_LIBRARY), None)
     if installed:
         return installed
-    source = apt.source()
-    target = cache_dir() / f"libfaketime-{source.name}-{apt.architecture()}"
-    download.once(target, _build)
+    target = apt.fetched("libfaketime", ["libfaketime"], "libfaketime")
     return next((target / "root/usr/lib").glob(_LIBRARY))
-
-
-def _build(target: Path) -> None:
-    work = target / "apt"
-    with step("reading the package archive's index"):
-        config = apt.prepare(work, apt.source())
-    with step("downloading libfaketime") as percent:
-        apt.unpack(config, ["libfaketime"], target / "root", percent)
-    shutil.rmtree(work)

@@ -9,9 +9,9 @@ import pytest
 from pytest_mysql import factories
 from pytest_mysql.executor import MySQLExecutor
 
-from tests.servers import kafka, kafka_install, mysql_install
-from tests.servers.errors import ServerError
-from tests.servers.missing import skip_or_fail
+from . import kafka, kafka_install, mysql_install
+from .errors import ServerError
+from .missing import skip_or_fail
 
 # Not durable: the server is thrown away, and this makes the tests faster.
 _THROWAWAY = (

@@ -11,9 +11,9 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.servers import process
-from tests.servers.errors import ServerError
-from tests.servers.kafka_install import KafkaInstall
+from . import process
+from .errors import ServerError
+from .kafka_install import KafkaInstall
 
 START_DEADLINE_S = 90.0
 STOP_DEADLINE_S = 30.0

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.servers import kafka, process
-from tests.servers.errors import ServerError
-from tests.servers.kafka_install import KafkaInstall
-from tests.servers.lasting import wait_for_port
+from . import kafka, process
+from .errors import ServerError
+from .kafka_install import KafkaInstall
+from .lasting import wait_for_port
 
 # So that a node that is gone is missed within seconds, and is not refused as its own double when it is back.
 _ALERT = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}

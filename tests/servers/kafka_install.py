@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.servers import download
-from tests.servers.errors import ServerError
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import download
+from .errors import ServerError
+from .paths import cache_dir
+from .progress import step
 
 OLDEST_JAVA = 17
 _POM = Path(__file__).with_name("pom.xml")

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.servers import mysql, process
-from tests.servers.errors import ServerError
-from tests.servers.mysql_install import MySQLInstall
+from . import mysql, process
+from .errors import ServerError
+from .mysql_install import MySQLInstall
 
 _PORT_DEADLINE_S = 30.0
 

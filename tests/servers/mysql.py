@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.servers import process
-from tests.servers.errors import ServerError
-from tests.servers.mysql_install import MySQLInstall
+from . import process
+from .errors import ServerError
+from .mysql_install import MySQLInstall
 
 START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0

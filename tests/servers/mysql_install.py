@@ -8,10 +8,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import apt, download, wrappers
-from tests.servers.errors import ServerError
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import apt, download, wrappers
+from .errors import ServerError
+from .paths import cache_dir
 
 OLDEST = (8, 0, 19)
 _CLIENTS = ("mysqladmin", "mysql")
@@ -49,8 +48,10 @@ def fetch() -> MySQLInstall:
 
     Raises ServerError if this is neither Debian nor Ubuntu, or if the download fails.
     """
-    target = cache_dir() / f"mysql-{_fetched_name()}"
-    download.once(target, _build)
+    packages = ["mysql-server-core", "mysql-client-core"]
+    if apt.source().vendor == "ubuntu":
+        packages = [rf"{name}-8\.\d" for name in packages]
+    target = apt.fetched("mysql", packages, "MySQL (about 70 MB)", _write_wrappers)
     return _install_in(target / "bin", "the package archive")
 
 
@@ -102,20 +103,5 @@ def _install_in(folder: Path, origin: str) -> MySQLInstall:
     return MySQLInstall(mysqld, folder / "mysqld_safe", folder / "mysqladmin", folder / "mysql", version)
 
 
-def _fetched_name() -> str:
-    return f"{apt.source().name}-{apt.architecture()}"
-
-
-def _build(target: Path) -> None:
-    """Fill `target` with unpacked packages under ``root`` and wrappers under ``bin``."""
-    source = apt.source()
-    work = target / "apt"
-    with step("reading the package archive's index"):
-        config = apt.prepare(work, source)
-    packages = ["mysql-server-core", "mysql-client-core"]
-    if source.vendor == "ubuntu":
-        packages = [apt.newest_package(config, rf"{name}-8\.\d") for name in packages]
-    with step("downloading MySQL (about 70 MB)") as percent:
-        apt.unpack(config, packages, target / "root", percent)
-    shutil.rmtree(work)
+def _write_wrappers(target: Path) -> None:
     wrappers.write(wrappers.unpacked(target / "root"), target / "bin")

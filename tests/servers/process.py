@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from tests.servers.errors import ServerError
+from .errors import ServerError
 
 LOOPBACK = "127.0.0.1"
 _POLL_S = 0.05

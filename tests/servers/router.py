@@ -7,10 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from tests.servers import apt, download, process
-from tests.servers.errors import ServerError
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import apt, process
+from .errors import ServerError
 
 _START_DEADLINE_S = 60.0
 _STOP_DEADLINE_S = 5.0
@@ -86,24 +84,10 @@ def _find() -> tuple[Sequence[str], Path]:
         prefix = Path(found).resolve().parent.parent
         with suppress(StopIteration):
             return [found], next(prefix.glob("lib*/mysqlrouter/plugin"), None) or next(prefix.glob("lib*/mysqlrouter"))
-    source = apt.source()
-    target = cache_dir() / f"mysql-router-{source.name}-{apt.architecture()}"
-    download.once(target, _build)
-    root = target / "root"
+    if apt.source().vendor != "debian":
+        raise ServerError("no mysqlrouter in PATH: install MySQL Router")
+    root = apt.fetched("mysql-router", ["mysql-router"], "MySQL Router") / "root"
     folders = [folder for pattern in _LIBRARIES for folder in root.glob(pattern)]
     loader = next(file for folder in folders for file in sorted(folder.glob("ld*.so.*")))
     command = [str(loader), "--library-path", os.pathsep.join(map(str, folders)), str(root / "usr/bin/mysqlrouter")]
     return command, root / "usr/lib/mysqlrouter/plugin"
-
-
-def _build(target: Path) -> None:
-    """Fill `target` with unpacked packages under ``root``."""
-    source = apt.source()
-    if source.vendor != "debian":
-        raise ServerError("no mysqlrouter in PATH: install MySQL Router")
-    work = target / "apt"
-    with step("reading the package archive's index"):
-        config = apt.prepare(work, source)
-    with step("downloading MySQL Router") as percent:
-        apt.unpack(config, ["mysql-router"], target / "root", percent)
-    shutil.rmtree(work)

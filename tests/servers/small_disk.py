@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.servers.errors import ServerError
-from tests.servers.mysql_install import MySQLInstall
+from .errors import ServerError
+from .mysql_install import MySQLInstall
 
 _MOUNT = 'mount -t tmpfs -o "size=$2m" outboxd "$1" && echo mounted && exec cat'
 _CHUNK = bytes(1 << 16)

@@ -6,8 +6,8 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tests.servers import process
-from tests.servers.errors import ServerError
+from . import process
+from .errors import ServerError
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,57 @@
-"""Runs one command with servers of its own, which are gone when it ends."""
+"""Servers that are gone with their data after use: for a block, or for as long as one command runs."""
 
 import os
 import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import kafka, kafka_install, mysql, mysql_install
-from tests.servers.errors import ServerError
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import kafka, kafka_install, mysql, mysql_install, process
+from .errors import ServerError
+from .paths import cache_dir
+from .progress import step
 
 _ACCOUNT = "outboxd"
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SENT_BY_KERNEL = 0x80  # si_code SI_KERNEL: what a terminal's Ctrl-C carries
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Running servers, and a folder for what else is written; it goes with them."""
+
+    mysql: mysql.RunningMySQL
+    kafka: kafka.RunningKafka | None
+    folder: Path
+
+
+@contextmanager
+def servers(
+    mysql_programs: mysql_install.MySQLInstall, kafka_programs: kafka_install.KafkaInstall | None
+) -> Iterator[Servers]:
+    """MySQL, durable as it is by default, and Kafka if its programs are given; removed with their data at the end.
+
+    Raises ServerError where a server does not start.
+    """
+    with ExitStack() as cleanup:
+        folder = Path(tempfile.mkdtemp(prefix="throwaway-", dir=cache_dir()))
+        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        ports = _free_ports(3)
+        with ThreadPoolExecutor(1) as pool:
+            starting = None
+            if kafka_programs is not None:
+                starting = pool.submit(
+                    kafka.start, kafka_programs, folder / "kafka", port=ports[0], controller_port=ports[1]
+                )
+                cleanup.callback(_stop, starting)
+            database = mysql.start(mysql_programs, folder / "mysql", port=ports[2])
+            cleanup.callback(database.stop)
+        yield Servers(database, starting.result() if starting is not None else None, folder)
 
 
 def run(command: Sequence[str], *, with_kafka: bool) -> int:
@@ -28,21 +63,27 @@ def run(command: Sequence[str], *, with_kafka: bool) -> int:
     mysql_programs = mysql_install.find()
     kafka_programs = kafka_install.find() if with_kafka else None
     with ExitStack() as cleanup:
-        folder = Path(tempfile.mkdtemp(prefix="throwaway-", dir=cache_dir()))
-        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-        environment = dict(os.environ)
-        with step("starting MySQL"):
-            database = mysql.start(mysql_programs, folder / "mysql")
-            cleanup.callback(database.stop)
+        with step("starting MySQL and Kafka" if with_kafka else "starting MySQL"):
+            running = cleanup.enter_context(servers(mysql_programs, kafka_programs))
         password = secrets.token_hex(16)
-        database.create_database(_ACCOUNT, _ACCOUNT, password)
-        environment["OUTBOXD_MYSQL_URL"] = database.url(_ACCOUNT, password, _ACCOUNT)
-        if kafka_programs is not None:
-            with step("starting Kafka"):
-                broker = kafka.start(kafka_programs, folder / "kafka")
-                cleanup.callback(broker.stop)
-            environment["OUTBOXD_KAFKA_BOOTSTRAP"] = broker.bootstrap
+        running.mysql.create_database(_ACCOUNT, _ACCOUNT, password)
+        environment = {**os.environ, "OUTBOXD_MYSQL_URL": running.mysql.url(_ACCOUNT, password, _ACCOUNT)}
+        if running.kafka is not None:
+            environment["OUTBOXD_KAFKA_BOOTSTRAP"] = running.kafka.bootstrap
         return _supervise(command, environment)
+
+
+def _stop(starting: Future[kafka.RunningKafka]) -> None:
+    if starting.exception() is None:
+        starting.result().stop()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Different ports: servers that start side by side would find the same one free."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(process.free_port())
+    return list(ports)
 
 
 def _supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:

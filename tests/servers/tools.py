@@ -4,9 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.servers import apt, download
-from tests.servers.paths import cache_dir
-from tests.servers.progress import step
+from . import apt
 
 _PACKAGES = {
     "prometheus": "prometheus",
@@ -31,19 +29,7 @@ def find(program: str, *, fetch: bool = False) -> tuple[str, ...]:
     package = _PACKAGES[program]
     if source.vendor == "ubuntu":
         package = _ON_UBUNTU.get(package, package)
-    target = cache_dir() / f"{package}-{source.name}-{apt.architecture()}"
-    download.once(target, lambda part: _build(part, package))
-    return _through_loader(target / "root", program)
-
-
-def _build(target: Path, package: str) -> None:
-    """Fill `target` with unpacked packages under ``root``."""
-    work = target / "apt"
-    with step("reading the package archive's index"):
-        config = apt.prepare(work, apt.source())
-    with step(f"downloading {package}") as percent:
-        apt.unpack(config, [package], target / "root", percent)
-    shutil.rmtree(work)
+    return _through_loader(apt.fetched(package, [package], package) / "root", program)
 
 
 def _through_loader(root: Path, program: str) -> tuple[str, ...]:

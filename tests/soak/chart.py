@@ -7,10 +7,10 @@ from pathlib import Path
 from tests.soak.samples import Sample
 
 _TITLES = {
-    "memory_mib": "memory of a driver (MiB resident)",
-    "open_files": "open files of a driver",
-    "threads": "threads of a driver",
-    "sessions": "sessions of a driver in MySQL",
+    "memory_mib": "memory of a daemon (MiB resident)",
+    "open_files": "open files of a daemon",
+    "threads": "threads of a daemon",
+    "sessions": "sessions of a daemon in MySQL",
     "orphans": "sessions in MySQL whose process is gone",
     "table_mib": "agent_outbox_messages (MiB)",
     "lag_s": "age of the oldest unfinished message (s)",

@@ -14,7 +14,7 @@ FEWEST = 12
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How much more a value may be in the end: a share of what it was, and a step that is nobody's leak."""
+    """How much more a value may be in the end: a share of what it was, and a step that is no leak."""
 
     share: float
     step: float

@@ -1,4 +1,4 @@
-"""What is looked at every few seconds: the drivers that are never killed, their sessions, the table, and the lag."""
+"""What is looked at every few seconds: the daemons that are never killed, their sessions, the table, and the lag."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from statistics import fmean
 
 import psutil
 
-from tests.faults.driver import Driver
+from tests.faults.daemon import FaultyDaemon
 from tests.faults.stage import ACCOUNT, Scene
 
 _OWNERS = """
@@ -35,9 +35,9 @@ class Sample:
     lag_s: float
 
 
-def take(scene: Scene, steady: Sequence[Driver], began: float) -> Sample:
+def take(scene: Scene, steady: Sequence[FaultyDaemon], began: float) -> Sample:
     """Look now. Raises mysql.connector.Error where MySQL cannot be asked just now."""
-    processes = [psutil.Process(driver.pid) for driver in steady]
+    processes = [psutil.Process(daemon.pid) for daemon in steady]
     (lag,) = scene.session.call("outbox_lag_v1", None)
     owners = [int(pid) for pid in scene.session.column(_OWNERS, ACCOUNT)]
     return Sample(
@@ -45,7 +45,7 @@ def take(scene: Scene, steady: Sequence[Driver], began: float) -> Sample:
         memory_mib=fmean(process.memory_info().rss for process in processes) / 2**20,
         open_files=fmean(process.num_fds() for process in processes),
         threads=fmean(process.num_threads() for process in processes),
-        sessions=fmean(owners.count(driver.pid) for driver in steady),
+        sessions=fmean(owners.count(daemon.pid) for daemon in steady),
         orphans=sum(not psutil.pid_exists(owner) for owner in owners),
         table_mib=scene.session.value(
             "SELECT file_size FROM information_schema.innodb_tablespaces WHERE name = %s",

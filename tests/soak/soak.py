@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import mysql.connector
 
-from tests.faults import checker, topic
 from tests.faults.applications import Applications
 from tests.faults.chaos import Chaos
-from tests.faults.checker import Verdict
-from tests.faults.driver import Driver
+from tests.faults.daemon import FaultyDaemon
 from tests.faults.stage import LEASE_S, SESSION_TIMEOUT_S, Scene, Stage
+from tests.kit import checker, kafka
+from tests.kit.checker import Verdict
 from tests.soak.purging import Purge
 from tests.soak.samples import Sample, take
 from tests.soak.trouble import Trouble
@@ -36,7 +36,7 @@ def soak(stage: Stage, scene: Scene, seed: int, seconds: float, tell: Callable[[
     """Keep everybody at work for so long, telling each sample; then let it drain, and check.
 
     One relay and one consumer live all the time, and are looked at; the others are killed and frozen.
-    Raises FaultError where a driver ends by itself.
+    Raises FaultError where a daemon ends by itself.
     """
     steady = [scene.start("relay", "relay-steady"), scene.start("consumer", "consumer-steady")]
     victims = [
@@ -58,17 +58,19 @@ def soak(stage: Stage, scene: Scene, seed: int, seconds: float, tell: Callable[[
     scene.wait_until_final(120)
     codes = scene.stop()
     ledger = applications.ledger()
-    verdict = checker.check(ledger, scene.session, topic.read(scene.bootstrap, scene.topics))
+    verdict = checker.check(ledger, scene.session, kafka.read_all(scene.bootstrap, scene.topics))
     done = (
-        f"{verdict.messages / seconds:.0f} messages/s; drivers {chaos.killed} times killed, {chaos.frozen} frozen;"
+        f"{verdict.messages / seconds:.0f} messages/s; daemons {chaos.killed} times killed, {chaos.frozen} frozen;"
         f" {', '.join(f'{count} times {what}' for what, count in sorted(trouble.made.items())) or 'no other trouble'};"
         f" {purge.deleted:,} messages purged; applications {applications.killed} times killed, and saw"
-        f" {len(ledger.errors)} errors; the steady drivers ended with {[codes[driver.name] for driver in steady]}"
+        f" {len(ledger.errors)} errors; the steady daemons ended with {[codes[daemon.name] for daemon in steady]}"
     )
     return Outcome(samples, verdict, done)
 
 
-def _samples(scene: Scene, steady: Sequence[Driver], applications: Applications, seconds: float) -> Iterator[Sample]:
+def _samples(
+    scene: Scene, steady: Sequence[FaultyDaemon], applications: Applications, seconds: float
+) -> Iterator[Sample]:
     began = time.monotonic()
     pause = seconds / _SAMPLES
     for number in range(1, _SAMPLES + 1):

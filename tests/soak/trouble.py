@@ -1,4 +1,4 @@
-"""Random faults beside the chaos of the drivers: sessions are killed, brokers freeze, are killed and come back."""
+"""Random faults beside the chaos of the daemons: sessions are killed, brokers freeze, are killed and come back."""
 
 import random
 import time

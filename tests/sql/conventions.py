@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.sql.support import SQL_FOLDER
+from tests.kit.server import SQL_FOLDER
 
 _FILE_NAME = re.compile(r"V(?P<version>\d{4})__(?P<name>[a-z0-9_]+)\.sql")
 _COMMENT_OR_TEXT = re.compile(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.sql.support import slot_of
+from tests.kit.names import slot_of
 
 SECOND = 1_000_000
 

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from mysql.connector.errors import Error
 
-from tests.sql.support import CHAT, Database, refused
+from tests.kit.session import CHAT, Session, chat_payload, refused
 
 ENQUEUE: dict[str, Any] = {
     "p_biz_type": "b",
@@ -37,19 +38,19 @@ def cases(names: set[str]) -> list[tuple[str, str]]:
     return [(routine, name) for routine, arguments in ROUTINES.items() for name in arguments if name in names]
 
 
-def call_with(db: Database, routine: str, name: str, value: Any) -> None:
+def call_with(db: Session, routine: str, name: str, value: Any) -> None:
     db.out(routine, *(ROUTINES[routine] | {name: value}).values())
 
 
 @pytest.mark.parametrize(("routine", "name"), cases(MUST_BE_GIVEN))
-def test_null_argument_is_refused(db: Database, routine: str, name: str) -> None:
+def test_null_argument_is_refused(db: Session, routine: str, name: str) -> None:
     with refused(30001, f"{name} must not be NULL"):
         call_with(db, routine, name, None)
     assert db.messages() == []
 
 
 @pytest.mark.parametrize(("routine", "name"), cases(set(LENGTHS)))
-def test_empty_text_is_refused(db: Database, routine: str, name: str) -> None:
+def test_empty_text_is_refused(db: Session, routine: str, name: str) -> None:
     with refused(30001, f"{name} must not be empty"):
         call_with(db, routine, name, "")
     assert db.messages() == []
@@ -58,7 +59,7 @@ def test_empty_text_is_refused(db: Database, routine: str, name: str) -> None:
 @pytest.mark.parametrize(("routine", "name"), cases(set(LENGTHS)))
 @pytest.mark.parametrize(("letter", "length"), [("x", None), ("漢", None), ("x", 65_535)])
 def test_text_that_is_too_long_is_refused(
-    db: Database, routine: str, name: str, letter: str, length: int | None
+    db: Session, routine: str, name: str, letter: str, length: int | None
 ) -> None:
     characters = length or LENGTHS[name] + 1
     said = f"{name} has {characters} characters, at most {LENGTHS[name]} are allowed: {(letter * characters)[:40]}..."
@@ -71,16 +72,14 @@ def test_text_that_is_too_long_is_refused(
 @pytest.mark.parametrize(
     "payload", ["", " ", "{", "{'a':1}", "hello", "[1,]", '{"a":1} x', "NaN", '"\\ud800"', '"a\nb"', "\ufeff{}"]
 )
-def test_payload_that_is_not_json_is_refused(db: Database, routine: str, payload: str) -> None:
+def test_payload_that_is_not_json_is_refused(db: Session, routine: str, payload: str) -> None:
     with refused(30003, f"p_payload is not valid JSON: {payload}"):
         call_with(db, routine, "p_payload", payload)
     assert db.messages() == []
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_json_nested_too_deep_for_the_server_is_refused_and_not_stored(
-    db: Database, opening: str, closing: str
-) -> None:
+def test_json_nested_too_deep_for_the_server_is_refused_and_not_stored(db: Session, opening: str, closing: str) -> None:
     inside = "1"
     deep = opening * 101 + inside + closing * 101
     with refused(30003, f"p_payload is nested deeper than 100 levels: {deep[:60]}"):
@@ -94,20 +93,20 @@ def test_json_nested_too_deep_for_the_server_is_refused_and_not_stored(
 @pytest.mark.parametrize(
     "headers", ["", "x", "[]", "null", "7", '"a"', '{"a":1}', '{"a":null}', '{"a":["b"]}', '{"a":"b","c":{}}', "{"]
 )
-def test_headers_that_are_no_object_of_strings_are_refused(db: Database, headers: str) -> None:
+def test_headers_that_are_no_object_of_strings_are_refused(db: Session, headers: str) -> None:
     with refused(30003, f"p_headers is not a JSON object of strings: {headers}"):
         call_with(db, "outbox_enqueue_with_options_v1", "p_headers", headers)
     assert db.messages() == []
 
 
 @pytest.mark.parametrize("delay", [-1, -2147483648])
-def test_negative_delay_is_refused(db: Database, delay: int) -> None:
+def test_negative_delay_is_refused(db: Session, delay: int) -> None:
     with refused(30005, f"p_delay_seconds must not be negative: {delay}"):
         call_with(db, "outbox_enqueue_with_options_v1", "p_delay_seconds", delay)
     assert db.messages() == []
 
 
-def test_refused_enqueue_leaves_the_callers_transaction_as_it_was(db: Database) -> None:
+def test_refused_enqueue_leaves_the_callers_transaction_as_it_was(db: Session) -> None:
     db.execute("START TRANSACTION")
     kept = db.enqueue()
     with refused(30003, "p_payload"):
@@ -116,13 +115,13 @@ def test_refused_enqueue_leaves_the_callers_transaction_as_it_was(db: Database) 
     assert db.statuses() == {kept: "pending"}
 
 
-def test_long_values_are_cut_in_the_message_and_still_raise(db: Database) -> None:
+def test_long_values_are_cut_in_the_message_and_still_raise(db: Session) -> None:
     with refused(30003, "p_payload is not valid JSON: 漢漢漢"):
         db.enqueue(payload="漢" * 100_000)
 
 
 @pytest.mark.parametrize("limit", [-1, -2147483648])
-def test_negative_limit_is_refused(db: Database, limit: int) -> None:
+def test_negative_limit_is_refused(db: Session, limit: int) -> None:
     with refused(30005, f"p_limit must not be negative: {limit}"):
         db.call("outbox_list_due_v1", limit)
     with refused(30005, f"p_limit must not be negative: {limit}"):
@@ -131,20 +130,20 @@ def test_negative_limit_is_refused(db: Database, limit: int) -> None:
 
 
 @pytest.mark.parametrize("lease", [0, -1, 86401])
-def test_lease_out_of_range_is_refused(db: Database, lease: int) -> None:
+def test_lease_out_of_range_is_refused(db: Session, lease: int) -> None:
     with refused(30005, f"p_lease_seconds must be from 1 to 86400: {lease}"):
         db.claim(lease=lease)
     assert db.owned("relay-a") == set()
 
 
 @pytest.mark.parametrize("wait", [-1, 60001])
-def test_wait_out_of_range_is_refused(db: Database, wait: int) -> None:
+def test_wait_out_of_range_is_refused(db: Session, wait: int) -> None:
     with refused(30005, f"p_wait_ms must be from 0 to 60000: {wait}"):
         db.claim(wait_ms=wait)
     assert db.owned("relay-a") == set()
 
 
-def test_relay_needs_a_name_of_1_to_128_characters(db: Database) -> None:
+def test_relay_needs_a_name_of_1_to_128_characters(db: Session) -> None:
     for errno, name, said in [
         (30001, None, "p_relay must not be NULL"),
         (30001, "", "p_relay must not be empty"),
@@ -159,7 +158,7 @@ def test_relay_needs_a_name_of_1_to_128_characters(db: Database) -> None:
 
 @pytest.mark.parametrize("kind", ["published", "failed", "dead"])
 @pytest.mark.parametrize("messages", [None, "", "{", "[1,]", "x" * 200])
-def test_batch_mark_of_garbage_is_refused(db: Database, kind: str, messages: str | None) -> None:
+def test_batch_mark_of_garbage_is_refused(db: Session, kind: str, messages: str | None) -> None:
     message = db.enqueue()
     db.claim()
     said = "p_messages is not valid JSON: " + ("NULL" if messages is None else messages[:80])
@@ -169,20 +168,20 @@ def test_batch_mark_of_garbage_is_refused(db: Database, kind: str, messages: str
 
 
 @pytest.mark.parametrize("messages", [None, "", "{", "[1,]", "x" * 200])
-def test_consume_of_garbage_is_refused(db: Database, messages: str | None) -> None:
+def test_consume_of_garbage_is_refused(db: Session, messages: str | None) -> None:
     said = "p_messages is not valid JSON: " + ("NULL" if messages is None else messages[:80])
     with refused(30003, said):
         db.call("outbox_consume_v1", messages)
 
 
 @pytest.mark.parametrize("messages", ["[]", "{}", "null", "7", '"x"'])
-def test_consume_of_no_messages_returns_no_rows(db: Database, messages: str) -> None:
+def test_consume_of_no_messages_returns_no_rows(db: Session, messages: str) -> None:
     db.enqueue()
     assert db.call("outbox_consume_v1", messages) == []
 
 
 @pytest.mark.parametrize("bad", [{}, {"id": None}, {"id": "x"}, {"id": -1}, {"id": 1.5e30}, {"id": [1]}, 7])
-def test_consume_with_an_id_that_is_no_id_changes_nothing(db: Database, bad: Any) -> None:
+def test_consume_with_an_id_that_is_no_id_changes_nothing(db: Session, bad: Any) -> None:
     message = db.enqueue()
     before = db.messages()
     good = {"id": message, "payload": before[0]["payload"]}
@@ -220,7 +219,7 @@ def test_consume_with_an_id_that_is_no_id_changes_nothing(db: Database, bad: Any
         '[{"user_id":7,"conversation_id":"c","role":"user","message":"hi"}]',
     ],
 )
-def test_chat_payload_that_does_not_fit_is_refused_by_every_writer(db: Database, payload: str | None) -> None:
+def test_chat_payload_that_does_not_fit_is_refused_by_every_writer(db: Session, payload: str | None) -> None:
     message = db.enqueue(payload="{}" if payload is None else payload)
     before = db.messages()
     errno = 30003 if payload is None else 30007
@@ -231,6 +230,8 @@ def test_chat_payload_that_does_not_fit_is_refused_by_every_writer(db: Database,
     assert db.messages() == before
     outcomes = db.consume(message)
     assert outcomes == {message: "dead"}
+    row = db.message(message)
+    assert (row["status"], row["retry_count"], row["next_retry_at"]) == ("dead", 0, None)
     assert db.chats() == []
 
 
@@ -252,7 +253,7 @@ def test_chat_payload_that_does_not_fit_is_refused_by_every_writer(db: Database,
         ),
     ],
 )
-def test_refused_chat_payload_is_named_with_its_value(db: Database, payload: str, said: str) -> None:
+def test_refused_chat_payload_is_named_with_its_value(db: Session, payload: str, said: str) -> None:
     with refused(30007, said):
         db.call("outbox_internal_write_chat_history_v1", 1, payload)
     message = db.enqueue(payload=payload)
@@ -261,32 +262,46 @@ def test_refused_chat_payload_is_named_with_its_value(db: Database, payload: str
     assert db.message(message)["last_error"] == said
 
 
-@pytest.mark.parametrize("payload", [None, "", "{", "hello"])
-def test_record_value_that_is_not_json_is_refused_by_persist(db: Database, payload: str | None) -> None:
-    message = db.enqueue()
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        *((text, (30003, "payload of message {} is not valid JSON")) for text in (None, "", "{", "hello")),
+        ("[" * 101 + "]" * 101, (3157, "maximum depth")),
+    ],
+)
+@pytest.mark.parametrize("state", ["pending", "published"])
+def test_record_value_that_is_not_json_is_refused_by_persist_and_the_genuine_one_taken(
+    db: Session, state: str, payload: str | None, said: tuple[int, str]
+) -> None:
+    message = db.enqueue_in(state)
     before = db.messages()
-    with refused(30003, f"payload of message {message} is not valid JSON"):
+    with pytest.raises(Error) as caught:
         db.call("outbox_persist_chat_history_v1", message, payload)
+    assert caught.value.errno == said[0]
+    assert said[1].format(message) in str(caught.value)
     assert db.messages() == before
+    assert not db.in_transaction()
+    db.call("outbox_persist_chat_history_v1", message, chat_payload())
+    assert db.statuses() == {message: "consumed"}
 
 
 @pytest.mark.parametrize("routine", ["published", "failed", "dead"])
 @pytest.mark.parametrize("message", [None, 0, 987654321])
-def test_transition_of_an_unknown_message_is_an_error(db: Database, routine: str, message: int | None) -> None:
+def test_transition_of_an_unknown_message_is_an_error(db: Session, routine: str, message: int | None) -> None:
     arguments = [message] if routine == "published" else [message, "why"]
     name = "NULL" if message is None else str(message)
     with refused(30004, f"p_id {name}: there is no such message"):
         db.call(f"outbox_mark_{routine}_v1", *arguments)
 
 
-def test_raise_raises_what_it_is_told_cut_to_128_characters(db: Database) -> None:
+def test_raise_raises_what_it_is_told_cut_to_128_characters(db: Session) -> None:
     with refused(30004, "p_id 7: there is no such message"):
         db.call("outbox_internal_raise_v1", 30004, "p_id 7: there is no such message")
     with refused(30001, "漢" * 128):
         db.call("outbox_internal_raise_v1", 30001, "漢" * 129)
 
 
-def test_persist_of_an_unknown_message_does_nothing(db: Database) -> None:
+def test_persist_of_an_unknown_message_does_nothing(db: Session) -> None:
     for message in (None, 0, 987654321):
         db.call("outbox_persist_chat_history_v1", message, '{"user_id":1}')
     assert db.chats() == []

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sql.application import Application
-from tests.sql.support import Database, chat_payload, refused
+from tests.kit.application import Application
+from tests.kit.session import Session, chat_payload, refused
 
 CHAT = "chat_history_persist"
 INSERT = "INSERT INTO app_effects (message, payload) SELECT id, 'in bulk' FROM outbox_batch WHERE outcome = 'offered'"
@@ -15,31 +15,31 @@ CAREFUL = f"IF p_is_check THEN {GIVE_BACK}; ELSE {INSERT} ORDER BY id; END IF"
 
 
 @pytest.fixture
-def app(db: Database) -> Iterator[Application]:
+def app(db: Session) -> Iterator[Application]:
     """Lend an application with handlers."""
     application = Application(db)
     yield application
     application.remove()
 
 
-def in_bulk(db: Database, app: Application, biz_type: str, body: str) -> None:
+def in_bulk(db: Session, app: Application, biz_type: str, body: str) -> None:
     """Register a business type whose handler records each message, and a batch handler with this body."""
     app.business(biz_type)
     name = app.handler(body, parameters="IN p_is_check BOOLEAN", name=f"{biz_type}_in_bulk")
     db.call("outbox_register_batch_handler_v1", biz_type, name)
 
 
-def taken_in_bulk(db: Database) -> list[int]:
+def taken_in_bulk(db: Session) -> list[int]:
     """The messages that the batch handler took."""
     return db.column("SELECT message FROM app_effects WHERE payload = 'in bulk' ORDER BY id")
 
 
-def enqueue(db: Database, biz_type: str, *payloads: str) -> list[int]:
+def enqueue(db: Session, biz_type: str, *payloads: str) -> list[int]:
     """Publish a message of each payload, all of one lane."""
     return [db.enqueue_published("k", biz_type=biz_type, payload=f'"{payload}"') for payload in payloads]
 
 
-def test_batch_handler_gets_all_messages_of_its_type_in_one_call(db: Database, app: Application) -> None:
+def test_batch_handler_gets_all_messages_of_its_type_in_one_call(db: Session, app: Application) -> None:
     in_bulk(db, app, "bulk", f"IF NOT p_is_check THEN {INSERT}; INSERT INTO app_effects (message) VALUES (0); END IF")
     messages = enqueue(db, "bulk", "a", "b", "c")
     other = db.enqueue_published("k", payload=chat_payload("chat"))
@@ -50,7 +50,7 @@ def test_batch_handler_gets_all_messages_of_its_type_in_one_call(db: Database, a
 
 @pytest.mark.parametrize("body", [GOOD, CAREFUL])
 def test_lane_of_two_types_keeps_its_order_whichever_has_a_batch_handler(
-    db: Database, app: Application, body: str
+    db: Session, app: Application, body: str
 ) -> None:
     in_bulk(db, app, "bulk", body)
     app.business("single")
@@ -62,7 +62,7 @@ def test_lane_of_two_types_keeps_its_order_whichever_has_a_batch_handler(
 
 
 def test_what_the_batch_handler_gives_back_is_handled_by_itself_and_before_what_is_behind_it(
-    db: Database, app: Application
+    db: Session, app: Application
 ) -> None:
     in_bulk(db, app, "bulk", CAREFUL)
     messages = enqueue(db, "bulk", "a", "odd", "b")
@@ -71,7 +71,7 @@ def test_what_the_batch_handler_gives_back_is_handled_by_itself_and_before_what_
 
 
 @pytest.mark.parametrize("when", ["p_is_check", "NOT p_is_check"])
-def test_batch_handler_that_fails_leaves_each_message_to_the_handler(db: Database, app: Application, when: str) -> None:
+def test_batch_handler_that_fails_leaves_each_message_to_the_handler(db: Session, app: Application, when: str) -> None:
     fail = f"IF {when} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF"
     in_bulk(db, app, "bulk", f"IF NOT p_is_check THEN {INSERT}; END IF; {fail}")
     messages = enqueue(db, "bulk", "a", "b")
@@ -81,7 +81,7 @@ def test_batch_handler_that_fails_leaves_each_message_to_the_handler(db: Databas
 
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 def test_batch_handler_that_ends_the_transaction_repeats_and_loses_no_effect(
-    db: Database, app: Application, end: str
+    db: Session, app: Application, end: str
 ) -> None:
     in_bulk(db, app, "bulk", f"IF NOT p_is_check THEN {INSERT} ORDER BY id; {end}; END IF")
     messages = enqueue(db, "bulk", "a", "b")
@@ -92,7 +92,7 @@ def test_batch_handler_that_ends_the_transaction_repeats_and_loses_no_effect(
     assert set(db.statuses().values()) == {"consumed"}
 
 
-def test_type_that_gets_another_handler_loses_its_batch_handler(db: Database, app: Application) -> None:
+def test_type_that_gets_another_handler_loses_its_batch_handler(db: Session, app: Application) -> None:
     in_bulk(db, app, "bulk", GOOD)
     other = app.handler(name="other")
     db.call("outbox_register_biz_type_v1", "bulk", other, None, None, None, None)
@@ -101,7 +101,7 @@ def test_type_that_gets_another_handler_loses_its_batch_handler(db: Database, ap
     assert (app.effects(), taken_in_bulk(db)) == (messages, [])
 
 
-def test_batch_handler_is_taken_away_by_null_and_every_change_is_audited(db: Database, app: Application) -> None:
+def test_batch_handler_is_taken_away_by_null_and_every_change_is_audited(db: Session, app: Application) -> None:
     in_bulk(db, app, "bulk", GOOD)
     (row,) = db.call("outbox_register_batch_handler_v1", "bulk", None)
     assert row == {"biz_type": "bulk", "handler": "bulk", "batch_handler": None, "changed": 1}
@@ -123,7 +123,7 @@ def test_batch_handler_is_taken_away_by_null_and_every_change_is_audited(db: Dat
     ],
 )
 def test_batch_handler_that_makes_no_sense_is_rejected(
-    db: Database, biz_type: str | None, batch_handler: str | None, errno: int, text: str
+    db: Session, biz_type: str | None, batch_handler: str | None, errno: int, text: str
 ) -> None:
     with refused(errno, text):
         db.call("outbox_register_batch_handler_v1", biz_type, batch_handler)

@@ -1,26 +1,12 @@
 """outbox_claim_v1: which messages a relay gets, in which order, and how it waits for them."""
 
-import time
-from datetime import datetime
-
 import pytest
 
-from tests.sql.operators import reads
-from tests.sql.support import (
-    CHAT,
-    TWINS,
-    Connect,
-    Database,
-    background,
-    chat_payload,
-    eventually,
-    ids,
-    key_of,
-    slot_of,
-)
+from tests.kit.names import TWINS, key_of, slot_of
+from tests.kit.session import CHAT, Session, ids, reads
 
 
-def enqueue_many(db: Database, keys: list[str]) -> list[int]:
+def enqueue_many(db: Session, keys: list[str]) -> list[int]:
     """Enqueue a message for each key, in one transaction."""
     db.execute("START TRANSACTION")
     messages = [db.enqueue(key) for key in keys]
@@ -28,14 +14,14 @@ def enqueue_many(db: Database, keys: list[str]) -> list[int]:
     return messages
 
 
-def enqueue_delayed(db: Database, key: str, seconds: int) -> int:
+def enqueue_delayed(db: Session, key: str, seconds: int) -> int:
     return int(db.out("outbox_enqueue_with_options_v1", CHAT, "chat", key, "{}", None, None, seconds))
 
 
 # What a batch is
 
 
-def test_claim_returns_the_documented_columns(db: Database) -> None:
+def test_claim_returns_the_documented_columns(db: Session) -> None:
     message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", '{"a": 1}', None, '{"h": "v"}', None)
     (claimed,) = db.claim()
     row = db.message(message)
@@ -51,11 +37,7 @@ def test_claim_returns_the_documented_columns(db: Database) -> None:
     ]
 
 
-def test_claim_of_nothing_is_an_empty_result_set(db: Database) -> None:
-    assert db.claim() == []
-
-
-def test_claim_changes_no_message_and_returns_the_same_until_they_are_marked(db: Database) -> None:
+def test_claim_changes_no_message_and_returns_the_same_until_they_are_marked(db: Session) -> None:
     messages = enqueue_many(db, ["a", "b", "c"])
     before = db.messages()
     first = db.claim()
@@ -68,19 +50,14 @@ def test_claim_changes_no_message_and_returns_the_same_until_they_are_marked(db:
     assert db.claim() == []
 
 
-def test_batch_is_in_id_order_whatever_the_slots(db: Database) -> None:
+def test_batch_is_in_id_order_whatever_the_slots(db: Session) -> None:
     keys = [f"key {number}" for number in range(40)] * 3
     assert len({slot_of(key) for key in keys}) > 20
     messages = enqueue_many(db, keys)
     assert db.claim_ids() == messages == sorted(messages)
 
 
-def test_several_messages_of_a_key_are_in_one_batch(db: Database) -> None:
-    messages = enqueue_many(db, ["a", "b", "a", "a", "b"])
-    assert db.claim_ids() == messages
-
-
-def test_batch_has_at_most_the_limit_and_the_next_goes_on(db: Database) -> None:
+def test_batch_has_at_most_the_limit_and_the_next_goes_on(db: Session) -> None:
     messages = enqueue_many(db, ["one key"] * 7)
     taken: list[list[int]] = []
     while claimed := db.claim(limit=3):
@@ -90,24 +67,24 @@ def test_batch_has_at_most_the_limit_and_the_next_goes_on(db: Database) -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 0])
-def test_limit_is_100_unless_told(db: Database, limit: int | None) -> None:
+def test_limit_is_100_unless_told(db: Session, limit: int | None) -> None:
     messages = enqueue_many(db, ["one key"] * 103)
     assert ids(db.claim(limit=limit)) == messages[:100]
 
 
-def test_only_pending_messages_are_claimed(db: Database) -> None:
+def test_only_pending_messages_are_claimed(db: Session) -> None:
     for status in ("published", "consumed", "dead"):
         db.enqueue_in(status, status)
     pending = db.enqueue("pending")
     assert db.claim_ids() == [pending]
 
 
-def test_hot_key_alone_fills_the_batch(db: Database) -> None:
+def test_hot_key_alone_fills_the_batch(db: Session) -> None:
     messages = enqueue_many(db, ["hot"] * 300)
     assert ids(db.claim(limit=256)) == messages[:256]
 
 
-def test_hot_key_among_quiet_ones_fills_what_they_leave(db: Database) -> None:
+def test_hot_key_among_quiet_ones_fills_what_they_leave(db: Session) -> None:
     hot = enqueue_many(db, [key_of(0)] * 300)
     quiet = enqueue_many(db, [key_of(slot) for slot in range(1, 20)])
     assert ids(db.claim(limit=300)) == hot[:300]
@@ -115,7 +92,7 @@ def test_hot_key_among_quiet_ones_fills_what_they_leave(db: Database) -> None:
     assert claimed == hot + quiet
 
 
-def test_backlog_of_one_slot_does_not_starve_the_others(db: Database) -> None:
+def test_backlog_of_one_slot_does_not_starve_the_others(db: Session) -> None:
     backlog = enqueue_many(db, [key_of(0)] * 300)
     later = enqueue_many(db, [key_of(slot) for slot in range(1, 64)])
     claimed = ids(db.claim(limit=128))
@@ -124,14 +101,14 @@ def test_backlog_of_one_slot_does_not_starve_the_others(db: Database) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 7, 20, 59, 60, 61])
-def test_batch_from_one_slot_is_its_head_and_at_least_half_full(db: Database, limit: int) -> None:
+def test_batch_from_one_slot_is_its_head_and_at_least_half_full(db: Session, limit: int) -> None:
     messages = enqueue_many(db, [key_of(5, number) for number in range(30)] * 2)
     claimed = ids(db.claim(limit=limit))
     assert min(limit, len(messages)) / 2 <= len(claimed) <= limit
     assert claimed == messages[: len(claimed)]
 
 
-def test_relays_get_the_messages_of_their_own_slots_and_no_others(db: Database) -> None:
+def test_relays_get_the_messages_of_their_own_slots_and_no_others(db: Session) -> None:
     messages = enqueue_many(db, [f"key {number}" for number in range(100)])
     for _ in range(2):
         for relay in ("relay-a", "relay-b"):
@@ -147,7 +124,7 @@ def test_relays_get_the_messages_of_their_own_slots_and_no_others(db: Database) 
 # Who waits for whom
 
 
-def test_failed_message_holds_back_its_keys_later_ones_and_no_other_key(db: Database) -> None:
+def test_failed_message_holds_back_its_keys_later_ones_and_no_other_key(db: Session) -> None:
     neighbour = key_of(slot_of("k"), 3)
     failed, behind, beside, elsewhere = enqueue_many(db, ["k", "k", neighbour, "another slot"])
     db.call("outbox_mark_failed_v1", failed, "wait")
@@ -157,7 +134,7 @@ def test_failed_message_holds_back_its_keys_later_ones_and_no_other_key(db: Data
     assert db.claim_ids() == [failed, behind, beside, elsewhere, later]
 
 
-def test_lane_that_was_taken_back_as_a_whole_is_claimed_as_a_fresh_one_is(db: Database) -> None:
+def test_lane_that_was_taken_back_as_a_whole_is_claimed_as_a_fresh_one_is(db: Session) -> None:
     lane = enqueue_many(db, ["k"] * 1000)
     db.claim(limit=1)
 
@@ -172,7 +149,7 @@ def test_lane_that_was_taken_back_as_a_whole_is_claimed_as_a_fresh_one_is(db: Da
     assert cost() < fresh * 1.5
 
 
-def test_keys_that_wait_are_looked_up_once_however_many_there_are(db: Database) -> None:
+def test_keys_that_wait_are_looked_up_once_however_many_there_are(db: Session) -> None:
     enqueue_many(db, [f"waits-{number}" for number in range(1000)])
     db.execute("UPDATE agent_outbox_messages SET retry_count = 1, next_retry_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR")
     enqueue_many(db, [f"another-{number}" for number in range(300)])
@@ -181,7 +158,7 @@ def test_keys_that_wait_are_looked_up_once_however_many_there_are(db: Database) 
     assert reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 300, 64, 2**64 - 1)) < 30_000
 
 
-def test_failed_message_does_not_hold_back_earlier_ones(db: Database) -> None:
+def test_failed_message_does_not_hold_back_earlier_ones(db: Session) -> None:
     earlier, failed, later = enqueue_many(db, ["k"] * 3)
     db.call("outbox_mark_failed_v1", failed, "wait")
     assert db.claim_ids() == [earlier]
@@ -189,7 +166,7 @@ def test_failed_message_does_not_hold_back_earlier_ones(db: Database) -> None:
 
 
 @pytest.mark.parametrize("of", ["key", "topic"])
-def test_message_of_another_lane_with_the_same_hash_is_not_held_back(db: Database, of: str) -> None:
+def test_message_of_another_lane_with_the_same_hash_is_not_held_back(db: Session, of: str) -> None:
     lanes = [(name, "chat") if of == "key" else ("k", name) for name in TWINS]
     failed, twin = (db.enqueue(key, topic=topic) for key, topic in lanes)
     assert len(db.column("SELECT DISTINCT open_lane FROM agent_outbox_messages")) == 1
@@ -197,13 +174,7 @@ def test_message_of_another_lane_with_the_same_hash_is_not_held_back(db: Databas
     assert db.claim_ids() == [twin]
 
 
-def test_published_message_does_not_hold_back_the_next(db: Database) -> None:
-    db.enqueue_published("k")
-    second = db.enqueue("k")
-    assert db.claim_ids() == [second]
-
-
-def test_dead_message_holds_back_nobody(db: Database) -> None:
+def test_dead_message_holds_back_nobody(db: Session) -> None:
     first, second = enqueue_many(db, ["k", "k"])
     db.call("outbox_mark_failed_v1", first, "wait")
     assert db.claim_ids() == []
@@ -211,7 +182,7 @@ def test_dead_message_holds_back_nobody(db: Database) -> None:
     assert db.claim_ids() == [second]
 
 
-def test_message_without_order_is_not_held_back(db: Database) -> None:
+def test_message_without_order_is_not_held_back(db: Session) -> None:
     db.register("free", "nobody", ordering="none")
     failed = db.enqueue("k", biz_type="free")
     later = db.enqueue("k", biz_type="free")
@@ -219,7 +190,7 @@ def test_message_without_order_is_not_held_back(db: Database) -> None:
     assert db.claim_ids() == [later]
 
 
-def test_ordered_and_unordered_messages_of_a_key_do_not_wait_for_each_other(db: Database) -> None:
+def test_ordered_and_unordered_messages_of_a_key_do_not_wait_for_each_other(db: Session) -> None:
     db.register("free", "nobody", ordering="none")
     waiting_free = db.enqueue("a", biz_type="free")
     ordered_behind = db.enqueue("a")
@@ -230,7 +201,7 @@ def test_ordered_and_unordered_messages_of_a_key_do_not_wait_for_each_other(db: 
     assert db.claim_ids() == [ordered_behind, free_behind]
 
 
-def test_unregistered_business_type_is_relayed_in_order(db: Database) -> None:
+def test_unregistered_business_type_is_relayed_in_order(db: Session) -> None:
     first = db.enqueue("k", biz_type="nobody_knows_it")
     second = db.enqueue("k", biz_type="nobody_knows_it")
     assert db.claim_ids() == [first, second]
@@ -238,7 +209,7 @@ def test_unregistered_business_type_is_relayed_in_order(db: Database) -> None:
     assert db.claim_ids() == []
 
 
-def test_topics_are_lanes_of_their_own(db: Database) -> None:
+def test_topics_are_lanes_of_their_own(db: Session) -> None:
     failed = db.enqueue("k", topic="chat")
     other_topic = db.enqueue("k", topic="audit")
     db.enqueue("k", topic="chat")
@@ -246,214 +217,16 @@ def test_topics_are_lanes_of_their_own(db: Database) -> None:
     assert db.claim_ids() == [other_topic]
 
 
-def test_topic_and_key_are_not_confused_where_they_join(db: Database) -> None:
+def test_topic_and_key_are_not_confused_where_they_join(db: Session) -> None:
     failed = db.enqueue("b:c", topic="a")
     other = db.enqueue("c", topic="a:b")
     db.call("outbox_mark_failed_v1", failed, "wait")
     assert db.claim_ids() == [other]
 
 
-def test_delayed_message_waits_and_holds_back_its_key_meanwhile(db: Database) -> None:
+def test_delayed_message_waits_and_holds_back_its_key_meanwhile(db: Session) -> None:
     delayed = enqueue_delayed(db, "k", 60)
     behind, beside = enqueue_many(db, ["k", "another"])
     assert db.claim_ids() == [beside]
     db.make_due(delayed)
     assert db.claim_ids() == [delayed, behind, beside]
-
-
-# Transactions that commit late
-
-
-@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
-def test_uncommitted_message_holds_back_the_later_ones_of_its_key_only(
-    db: Database, connect: Connect, end: str
-) -> None:
-    slow = connect()
-    slow.execute("START TRANSACTION")
-    early = slow.enqueue("k")
-    late, other, same_slot = enqueue_many(db, ["k", "another", key_of(slot_of("k"), 2)])
-    assert early < late
-    assert db.claim_ids() == [other, same_slot]
-    slow.execute(end)
-    assert db.claim_ids() == ([early] if end == "COMMIT" else []) + [late, other, same_slot]
-
-
-@pytest.mark.parametrize("open_keys", [1, 250])
-def test_open_transaction_whose_keys_fill_the_batch_delays_no_other_key(
-    db: Database, connect: Connect, open_keys: int
-) -> None:
-    slow = connect()
-    slow.execute("START TRANSACTION")
-    early = [slow.enqueue(f"k-{number}") for number in range(open_keys)]
-    late = enqueue_many(db, ["k-0"] * 250)
-    others = enqueue_many(db, [f"another-{number}" for number in range(5)])
-    time.sleep(0.2)  # longer than an id without a row is waited for
-    assert db.claim_ids(limit=100) == others
-    slow.execute("COMMIT")
-    assert set(db.claim_ids(limit=100)) <= {*early, *late, *others}
-    assert len(db.claim_ids(limit=100)) == 100
-
-
-def test_uncommitted_message_does_not_hold_back_earlier_ones(db: Database, connect: Connect) -> None:
-    early = db.enqueue("k")
-    slow = connect()
-    slow.execute("START TRANSACTION")
-    slow.enqueue("k")
-    assert db.claim_ids() == [early]
-
-
-def test_uncommitted_delayed_message_holds_back_the_later_ones_of_its_key(db: Database, connect: Connect) -> None:
-    slow = connect()
-    slow.execute("START TRANSACTION")
-    enqueue_delayed(slow, "k", 60)
-    late, other = enqueue_many(db, ["k", "another"])
-    assert db.claim_ids() == [other]
-    slow.execute("ROLLBACK")
-    assert db.claim_ids() == [late, other]
-
-
-def test_claim_that_waits_goes_on_when_the_late_transaction_commits(db: Database, connect: Connect) -> None:
-    slow, relay = connect(), connect()
-    slow.execute("START TRANSACTION")
-    early = slow.enqueue("k")
-    late = db.enqueue("k")
-    with background(lambda: relay.claim(wait_ms=5000)) as claim:
-        eventually(lambda: db.is_in(relay.session_id, "User sleep"))
-        committed = time.monotonic()
-        slow.execute("COMMIT")
-        assert ids(claim.result(timeout=10)) == [early, late]
-        assert time.monotonic() - committed < 1
-
-
-def test_message_that_is_not_inserted_yet_holds_back_the_later_ones(db: Database, connect: Connect) -> None:
-    slow = connect()
-    db.enqueue_in("consumed")
-    insert = "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload) VALUES "
-    rows = f"('{CHAT}', 'chat', 'another', '{{}}'), ('{CHAT}', 'chat', CONCAT('k', IF(SLEEP(0.05), '', '')), '{{}}')"
-    with background(lambda: slow.execute(insert + rows)) as inserting:
-        eventually(lambda: db.is_in(slow.session_id, "User sleep"))
-        late = db.enqueue("k")
-        assert db.claim_ids(wait_ms=5000) == [late - 2, late - 1, late]
-        inserting.result(timeout=10)
-
-
-def test_id_that_was_rolled_back_holds_back_the_later_ones_for_a_moment(db: Database, connect: Connect) -> None:
-    early, slow = db.enqueue("k"), connect()
-    slow.execute("START TRANSACTION")
-    slow.enqueue("another")
-    slow.execute("ROLLBACK")
-    late = db.enqueue("late")
-    db.execute("UPDATE agent_outbox_messages SET created_at = created_at + INTERVAL 0.9 SECOND WHERE id = %s", late)
-    claimed = db.claim()
-    assert ids(claimed) == [early]
-    db.mark("published", claimed)
-    assert db.claim_ids(wait_ms=5000) == [late]
-
-
-@pytest.mark.parametrize("created_at", ["UTC_TIMESTAMP(6) - INTERVAL 5 HOUR", "UTC_TIMESTAMP(6) + INTERVAL 8 HOUR"])
-def test_times_of_an_applications_own_hold_back_nothing(db: Database, connect: Connect, created_at: str) -> None:
-    early, slow = db.enqueue("k"), connect()
-    slow.execute("START TRANSACTION")
-    slow.enqueue("another")
-    slow.execute("ROLLBACK")
-    late = db.enqueue("late")
-    db.execute(f"UPDATE agent_outbox_messages SET created_at = {created_at} WHERE id = %s", late)
-    assert db.claim_ids() == [early, late]
-
-
-# Waiting in the server
-
-
-def test_message_that_arrives_ends_the_wait_within_milliseconds(db: Database, connect: Connect) -> None:
-    relay = connect()
-    took = []
-    for _ in range(3):
-        with background(lambda: relay.claim(wait_ms=5000)) as claim:
-            eventually(lambda: db.is_in(relay.session_id, "User sleep"))
-            message = db.enqueue()
-            arrived = time.monotonic()
-            claimed = claim.result(timeout=10)
-            took.append(time.monotonic() - arrived)
-        assert ids(claimed) == [message]
-        assert db.mark("published", claimed) == 1
-    # The best of three, as the machine may be busy; the wait looks every 20 ms.
-    assert min(took) < 0.2
-    assert max(took) < 2.5
-
-
-def test_wait_without_work_ends_empty_at_its_end(db: Database) -> None:
-    began = time.monotonic()
-    assert db.claim(wait_ms=150) == []
-    assert 0.15 <= time.monotonic() - began < 2
-
-
-@pytest.mark.parametrize("wait_ms", [None, 0])
-def test_claim_does_not_wait_unless_told(db: Database, wait_ms: int | None) -> None:
-    began = time.monotonic()
-    assert db.claim(wait_ms=wait_ms) == []
-    assert time.monotonic() - began < 1
-
-
-def test_claim_with_work_at_hand_does_not_wait(db: Database) -> None:
-    message = db.enqueue()
-    began = time.monotonic()
-    assert ids(db.claim(wait_ms=60_000)) == [message]
-    assert time.monotonic() - began < 2
-
-
-def test_message_that_becomes_due_during_the_wait_is_found(db: Database) -> None:
-    message = db.enqueue()
-    db.call("outbox_mark_failed_v1", message, "wait")
-    db.execute("UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6) + INTERVAL 50000 MICROSECOND")
-    began = time.monotonic()
-    assert ids(db.claim(wait_ms=10_000)) == [message]
-    assert time.monotonic() - began < 3
-
-
-# Rows of the legacy Go service
-
-LEGACY = (
-    "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload, status, retry_count, max_retry,"
-    " next_retry_at, last_error, published_at, consumed_at, created_at, updated_at)"
-    " VALUES (%s, 'chat', %s, %s, 'pending', 0, 20, %s, NULL, NULL, NULL, %s, %s)"
-)
-
-
-def test_row_inserted_with_the_legacys_columns_only_is_delivered(db: Database) -> None:
-    now = db.value("SELECT UTC_TIMESTAMP(3)")
-    db.execute(LEGACY, CHAT, "c-1", chat_payload("by hand"), now, now, now)
-    claimed = db.claim()
-    assert [row["payload"] for row in claimed] == [chat_payload("by hand")]
-    assert db.mark("published", claimed) == 1
-    assert list(db.consume(claimed[0]["id"]).values()) == ["consumed"]
-    assert db.chats() == ["by hand"]
-
-
-def test_row_inserted_with_nothing_but_its_content_is_delivered(db: Database) -> None:
-    db.execute(
-        "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload) VALUES (%s, 'chat', 'c-1', %s)",
-        CHAT,
-        chat_payload("by hand"),
-    )
-    claimed = db.claim()
-    assert db.mark("published", claimed) == 1
-    assert list(db.consume(claimed[0]["id"]).values()) == ["consumed"]
-    assert db.chats() == ["by hand"]
-
-
-@pytest.mark.parametrize("kind", ["published", "failed", "dead"])
-def test_pending_row_without_a_due_time_is_due(db: Database, kind: str) -> None:
-    now = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001
-    db.execute(LEGACY, CHAT, "c-1", chat_payload(), None, now, now)
-    claimed = db.claim()
-    assert [row["receipt"] for row in claimed] == [None]
-    assert db.mark(kind, claimed) == 1
-    assert list(db.statuses().values()) == [{"failed": "pending"}.get(kind, kind)]
-
-
-def test_legacy_row_is_held_back_by_its_keys_waiting_one_as_any_other(db: Database) -> None:
-    failed = db.enqueue("c-1")
-    db.call("outbox_mark_failed_v1", failed, "wait")
-    now = db.value("SELECT UTC_TIMESTAMP(3)")
-    db.execute(LEGACY, CHAT, "c-1", chat_payload(), None, now, now)
-    assert db.claim_ids() == []

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.sql.application import Application
-from tests.sql.support import Connect, Database, Result, background, chat_payload, eventually, ids, key_of, slot_of
+from tests.kit.application import Application
+from tests.kit.names import key_of, slot_of
+from tests.kit.server import Connect
+from tests.kit.session import Session, chat_payload, ids
+from tests.kit.waiting import Result, background, eventually
 
 
 @contextmanager
-def open_transaction(session: Database) -> Iterator[None]:
+def open_transaction(session: Session) -> Iterator[None]:
     """What the block does is committed at its end; READ COMMITTED, as relays and consumers have it."""
     session.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION")
     yield
@@ -21,7 +24,7 @@ def open_transaction(session: Database) -> Iterator[None]:
 
 
 @contextmanager
-def blocked(db: Database, session: Database, call: Callable[[], Result]) -> Iterator[Future[Result]]:
+def blocked(db: Session, session: Session, call: Callable[[], Result]) -> Iterator[Future[Result]]:
     """Start a call in another session, and wait until it waits for a lock."""
     with background(call) as future:
         eventually(lambda: db.waits_for_lock(session.session_id) or future.done())
@@ -35,7 +38,7 @@ def blocked(db: Database, session: Database, call: Callable[[], Result]) -> Iter
 @pytest.mark.parametrize("first", ["published", "failed", "dead"])
 @pytest.mark.parametrize("second", ["published", "failed", "dead"])
 def test_second_mark_of_a_message_waits_and_then_finds_the_new_state(
-    db: Database, connect: Connect, first: str, second: str
+    db: Session, connect: Connect, first: str, second: str
 ) -> None:
     one, two = connect(), connect()
     message = db.enqueue()
@@ -43,7 +46,7 @@ def test_second_mark_of_a_message_waits_and_then_finds_the_new_state(
         one.call(*mark(first, message))
         with blocked(db, two, lambda: two.call(*mark(second, message))) as call:
             one.execute("COMMIT")
-            call.result(timeout=10)
+            call.result(timeout=60)
     row = db.message(message)
     expected = {
         ("published", "failed"): ("pending", 1),
@@ -61,18 +64,18 @@ def mark(kind: str, message: int) -> tuple[Any, ...]:
     return (f"outbox_mark_{kind}_v1", message, *([] if kind == "published" else [kind]))
 
 
-def test_mark_that_was_rolled_back_has_not_happened_for_the_one_that_waited(db: Database, connect: Connect) -> None:
+def test_mark_that_was_rolled_back_has_not_happened_for_the_one_that_waited(db: Session, connect: Connect) -> None:
     one, two = connect(), connect()
     message = db.enqueue()
     one.execute("START TRANSACTION")
     one.call("outbox_mark_dead_v1", message, "not to be")
     with blocked(db, two, lambda: two.call("outbox_mark_published_v1", message)) as call:
         one.execute("ROLLBACK")
-        call.result(timeout=10)
+        call.result(timeout=60)
     assert db.statuses() == {message: "published"}
 
 
-def test_two_consumers_of_one_message_have_one_effect(db: Database, app: Application, connect: Connect) -> None:
+def test_two_consumers_of_one_message_have_one_effect(db: Session, app: Application, connect: Connect) -> None:
     app.business("order_placed")
     message = db.enqueue_published(biz_type="order_placed", payload="{}")
     holder, one, two = connect(), connect(), connect()
@@ -80,12 +83,12 @@ def test_two_consumers_of_one_message_have_one_effect(db: Database, app: Applica
     with blocked(db, one, lambda: one.consume(message)) as first:  # noqa: SIM117
         with blocked(db, two, lambda: two.consume(message)) as second:
             holder.execute("COMMIT")
-            outcomes = [first.result(timeout=10)[message], second.result(timeout=10)[message]]
+            outcomes = [first.result(timeout=60)[message], second.result(timeout=10)[message]]
     assert sorted(outcomes) == ["consumed", "duplicate"]
     assert app.effects() == [message]
 
 
-def test_consumers_in_a_race_for_the_same_batch_write_each_message_once(db: Database, connect: Connect) -> None:
+def test_consumers_in_a_race_for_the_same_batch_write_each_message_once(db: Session, connect: Connect) -> None:
     messages = [db.enqueue_published(f"key {n % 5}", payload=chat_payload(str(n))) for n in range(30)]
     batch = json.dumps([{"id": message, "payload": chat_payload(str(n))} for n, message in enumerate(messages)])
     sessions = [connect() for _ in range(4)]
@@ -97,14 +100,14 @@ def test_consumers_in_a_race_for_the_same_batch_write_each_message_once(db: Data
 
 
 @pytest.mark.parametrize("first", ["persist", "mark dead"])
-def test_of_persist_and_mark_dead_the_first_wins(db: Database, connect: Connect, first: str) -> None:
+def test_of_persist_and_mark_dead_the_first_wins(db: Session, connect: Connect, first: str) -> None:
     one, two, holder = connect(), connect(), connect()
     message = db.enqueue_published()
 
-    def persist(session: Database) -> None:
+    def persist(session: Session) -> None:
         session.call("outbox_persist_chat_history_v1", message, chat_payload("persisted"))
 
-    def mark_dead(session: Database) -> None:
+    def mark_dead(session: Session) -> None:
         session.call("outbox_mark_dead_v1", message, "hopeless")
 
     calls = [persist, mark_dead] if first == "persist" else [mark_dead, persist]
@@ -112,8 +115,8 @@ def test_of_persist_and_mark_dead_the_first_wins(db: Database, connect: Connect,
     with blocked(db, one, lambda: calls[0](one)) as earlier:  # noqa: SIM117
         with blocked(db, two, lambda: calls[1](two)) as later:
             holder.execute("COMMIT")
-            earlier.result(timeout=10)
-            later.result(timeout=10)
+            earlier.result(timeout=60)
+            later.result(timeout=60)
     if first == "persist":
         assert db.statuses() == {message: "consumed"}
         assert db.chats() == ["persisted"]
@@ -125,7 +128,7 @@ def test_of_persist_and_mark_dead_the_first_wins(db: Database, connect: Connect,
 @pytest.mark.parametrize("kind", ["published", "failed", "dead"])
 @pytest.mark.parametrize(("record", "outcome"), [(chat_payload("k"), "consumed"), ("garbage", "failed")])
 def test_relays_mark_that_comes_during_the_consumption_does_nothing(
-    db: Database, connect: Connect, kind: str, record: str, outcome: str
+    db: Session, connect: Connect, kind: str, record: str, outcome: str
 ) -> None:
     relay, consumer, holder = connect(), connect(), connect()
     message = db.enqueue()
@@ -134,8 +137,8 @@ def test_relays_mark_that_comes_during_the_consumption_does_nothing(
     with blocked(db, consumer, lambda: consumer.consume((message, record))) as consume:  # noqa: SIM117
         with blocked(db, relay, lambda: relay.mark(kind, claimed)) as marked:
             holder.execute("COMMIT")
-            assert consume.result(timeout=10) == {message: outcome}
-            assert marked.result(timeout=10) == 0
+            assert consume.result(timeout=60) == {message: outcome}
+            assert marked.result(timeout=60) == 0
     row = db.message(message)
     expected = ("consumed", 0) if outcome == "consumed" else ("pending", 1)
     assert (row["status"], row["retry_count"]) == expected
@@ -144,7 +147,7 @@ def test_relays_mark_that_comes_during_the_consumption_does_nothing(
 # One key
 
 
-def test_message_is_deferred_while_the_one_before_it_is_being_consumed(db: Database, connect: Connect) -> None:
+def test_message_is_deferred_while_the_one_before_it_is_being_consumed(db: Session, connect: Connect) -> None:
     other = connect()
     first, second = db.enqueue_published(), db.enqueue_published()
     other.execute("START TRANSACTION")
@@ -154,20 +157,20 @@ def test_message_is_deferred_while_the_one_before_it_is_being_consumed(db: Datab
     assert db.consume(first, second) == {first: "consumed", second: "consumed"}
 
 
-def test_failure_and_consumption_of_its_follower_end_in_order(db: Database, connect: Connect) -> None:
+def test_failure_and_consumption_of_its_follower_end_in_order(db: Session, connect: Connect) -> None:
     failing, consumer, holder = connect(), connect(), connect()
     first, second = (db.enqueue_published(payload=chat_payload(text)) for text in ("1", "2"))
     holder.execute("START TRANSACTION; SELECT * FROM agent_outbox_messages FOR UPDATE")
     with blocked(db, failing, lambda: failing.consume((first, "garbage"))) as failure:  # noqa: SIM117
         with blocked(db, consumer, lambda: consumer.consume(second)) as follower:
             holder.execute("COMMIT")
-            assert failure.result(timeout=10) == {first: "failed"}
-            assert follower.result(timeout=10) == {second: "deferred"}
+            assert failure.result(timeout=60) == {first: "failed"}
+            assert follower.result(timeout=60) == {second: "deferred"}
     assert db.statuses() == {first: "pending", second: "pending"}
     assert db.chats() == []
 
 
-def test_failure_leaves_a_follower_to_the_consumer_that_has_locked_it(db: Database, connect: Connect) -> None:
+def test_failure_leaves_a_follower_to_the_consumer_that_has_locked_it(db: Session, connect: Connect) -> None:
     consumer = connect()
     first, second, third = (db.enqueue_published(payload=chat_payload(text)) for text in ("1", "2", "3"))
     with open_transaction(consumer):
@@ -181,7 +184,7 @@ def test_failure_leaves_a_follower_to_the_consumer_that_has_locked_it(db: Databa
 # Where sessions must not meet
 
 
-CALLS: dict[str, Callable[[Database, int], object]] = {
+CALLS: dict[str, Callable[[Session, int], object]] = {
     "mark published": lambda db, message: db.call("outbox_mark_published_v1", message),
     "mark failed": lambda db, message: db.call("outbox_mark_failed_v1", message, "why"),
     "mark dead": lambda db, message: db.call("outbox_mark_dead_v1", message, "why"),
@@ -199,7 +202,7 @@ CALLS: dict[str, Callable[[Database, int], object]] = {
 }
 
 
-def mark_batch(db: Database, kind: str, message: int) -> None:
+def mark_batch(db: Session, kind: str, message: int) -> None:
     receipt = db.value("SELECT next_retry_at FROM agent_outbox_messages WHERE id = %s", message)
     assert db.mark(kind, [{"id": message, "receipt": receipt}]) == 1
 
@@ -211,7 +214,7 @@ def one_record(message: int, payload: str) -> str:
 @pytest.mark.parametrize("place", ["before", "after"])
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_no_call_waits_for_another_keys_message(
-    db: Database, connect: Connect, call: Callable[[Database, int], object], place: str
+    db: Session, connect: Connect, call: Callable[[Session, int], object], place: str
 ) -> None:
     slow, quick = connect(), connect()
     messages = {key: db.enqueue(key) for key in (["slow", "quick"] if place == "before" else ["quick", "slow"])}
@@ -224,7 +227,7 @@ def test_no_call_waits_for_another_keys_message(
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_no_call_waits_for_a_transaction_that_enqueues(
-    db: Database, connect: Connect, call: Callable[[Database, int], object]
+    db: Session, connect: Connect, call: Callable[[Session, int], object]
 ) -> None:
     app, quick = connect(), connect()
     message = db.enqueue("k")
@@ -239,7 +242,7 @@ def test_no_call_waits_for_a_transaction_that_enqueues(
 
 @pytest.mark.parametrize("key", ["k", "another"])
 def test_enqueue_does_not_wait_for_a_consumption_in_progress(
-    db: Database, app: Application, connect: Connect, key: str
+    db: Session, app: Application, connect: Connect, key: str
 ) -> None:
     app.business("counts", "UPDATE app_effects SET payload = p_payload WHERE message = 0")
     db.execute("INSERT INTO app_effects (message) VALUES (0)")
@@ -251,12 +254,12 @@ def test_enqueue_does_not_wait_for_a_consumption_in_progress(
     with blocked(db, consumer, lambda: consumer.consume(message, chat)) as consume:
         enqueued = producer.enqueue(key)
         holder.execute("COMMIT")
-        assert set(consume.result(timeout=10).values()) == {"consumed"}
+        assert set(consume.result(timeout=60).values()) == {"consumed"}
     assert db.statuses()[enqueued] == "pending"
 
 
 @pytest.mark.parametrize("kind", ["published", "failed", "dead"])
-def test_enqueue_does_not_wait_for_marks_in_progress(db: Database, connect: Connect, kind: str) -> None:
+def test_enqueue_does_not_wait_for_marks_in_progress(db: Session, connect: Connect, kind: str) -> None:
     relay, producer = connect(), connect()
     db.enqueue("k")
     db.enqueue("other")
@@ -268,16 +271,16 @@ def test_enqueue_does_not_wait_for_marks_in_progress(db: Database, connect: Conn
         producer.enqueue("another")
 
 
-def test_enqueue_does_not_wait_for_a_claim_in_progress(db: Database, connect: Connect) -> None:
+def test_enqueue_does_not_wait_for_a_claim_in_progress(db: Session, connect: Connect) -> None:
     relay, producer = connect(), connect()
     producer.execute("SET innodb_lock_wait_timeout = 1")
     with background(lambda: relay.claim(wait_ms=5000)) as claim:
         eventually(lambda: db.is_in(relay.session_id, "User sleep"))
         message = producer.enqueue()
-        assert ids(claim.result(timeout=10)) == [message]
+        assert ids(claim.result(timeout=60)) == [message]
 
 
-def test_claim_does_not_wait_for_locked_messages(db: Database, connect: Connect) -> None:
+def test_claim_does_not_wait_for_locked_messages(db: Session, connect: Connect) -> None:
     relay, holder = connect(), connect()
     messages = [db.enqueue(key) for key in ("a", "b", "c")]
     relay.execute("SET innodb_lock_wait_timeout = 1")
@@ -286,7 +289,7 @@ def test_claim_does_not_wait_for_locked_messages(db: Database, connect: Connect)
     holder.execute("ROLLBACK")
 
 
-def test_relays_that_mark_at_the_same_moment_do_not_wait_for_each_other(db: Database, connect: Connect) -> None:
+def test_relays_that_mark_at_the_same_moment_do_not_wait_for_each_other(db: Session, connect: Connect) -> None:
     one, two = connect(), connect()
     for _ in range(2):
         one.claim("relay-a")
@@ -302,7 +305,7 @@ def test_relays_that_mark_at_the_same_moment_do_not_wait_for_each_other(db: Data
 
 
 def test_deadlock_in_a_handler_is_the_failure_of_its_message_and_of_no_other(
-    db: Database, app: Application, connect: Connect
+    db: Session, app: Application, connect: Connect
 ) -> None:
     app.business("counts", "UPDATE app_effects SET payload = p_payload WHERE message = p_id")
     consumer, other = connect(), connect()
@@ -316,7 +319,7 @@ def test_deadlock_in_a_handler_is_the_failure_of_its_message_and_of_no_other(
     with blocked(db, consumer, lambda: consumer.consume(first, second, chat)) as consume:
         other.execute("UPDATE app_effects SET payload = 'other' WHERE id = 1")
         other.execute("ROLLBACK")
-        assert consume.result(timeout=10) == {first: "consumed", second: "failed", chat: "consumed"}
+        assert consume.result(timeout=60) == {first: "consumed", second: "failed", chat: "consumed"}
     assert "Deadlock found" in db.message(second)["last_error"]
     assert consumer.consume(second) == {second: "consumed"}
     assert db.chats() == ["chat"]

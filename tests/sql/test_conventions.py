@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.server import SQL_FOLDER
 from tests.sql.conventions import check, main
-from tests.sql.support import SQL_FOLDER
 
 ROUTINE = """\
 SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;

@@ -1,11 +1,12 @@
-"""outbox_enqueue_v1 and its two sisters: what is stored, and in whose transaction."""
+"""outbox_enqueue_v1, with options, and for chat: what is stored, and in whose transaction."""
 
 import json
 from datetime import timedelta
 
 import pytest
 
-from tests.sql.support import CHAT, Connect, Database
+from tests.kit.server import Connect
+from tests.kit.session import CHAT, Session
 
 PAYLOADS = {
     "key order": '{"zebra":1,"a":2,"mm":3}',
@@ -24,7 +25,7 @@ PAYLOADS = {
 }
 
 
-def test_enqueued_message_is_pending_and_due_at_once(db: Database) -> None:
+def test_enqueued_message_is_pending_and_due_at_once(db: Session) -> None:
     message = db.out("outbox_enqueue_v1", "order_placed", "orders", "Ada", '{"order":1}', 5)
     assert db.value("SELECT COUNT(*) FROM agent_outbox_messages") == 1
     row = db.message(message)
@@ -49,14 +50,14 @@ def test_enqueued_message_is_pending_and_due_at_once(db: Database) -> None:
     assert [due["id"] for due in db.call("outbox_list_due_v1", 10)] == [message]
 
 
-def test_ids_rise_and_each_call_returns_its_own(db: Database) -> None:
+def test_ids_rise_and_each_call_returns_its_own(db: Session) -> None:
     messages = [db.enqueue(), db.enqueue(), db.enqueue()]
     assert messages == sorted(set(messages))
     assert messages == [row["id"] for row in db.messages()]
 
 
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
-def test_payload_is_kept_and_handed_out_byte_for_byte(db: Database, payload: str) -> None:
+def test_payload_is_kept_and_handed_out_byte_for_byte(db: Session, payload: str) -> None:
     message = db.enqueue(payload=payload)
     stored = db.value("SELECT HEX(payload) FROM agent_outbox_messages WHERE id = %s", message)
     assert bytes.fromhex(str(stored)) == payload.encode()
@@ -66,30 +67,26 @@ def test_payload_is_kept_and_handed_out_byte_for_byte(db: Database, payload: str
 
 
 @pytest.mark.parametrize("given", [None, 0, -1, -2147483648])
-def test_max_retry_of_none_zero_or_less_is_20(db: Database, given: int | None) -> None:
+def test_max_retry_of_none_zero_or_less_is_20(db: Session, given: int | None) -> None:
     assert db.message(db.enqueue(max_retry=given))["max_retry"] == 20
     assert db.message(db.enqueue(biz_type="not_registered", max_retry=given))["max_retry"] == 20
 
 
 @pytest.mark.parametrize("given", [1, 2, 20, 2147483647])
-def test_max_retry_that_is_given_is_kept(db: Database, given: int) -> None:
+def test_max_retry_that_is_given_is_kept(db: Session, given: int) -> None:
     assert db.message(db.enqueue(max_retry=given))["max_retry"] == given
 
 
 @pytest.mark.parametrize(("column", "length"), [("biz_type", 64), ("topic", 249), ("message_key", 255)])
 @pytest.mark.parametrize("letter", ["a", "漢", "🎉", " "])
-def test_longest_texts_are_accepted_counted_in_characters(db: Database, column: str, length: int, letter: str) -> None:
+def test_longest_texts_are_accepted_counted_in_characters(db: Session, column: str, length: int, letter: str) -> None:
     arguments = {"biz_type": "b", "topic": "t", "message_key": "k"} | {column: letter * length}
     message = db.out("outbox_enqueue_v1", *arguments.values(), "{}", None)
     assert db.message(message)[column] == letter * length
     assert [row[column] for row in db.claim()] == [letter * length]
 
 
-def test_unregistered_business_type_is_accepted(db: Database) -> None:
-    assert db.message(db.enqueue(biz_type="nobody_knows_it"))["status"] == "pending"
-
-
-def test_enqueue_vanishes_with_the_callers_rollback(db: Database) -> None:
+def test_enqueue_vanishes_with_the_callers_rollback(db: Session) -> None:
     db.execute("START TRANSACTION")
     db.execute("INSERT INTO chat_histories (user_id, chat_id, message_content, role) VALUES (1, 'c', 'app', 'user')")
     db.enqueue("one")
@@ -101,7 +98,7 @@ def test_enqueue_vanishes_with_the_callers_rollback(db: Database) -> None:
     assert db.chats() == []
 
 
-def test_enqueue_becomes_visible_with_the_callers_commit_and_not_before(db: Database, connect: Connect) -> None:
+def test_enqueue_becomes_visible_with_the_callers_commit_and_not_before(db: Session, connect: Connect) -> None:
     other = connect()
     db.execute("START TRANSACTION")
     db.execute("INSERT INTO chat_histories (user_id, chat_id, message_content, role) VALUES (1, 'c', 'app', 'user')")
@@ -115,7 +112,7 @@ def test_enqueue_becomes_visible_with_the_callers_commit_and_not_before(db: Data
     assert other.claim_ids() == [message]
 
 
-def test_enqueue_obeys_a_savepoint_of_the_caller(db: Database) -> None:
+def test_enqueue_obeys_a_savepoint_of_the_caller(db: Session) -> None:
     db.execute("START TRANSACTION")
     kept = db.enqueue("kept")
     db.execute("SAVEPOINT here")
@@ -125,7 +122,7 @@ def test_enqueue_obeys_a_savepoint_of_the_caller(db: Database) -> None:
     assert [row["id"] for row in db.messages()] == [kept]
 
 
-def test_enqueue_in_a_session_without_autocommit_waits_for_commit(db: Database, connect: Connect) -> None:
+def test_enqueue_in_a_session_without_autocommit_waits_for_commit(db: Session, connect: Connect) -> None:
     app = connect()
     app.execute("SET autocommit = 0")
     app.enqueue()
@@ -134,7 +131,7 @@ def test_enqueue_in_a_session_without_autocommit_waits_for_commit(db: Database, 
     assert len(db.messages()) == 1
 
 
-def test_enqueue_inside_a_read_only_transaction_is_refused_by_the_server(db: Database) -> None:
+def test_enqueue_inside_a_read_only_transaction_is_refused_by_the_server(db: Session) -> None:
     db.execute("START TRANSACTION READ ONLY")
     with pytest.raises(Exception, match="READ ONLY"):
         db.enqueue()
@@ -142,7 +139,7 @@ def test_enqueue_inside_a_read_only_transaction_is_refused_by_the_server(db: Dat
     assert db.messages() == []
 
 
-def test_keys_compare_by_bytes(db: Database) -> None:
+def test_keys_compare_by_bytes(db: Session) -> None:
     keys = ["a", "A", "ä", "a ", " a", "a\u0301", "á"]
     messages = [db.enqueue(key) for key in keys]
     db.call("outbox_mark_failed_v1", messages[0], "holds back its own key only")
@@ -152,7 +149,7 @@ def test_keys_compare_by_bytes(db: Database) -> None:
 # Chat histories
 
 
-def test_chat_history_payload_has_the_four_keys_in_the_contracts_order(db: Database) -> None:
+def test_chat_history_payload_has_the_four_keys_in_the_contracts_order(db: Session) -> None:
     message = db.out("outbox_enqueue_chat_history_v1", "chat", "c-1", 7, "c-1", "user", "hi", None)
     row = db.message(message)
     assert row["payload"] == '{"user_id":7,"conversation_id":"c-1","role":"user","message":"hi"}'
@@ -176,7 +173,7 @@ MESSAGES = {
 
 @pytest.mark.parametrize("text", MESSAGES.values(), ids=MESSAGES.keys())
 @pytest.mark.parametrize("way", ["persist", "consume", "consume one by one"])
-def test_chat_message_survives_to_chat_histories_byte_for_byte(db: Database, text: str, way: str) -> None:
+def test_chat_message_survives_to_chat_histories_byte_for_byte(db: Session, text: str, way: str) -> None:
     conversation, role = "c-\\\"'漢🎉", "rôle\n"
     message = first = db.out("outbox_enqueue_chat_history_v1", "chat", "k", -7, conversation, role, text, None)
     payload = db.message(message)["payload"]
@@ -196,14 +193,14 @@ def test_chat_message_survives_to_chat_histories_byte_for_byte(db: Database, tex
 
 
 @pytest.mark.parametrize("user", [-9223372036854775808, 0, 9223372036854775807])
-def test_chat_history_keeps_the_whole_range_of_user_ids(db: Database, user: int) -> None:
+def test_chat_history_keeps_the_whole_range_of_user_ids(db: Session, user: int) -> None:
     message = db.out("outbox_enqueue_chat_history_v1", "chat", "k", user, "c", "user", "hi", None)
     assert json.loads(db.message(message)["payload"])["user_id"] == user
     db.consume(message)
     assert db.value("SELECT user_id FROM chat_histories") == user
 
 
-def test_longest_conversation_and_role_are_counted_in_characters(db: Database) -> None:
+def test_longest_conversation_and_role_are_counted_in_characters(db: Session) -> None:
     message = db.out("outbox_enqueue_chat_history_v1", "chat", "k", 1, "🎉" * 255, "漢" * 32, "hi", None)
     assert db.consume(message) == {message: "consumed"}
     assert db.row("SELECT chat_id, role FROM chat_histories") == {"chat_id": "🎉" * 255, "role": "漢" * 32}
@@ -212,7 +209,7 @@ def test_longest_conversation_and_role_are_counted_in_characters(db: Database) -
 # Options
 
 
-def test_headers_are_stored_and_handed_out_with_the_claim(db: Database) -> None:
+def test_headers_are_stored_and_handed_out_with_the_claim(db: Session) -> None:
     headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "naïve": '"🎉" \\ '}
     message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", None, json.dumps(headers), None)
     assert json.loads(db.message(message)["headers"]) == headers
@@ -220,12 +217,12 @@ def test_headers_are_stored_and_handed_out_with_the_claim(db: Database) -> None:
     assert json.loads(claimed["headers"]) == headers
 
 
-def test_message_without_headers_has_none(db: Database) -> None:
+def test_message_without_headers_has_none(db: Session) -> None:
     message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", None, None, None)
     assert db.message(message)["headers"] is None
 
 
-def test_delayed_message_is_due_after_the_delay(db: Database) -> None:
+def test_delayed_message_is_due_after_the_delay(db: Session) -> None:
     message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", None, None, 90)
     row = db.message(message)
     assert row["next_retry_at"] - row["created_at"] == timedelta(seconds=90)
@@ -237,6 +234,6 @@ def test_delayed_message_is_due_after_the_delay(db: Database) -> None:
 
 
 @pytest.mark.parametrize("delay", [None, 0])
-def test_no_delay_means_due_now(db: Database, delay: int | None) -> None:
+def test_no_delay_means_due_now(db: Session, delay: int | None) -> None:
     message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", None, None, delay)
     assert db.claim_ids() == [message]

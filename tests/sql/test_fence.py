@@ -5,14 +5,17 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.sql.support import Connect, Database, Row, as_text, background, eventually, ids, slot_of
+from tests.kit.names import slot_of
+from tests.kit.server import Connect
+from tests.kit.session import Row, Session, as_text, ids
+from tests.kit.waiting import background, eventually
 
 KINDS = pytest.mark.parametrize("kind", ["published", "failed", "dead"])
 TARGET = {"published": "published", "failed": "pending", "dead": "dead"}
 
 
 @pytest.fixture
-def claimed(db: Database) -> list[Row]:
+def claimed(db: Session) -> list[Row]:
     """16 messages that relay-a, which owns all slots, has claimed."""
     db.execute("START TRANSACTION")
     for number in range(16):
@@ -22,7 +25,7 @@ def claimed(db: Database) -> list[Row]:
 
 
 @KINDS
-def test_owner_marks_what_it_claimed_and_learns_how_many(db: Database, claimed: list[Row], kind: str) -> None:
+def test_owner_marks_what_it_claimed_and_learns_how_many(db: Session, claimed: list[Row], kind: str) -> None:
     assert db.mark(kind, claimed, reason="because") == 16
     rows = db.messages()
     assert {row["status"] for row in rows} == {TARGET[kind]}
@@ -31,43 +34,43 @@ def test_owner_marks_what_it_claimed_and_learns_how_many(db: Database, claimed: 
 
 
 @KINDS
-def test_mark_of_part_of_a_batch_leaves_the_rest(db: Database, claimed: list[Row], kind: str) -> None:
+def test_mark_of_part_of_a_batch_leaves_the_rest(db: Session, claimed: list[Row], kind: str) -> None:
     before = db.messages()
     assert db.mark(kind, claimed[:3]) == 3
     assert db.messages()[3:] == before[3:]
 
 
 @KINDS
-def test_mark_twice_changes_nothing_the_second_time(db: Database, claimed: list[Row], kind: str) -> None:
+def test_mark_twice_changes_nothing_the_second_time(db: Session, claimed: list[Row], kind: str) -> None:
     assert db.mark(kind, claimed) == 16
     before = db.messages()
     assert db.mark(kind, claimed) == 0
     assert db.messages() == before
 
 
-def lease_ran_out(db: Database) -> None:
+def lease_ran_out(db: Session) -> None:
     db.expire_lease("relay-a")
 
 
-def another_took_over(db: Database) -> None:
+def another_took_over(db: Session) -> None:
     db.expire_lease("relay-a")
     db.claim("relay-b")
 
 
-def it_woke_up_beside_another(db: Database) -> None:
+def it_woke_up_beside_another(db: Session) -> None:
     another_took_over(db)
     db.claim("relay-a")
     assert db.owned("relay-a") == set()
 
 
-def it_left(db: Database) -> None:
+def it_left(db: Session) -> None:
     db.call("outbox_leave_v1", "relay-a")
 
 
 @KINDS
 @pytest.mark.parametrize("lose", [lease_ran_out, another_took_over, it_woke_up_beside_another, it_left])
 def test_relay_that_lost_its_slots_marks_nothing(
-    db: Database, claimed: list[Row], kind: str, lose: Callable[[Database], None]
+    db: Session, claimed: list[Row], kind: str, lose: Callable[[Session], None]
 ) -> None:
     before = db.messages()
     lose(db)
@@ -76,14 +79,14 @@ def test_relay_that_lost_its_slots_marks_nothing(
 
 
 @KINDS
-def test_heartbeat_too_late_does_not_mend_the_fence(db: Database, claimed: list[Row], kind: str) -> None:
+def test_heartbeat_too_late_does_not_mend_the_fence(db: Session, claimed: list[Row], kind: str) -> None:
     db.expire_lease("relay-a")
     db.call("outbox_heartbeat_v1", "relay-a", 60)
     assert db.mark(kind, claimed) == 0
 
 
 @KINDS
-def test_heartbeat_in_time_keeps_the_marks_valid(db: Database, claimed: list[Row], kind: str) -> None:
+def test_heartbeat_in_time_keeps_the_marks_valid(db: Session, claimed: list[Row], kind: str) -> None:
     db.call("outbox_heartbeat_v1", "relay-a", 60)
     assert db.mark(kind, claimed) == 16
 
@@ -91,7 +94,7 @@ def test_heartbeat_in_time_keeps_the_marks_valid(db: Database, claimed: list[Row
 @KINDS
 @pytest.mark.parametrize("taken", [False, True])
 def test_relay_that_gave_slots_back_marks_only_what_it_still_owns(
-    db: Database, claimed: list[Row], kind: str, taken: bool
+    db: Session, claimed: list[Row], kind: str, taken: bool
 ) -> None:
     before = {row["id"]: row for row in db.messages()}
     db.claim("relay-b")
@@ -107,7 +110,7 @@ def test_relay_that_gave_slots_back_marks_only_what_it_still_owns(
 
 
 @KINDS
-def test_another_relays_name_marks_nothing(db: Database, claimed: list[Row], kind: str) -> None:
+def test_another_relays_name_marks_nothing(db: Session, claimed: list[Row], kind: str) -> None:
     before = db.messages()
     db.claim("relay-b")
     for relay in ("relay-b", "RELAY-A", "relay-a ", "nobody", ""):
@@ -116,7 +119,7 @@ def test_another_relays_name_marks_nothing(db: Database, claimed: list[Row], kin
 
 
 @KINDS
-def test_message_that_failed_and_came_back_meanwhile_is_not_marked(db: Database, claimed: list[Row], kind: str) -> None:
+def test_message_that_failed_and_came_back_meanwhile_is_not_marked(db: Session, claimed: list[Row], kind: str) -> None:
     came_back = claimed[0]["id"]
     # The consumer was faster than this mark, failed, and the backoff has passed.
     assert db.consume((came_back, "garbage")) == {came_back: "failed"}
@@ -129,7 +132,7 @@ def test_message_that_failed_and_came_back_meanwhile_is_not_marked(db: Database,
 
 
 @KINDS
-def test_message_that_was_taken_back_meanwhile_is_not_marked(db: Database, kind: str) -> None:
+def test_message_that_was_taken_back_meanwhile_is_not_marked(db: Session, kind: str) -> None:
     first, second = db.enqueue("k"), db.enqueue("k")
     stale = db.claim()
     assert db.mark("published", stale) == 2
@@ -141,7 +144,7 @@ def test_message_that_was_taken_back_meanwhile_is_not_marked(db: Database, kind:
 
 
 @KINDS
-def test_message_that_was_deferred_meanwhile_is_not_marked(db: Database, kind: str) -> None:
+def test_message_that_was_deferred_meanwhile_is_not_marked(db: Session, kind: str) -> None:
     db.enqueue("k")
     second = db.enqueue("k")
     stale = db.claim()
@@ -153,7 +156,7 @@ def test_message_that_was_deferred_meanwhile_is_not_marked(db: Database, kind: s
 
 @KINDS
 @pytest.mark.parametrize("state", ["consumed", "dead", "published"])
-def test_message_that_went_on_meanwhile_is_not_marked(db: Database, claimed: list[Row], kind: str, state: str) -> None:
+def test_message_that_went_on_meanwhile_is_not_marked(db: Session, claimed: list[Row], kind: str, state: str) -> None:
     message = claimed[0]["id"]
     if state == "consumed":
         db.consume(message)
@@ -167,7 +170,7 @@ def test_message_that_went_on_meanwhile_is_not_marked(db: Database, claimed: lis
 
 
 @KINDS
-def test_receipt_must_be_the_one_of_the_claim(db: Database, claimed: list[Row], kind: str) -> None:
+def test_receipt_must_be_the_one_of_the_claim(db: Session, claimed: list[Row], kind: str) -> None:
     before = db.messages()
     message, right = claimed[0]["id"], claimed[0]["receipt"]
     for wrong in (None, "2000-01-01 00:00:00.000000", as_text(right.replace(microsecond=right.microsecond ^ 1))):
@@ -178,7 +181,7 @@ def test_receipt_must_be_the_one_of_the_claim(db: Database, claimed: list[Row], 
 
 
 @KINDS
-def test_unknown_ids_are_passed_over(db: Database, claimed: list[Row], kind: str) -> None:
+def test_unknown_ids_are_passed_over(db: Session, claimed: list[Row], kind: str) -> None:
     receipt = claimed[0]["receipt"]
     strangers = [{"id": number, "receipt": receipt} for number in (0, 987_654_321, 2**64 - 1)]
     assert db.mark(kind, strangers) == 0
@@ -187,19 +190,19 @@ def test_unknown_ids_are_passed_over(db: Database, claimed: list[Row], kind: str
 
 @KINDS
 @pytest.mark.parametrize("messages", ["[]", "{}", "null", "7", '[{"other": 1}]', "[[]]"])
-def test_nothing_to_mark_marks_nothing(db: Database, claimed: list[Row], kind: str, messages: str) -> None:
+def test_nothing_to_mark_marks_nothing(db: Session, claimed: list[Row], kind: str, messages: str) -> None:
     assert len(claimed) == 16
     assert db.out(f"outbox_mark_{kind}_batch_v1", "relay-a", messages) == 0
     assert set(db.statuses().values()) == {"pending"}
 
 
 @KINDS
-def test_message_given_twice_is_marked_once(db: Database, claimed: list[Row], kind: str) -> None:
+def test_message_given_twice_is_marked_once(db: Session, claimed: list[Row], kind: str) -> None:
     assert db.mark(kind, [claimed[0], claimed[0]]) == 1
     assert db.message(claimed[0]["id"])["retry_count"] == (1 if kind == "failed" else 0)
 
 
-def test_failed_batch_takes_published_followers_back(db: Database) -> None:
+def test_failed_batch_takes_published_followers_back(db: Session) -> None:
     first, second = db.enqueue("k"), db.enqueue("k")
     other = db.enqueue_published("another")
     claimed = db.claim()
@@ -210,14 +213,14 @@ def test_failed_batch_takes_published_followers_back(db: Database) -> None:
     assert db.claim_ids() == []
 
 
-def test_failed_batch_kills_at_max_retry(db: Database) -> None:
+def test_failed_batch_kills_at_max_retry(db: Session) -> None:
     fragile, sturdy = db.enqueue("a", max_retry=1), db.enqueue("b", max_retry=2)
     assert db.mark("failed", db.claim()) == 2
     assert db.statuses() == {fragile: "dead", sturdy: "pending"}
 
 
 def test_slots_cannot_be_taken_over_while_a_mark_is_under_way(
-    db: Database, connect: Connect, claimed: list[Row]
+    db: Session, connect: Connect, claimed: list[Row]
 ) -> None:
     marking, rival = connect(), connect()
     marking.execute("START TRANSACTION")
@@ -227,6 +230,6 @@ def test_slots_cannot_be_taken_over_while_a_mark_is_under_way(
         eventually(lambda: db.waits_for_lock(rival.session_id))
         assert db.owned("relay-b") == set()
         marking.execute("COMMIT")
-        assert claim.result(timeout=10) == []
+        assert claim.result(timeout=60) == []
     assert len(db.owned("relay-b")) == 64
     assert set(db.statuses().values()) == {"published"}

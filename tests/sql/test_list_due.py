@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.sql.support import Database, ids
+from tests.kit.session import Session, ids
 
 
-def test_list_due_orders_by_due_time_then_id(db: Database) -> None:
+def test_list_due_orders_by_due_time_then_id(db: Session) -> None:
     first, second, third, fourth = (db.enqueue(key) for key in "abcd")
     sql = "UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6) - INTERVAL %s SECOND WHERE id IN (%s, %s)"
     db.execute("START TRANSACTION")
@@ -15,7 +15,7 @@ def test_list_due_orders_by_due_time_then_id(db: Database) -> None:
     assert ids(db.call("outbox_list_due_v1", 10)) == [third, fourth, second, first]
 
 
-def test_list_due_shows_only_pending_messages_that_are_due(db: Database) -> None:
+def test_list_due_shows_only_pending_messages_that_are_due(db: Session) -> None:
     due = db.enqueue("due")
     waiting = db.enqueue("waiting")
     for status in ("published", "consumed", "dead"):
@@ -27,7 +27,7 @@ def test_list_due_shows_only_pending_messages_that_are_due(db: Database) -> None
 
 
 @pytest.mark.parametrize("limit", [None, 0])
-def test_list_due_gives_100_rows_unless_told(db: Database, limit: int | None) -> None:
+def test_list_due_gives_100_rows_unless_told(db: Session, limit: int | None) -> None:
     db.execute("START TRANSACTION")
     messages = [db.enqueue(str(number)) for number in range(103)]
     db.execute("COMMIT")
@@ -36,7 +36,7 @@ def test_list_due_gives_100_rows_unless_told(db: Database, limit: int | None) ->
     assert ids(db.call("outbox_list_due_v1", 1000)) == messages
 
 
-def test_list_due_looks_and_changes_nothing(db: Database) -> None:
+def test_list_due_looks_and_changes_nothing(db: Session) -> None:
     db.enqueue("a")
     db.enqueue("b")
     before = db.messages()
@@ -46,7 +46,7 @@ def test_list_due_looks_and_changes_nothing(db: Database) -> None:
     assert db.rows("SELECT * FROM outbox_relays") == []
 
 
-def test_list_due_does_not_see_what_is_not_committed(db: Database) -> None:
+def test_list_due_does_not_see_what_is_not_committed(db: Session) -> None:
     db.execute("START TRANSACTION")
     message = db.enqueue()
     assert ids(db.call("outbox_list_due_v1", 10)) == [message]

@@ -8,14 +8,13 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from mysql.connector.errors import Error
 
-from outboxd.mysql.connection import Connection
 from outboxd.schema import files, migrations
-from outboxd.settings import Settings
+from tests.kit.installing import OWNER_RIGHTS, driver, empty_database
+from tests.kit.schema import create_statements, describe
+from tests.kit.server import SQL_FOLDER, Server, migration_files
+from tests.kit.session import Session, chat_payload
 from tests.servers.mysql_install import MySQLInstall
-from tests.sql.schema import create_statements, describe
-from tests.sql.support import SQL_FOLDER, Database, Server, chat_payload, migration_files
 
 FILES = [path.name for path in migration_files()]
 ROUTINES = [path for path in migration_files() if "CREATE PROCEDURE" in path.read_text(encoding="utf-8")]
@@ -23,28 +22,6 @@ CLIENTS = {
     "plain": (),
     "of other defaults": ("--default-character-set=latin1", "--init-command=SET SESSION sql_mode = 'ANSI'"),
 }
-
-
-@contextmanager
-def database(server: Server, name: str) -> Iterator[Database]:
-    """An empty database, dropped at the end."""
-    server.create_database(name)
-    with server.connect(name) as session:
-        yield session
-        session.execute(f"DROP DATABASE {name}")
-
-
-@contextmanager
-def driver(server: Server, name: str, user: str | None = None) -> Iterator[Connection]:
-    """The driver's own connection to a database."""
-    url = f"mysql://{user or server.user}@{server.host}:{server.port}/{name}"
-    with Connection(Settings(mysql_url=url)) as connection:
-        yield connection
-
-
-def apply(connection: Connection) -> list[str]:
-    """Apply what is missing; return the names of the files."""
-    return [migration.file for migration in migrations.apply(connection)]
 
 
 def checksum(path: Path) -> str:
@@ -55,9 +32,9 @@ def checksum(path: Path) -> str:
 
 
 @pytest.fixture(scope="module", params=list(CLIENTS.values()), ids=list(CLIENTS))
-def by_client(request: pytest.FixtureRequest, mysql_server: Server, mysql_programs: MySQLInstall) -> Iterator[Database]:
+def by_client(request: pytest.FixtureRequest, mysql_server: Server, mysql_programs: MySQLInstall) -> Iterator[Session]:
     """A database installed with the mysql client, as a DBA would."""
-    with database(mysql_server, "outboxd_by_client") as session:
+    with empty_database(mysql_server, "outboxd_by_client") as session:
         where = [f"--host={mysql_server.host}", f"--port={mysql_server.port}", "--protocol=TCP"]
         client = [str(mysql_programs.mysql), *where, f"--user={mysql_server.user}", *request.param, "outboxd_by_client"]
         done = subprocess.run(
@@ -73,7 +50,7 @@ def by_client(request: pytest.FixtureRequest, mysql_server: Server, mysql_progra
 
 
 def test_mysql_client_installs_the_same_as_the_connector(
-    by_client: Database, mysql_server: Server, installed_database: str
+    by_client: Session, mysql_server: Server, installed_database: str
 ) -> None:
     with mysql_server.connect(installed_database) as by_connector:
         ours, theirs = describe(by_client), describe(by_connector)
@@ -83,7 +60,7 @@ def test_mysql_client_installs_the_same_as_the_connector(
     assert len(ours["routines"]) == len(ROUTINES)
 
 
-def test_every_file_enters_itself(by_client: Database) -> None:
+def test_every_file_enters_itself(by_client: Session) -> None:
     rows = by_client.rows("SELECT * FROM outbox_migrations ORDER BY version")
     assert [row["file"] for row in rows] == FILES
     assert [f"V{row['version']:04}" for row in rows] == [file[:5] for file in FILES]
@@ -93,11 +70,11 @@ def test_every_file_enters_itself(by_client: Database) -> None:
     assert by_client.out("outbox_version_v1") == rows[-1]["version"]
 
 
-def test_outboxd_migrate_takes_over_what_the_client_installed(by_client: Database, mysql_server: Server) -> None:
+def test_outboxd_migrate_takes_over_what_the_client_installed(by_client: Session, mysql_server: Server) -> None:
     before = describe(by_client), by_client.rows("SELECT version, file, installed_at FROM outbox_migrations")
     with driver(mysql_server, "outboxd_by_client") as connection:
         assert {entry.checksum for entry in migrations.installed(connection).values()} <= {None}
-        assert apply(connection) == []
+        assert list(migrations.apply(connection)) == []
         checksums = {entry.file: entry.checksum for entry in migrations.installed(connection).values()}
     assert checksums == {path.name: checksum(path) for path in migration_files()}
     assert (describe(by_client), by_client.rows("SELECT version, file, installed_at FROM outbox_migrations")) == before
@@ -105,38 +82,33 @@ def test_outboxd_migrate_takes_over_what_the_client_installed(by_client: Databas
 
 # With `outboxd migrate`
 
-DBA_RIGHTS = (
-    "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, CREATE VIEW, CREATE ROUTINE, ALTER ROUTINE, EXECUTE,"
-    " CREATE TEMPORARY TABLES, EVENT"
-)
-
 
 @pytest.fixture(scope="module")
-def fresh(mysql_server: Server) -> Iterator[Database]:
+def fresh(mysql_server: Server) -> Iterator[Session]:
     """A database that an account with rights on it alone has installed, in two runs."""
-    with database(mysql_server, "outboxd_fresh") as session:
+    with empty_database(mysql_server, "outboxd_fresh") as session:
         # With the binary log on, functions and triggers would need more rights than these.
         assert session.value("SELECT @@log_bin") == 1
         session.execute("DROP USER IF EXISTS outboxd_dba; CREATE USER outboxd_dba")
-        session.execute(f"GRANT {DBA_RIGHTS} ON outboxd_fresh.* TO outboxd_dba")
+        session.execute(f"GRANT {OWNER_RIGHTS} ON outboxd_fresh.* TO outboxd_dba")
         with driver(mysql_server, "outboxd_fresh", "outboxd_dba") as connection:
             assert migrations.installed(connection) == {}
             half = [migration.file for migration in islice(migrations.apply(connection), 12)]
         assert half == FILES[:12] == session.column("SELECT file FROM outbox_migrations ORDER BY version")
         with driver(mysql_server, "outboxd_fresh", "outboxd_dba") as connection:
-            assert apply(connection) == FILES[12:]
+            assert [migration.file for migration in migrations.apply(connection)] == FILES[12:]
         yield session
         session.execute("DROP USER outboxd_dba")
 
 
 def test_row_format_does_not_depend_on_the_servers_default(mysql_server: Server) -> None:
     """An index of outboxd is longer than a compact row's index may be."""
-    with database(mysql_server, "outboxd_compact") as session:
+    with empty_database(mysql_server, "outboxd_compact") as session:
         before = session.value("SELECT @@GLOBAL.innodb_default_row_format")
         session.execute("SET GLOBAL innodb_default_row_format = 'compact'")
         try:
             with driver(mysql_server, "outboxd_compact") as connection:
-                assert apply(connection) == FILES
+                assert [migration.file for migration in migrations.apply(connection)] == FILES
         finally:
             session.execute(f"SET GLOBAL innodb_default_row_format = '{before}'")
         formats = "SELECT DISTINCT row_format FROM information_schema.tables WHERE table_schema = DATABASE()"
@@ -146,14 +118,14 @@ def test_row_format_does_not_depend_on_the_servers_default(mysql_server: Server)
 
 
 def test_migrate_in_two_runs_installs_the_same_as_in_one(
-    fresh: Database, mysql_server: Server, installed_database: str
+    fresh: Session, mysql_server: Server, installed_database: str
 ) -> None:
     with mysql_server.connect(installed_database) as whole:
         assert describe(fresh) == describe(whole)
         assert create_statements(fresh) == create_statements(whole)
 
 
-def test_migrate_records_version_file_checksum_time_and_who(fresh: Database, mysql_server: Server) -> None:
+def test_migrate_records_version_file_checksum_time_and_who(fresh: Session, mysql_server: Server) -> None:
     with driver(mysql_server, "outboxd_fresh") as connection:
         installed = migrations.installed(connection)
     assert [(f"V{version:04}", entry.file, entry.checksum) for version, entry in sorted(installed.items())] == [
@@ -164,13 +136,6 @@ def test_migrate_records_version_file_checksum_time_and_who(fresh: Database, mys
     assert all(len(entry.installed_at) == 19 and entry.installed_at <= today for entry in installed.values())
 
 
-def test_migrate_again_applies_nothing_and_changes_nothing(fresh: Database, mysql_server: Server) -> None:
-    before = fresh.rows("SELECT * FROM outbox_migrations")
-    with driver(mysql_server, "outboxd_fresh") as connection:
-        assert apply(connection) == []
-    assert fresh.rows("SELECT * FROM outbox_migrations") == before
-
-
 def test_available_migrations_are_the_files_of_the_folder_by_number() -> None:
     assert [migration.file for migration in files.available()] == FILES
     versions = [migration.version for migration in files.available()]
@@ -178,7 +143,7 @@ def test_available_migrations_are_the_files_of_the_folder_by_number() -> None:
 
 
 @contextmanager
-def missing(session: Database, *versions: int) -> Iterator[None]:
+def missing(session: Session, *versions: int) -> Iterator[None]:
     """Let these migrations be missing from outbox_migrations, which is put back at the end."""
     session.execute("CREATE TABLE saved AS SELECT * FROM outbox_migrations")
     session.execute(f"DELETE FROM outbox_migrations WHERE version IN ({', '.join(map(str, versions))})")
@@ -189,136 +154,51 @@ def missing(session: Database, *versions: int) -> Iterator[None]:
         session.execute("DROP TABLE saved")
 
 
-def test_edited_file_is_refused_by_name_before_anything_is_applied(fresh: Database, mysql_server: Server) -> None:
-    with missing(fresh, 851, 901):
-        fresh.execute("UPDATE outbox_migrations SET checksum = REPEAT('0', 64) WHERE version = 401")
-        before = fresh.rows("SELECT * FROM outbox_migrations")
-        with driver(mysql_server, "outboxd_fresh") as connection, pytest.raises(migrations.MigrationError) as caught:
-            apply(connection)
-        assert "V0401__retry_backoff_v1.sql was edited after it was applied" in str(caught.value)
-        assert fresh.rows("SELECT * FROM outbox_migrations") == before
-
-
-def test_file_that_fails_is_named_and_the_ones_before_it_stay(fresh: Database, mysql_server: Server) -> None:
+def test_file_that_fails_is_named_and_the_ones_before_it_stay(fresh: Session, mysql_server: Server) -> None:
     with missing(fresh, 107, 851, 901), driver(mysql_server, "outboxd_fresh") as connection:
         # As if the tables of V0107 had been there before outboxd.
         with pytest.raises(migrations.MigrationError, match=r"V0107__slots\.sql: .*'outbox_relays' already exists"):
-            apply(connection)
+            list(migrations.apply(connection))
         assert {107, 851, 901} & migrations.installed(connection).keys() == set()
 
 
 def test_file_that_was_cut_off_before_it_entered_itself_may_be_applied_again(
-    fresh: Database, mysql_server: Server
+    fresh: Session, mysql_server: Server
 ) -> None:
     before = describe(fresh)
     versions = [int(path.name[1:5]) for path in ROUTINES]
     with missing(fresh, *versions), driver(mysql_server, "outboxd_fresh", "outboxd_dba") as connection:
-        assert apply(connection) == [path.name for path in ROUTINES]
+        assert [migration.file for migration in migrations.apply(connection)] == [path.name for path in ROUTINES]
     assert describe(fresh) == before
 
 
 # What is installed
 
 
-def test_routines_are_procedures_and_there_are_no_triggers(fresh: Database) -> None:
+def test_routines_are_procedures_and_there_are_no_triggers(fresh: Session) -> None:
     schema = describe(fresh)
     assert {row["ROUTINE_TYPE"] for row in schema["routines"]} == {"PROCEDURE"}
     assert schema["triggers"] == []
 
 
-def test_routines_and_views_run_with_the_installers_rights(fresh: Database) -> None:
+def test_routines_and_views_run_with_the_installers_rights(fresh: Session) -> None:
     schema = describe(fresh)
     assert {row["SECURITY_TYPE"] for row in [*schema["routines"], *schema["views"]]} == {"DEFINER"}
 
 
-def test_every_routine_has_its_manual_in_the_database(fresh: Database) -> None:
+def test_every_routine_has_its_manual_in_the_database(fresh: Session) -> None:
     comments = {row["ROUTINE_NAME"]: row["ROUTINE_COMMENT"] for row in describe(fresh)["routines"]}
     assert all("Example\n  mysql> " in comment for comment in comments.values())
     assert "the record's key" in comments["outbox_enqueue_v1"]
 
 
-def test_outbox_of_an_ordinary_account_works_end_to_end(fresh: Database, mysql_server: Server) -> None:
+def test_outbox_of_an_ordinary_account_works_end_to_end(fresh: Session, mysql_server: Server) -> None:
     with mysql_server.connect("outboxd_fresh", user="outboxd_dba") as session:
-        work_end_to_end(session)
-    fresh.clean()
-
-
-def test_caller_needs_execute_and_nothing_else(fresh: Database, mysql_server: Server) -> None:
-    fresh.execute("DROP USER IF EXISTS outboxd_caller; CREATE USER outboxd_caller")
-    fresh.execute("GRANT EXECUTE ON outboxd_fresh.* TO outboxd_caller")
-    with mysql_server.connect("outboxd_fresh", user="outboxd_caller") as caller:
-        work_end_to_end(caller)
-        for statement in ("SELECT * FROM agent_outbox_messages", "DELETE FROM chat_histories"):
-            with pytest.raises(Error, match="command denied"):
-                caller.execute(statement)
-    assert fresh.chats() == ["hello"]
-    fresh.execute("DROP USER outboxd_caller")
-    fresh.clean()
-
-
-def work_end_to_end(session: Database) -> None:
-    """Enqueue, claim, mark and consume a message, by calls alone."""
-    message = session.enqueue(payload=chat_payload("hello"))
-    claimed = session.claim()
-    assert [row["id"] for row in claimed] == [message]
-    assert session.mark("published", claimed) == 1
-    assert session.consume(message) == {message: "consumed"}
-    assert session.message(message)["status"] == "consumed"
-    session.call("outbox_leave_v1", "relay-a")
-
-
-# A database of the legacy Go service
-
-LEGACY = """
-CREATE TABLE agent_outbox_messages (
-  id bigint unsigned NOT NULL AUTO_INCREMENT,
-  biz_type varchar(64) NOT NULL,
-  topic varchar(128) NOT NULL,
-  message_key varchar(128) NOT NULL,
-  payload longtext NOT NULL,
-  status varchar(32) NOT NULL DEFAULT 'pending',
-  retry_count bigint NOT NULL DEFAULT 0,
-  max_retry bigint NOT NULL DEFAULT 20,
-  next_retry_at datetime(3) DEFAULT NULL,
-  last_error text,
-  published_at datetime(3) DEFAULT NULL,
-  consumed_at datetime(3) DEFAULT NULL,
-  created_at datetime(3) DEFAULT NULL,
-  updated_at datetime(3) DEFAULT NULL,
-  PRIMARY KEY (id),
-  KEY idx_outbox_status_next (status, next_retry_at, biz_type)
-) DEFAULT CHARSET = utf8mb4;
-CREATE TABLE chat_histories (
-  id bigint unsigned NOT NULL AUTO_INCREMENT,
-  user_id bigint NOT NULL,
-  chat_id varchar(128) NOT NULL,
-  message_content text NOT NULL,
-  role varchar(32) NOT NULL,
-  created_at datetime(3) DEFAULT NULL,
-  PRIMARY KEY (id)
-) DEFAULT CHARSET = utf8mb4;
-INSERT INTO chat_histories (user_id, chat_id, message_content, role) VALUES (1, 'c', 'before outboxd', 'user');
-"""
-
-
-def test_tables_of_the_legacy_are_adopted_with_their_rows(mysql_server: Server) -> None:
-    with database(mysql_server, "outboxd_adopted") as session:
-        session.execute(LEGACY)
-        session.execute(
-            "INSERT INTO agent_outbox_messages"
-            " (biz_type, topic, message_key, payload, status, next_retry_at, created_at, updated_at)"
-            " SELECT 'chat_history_persist', 'chat', k.message_key, %s, 'pending',"
-            " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)"
-            " FROM JSON_TABLE('[\"k\", \"K\", \"k\"]', '$[*]' COLUMNS (message_key TEXT PATH '$')) AS k",
-            chat_payload("enqueued before"),
-        )
-        columns = ", ".join(session.rows("SELECT * FROM agent_outbox_messages")[0])
-        before = session.rows(f"SELECT {columns} FROM agent_outbox_messages")
-        with driver(mysql_server, "outboxd_adopted") as connection:
-            assert apply(connection) == FILES
-        assert session.rows(f"SELECT {columns} FROM agent_outbox_messages") == before
+        message = session.enqueue(payload=chat_payload("hello"))
         claimed = session.claim()
-        assert [row["message_key"] for row in claimed] == ["k", "K", "k"]
-        assert session.mark("published", claimed) == 3
-        assert set(session.consume(*(row["id"] for row in claimed)).values()) == {"consumed"}
-        assert session.chats() == ["before outboxd"] + ["enqueued before"] * 3
+        assert [row["id"] for row in claimed] == [message]
+        assert session.mark("published", claimed) == 1
+        assert session.consume(message) == {message: "consumed"}
+        assert session.message(message)["status"] == "consumed"
+        session.call("outbox_leave_v1", "relay-a")
+    fresh.clean()

@@ -7,32 +7,27 @@ from typing import Any
 
 import pytest
 
-from tests.sql.operators import age, ago, audit, fill, forget, halfway, reads
-from tests.sql.support import Connect, Database, chat_payload, eventually, refused
+from tests.kit.operators import age, ago, audit, fill, halfway
+from tests.kit.server import Connect
+from tests.kit.session import Session, chat_payload, reads, refused
+from tests.kit.waiting import eventually
 
 DAY = 86_400
 
 
-@pytest.fixture(autouse=True)
-def no_traces(db: Database) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
-
-
-def purge(db: Database, seconds: int = 0, limit: int | None = None, routine: str = "outbox_purge_v1") -> int:
+def purge(db: Session, seconds: int = 0, limit: int | None = None, routine: str = "outbox_purge_v1") -> int:
     """Purge what is older than that; return how many the result set says."""
     (row,) = db.call(routine, ago(db, seconds), limit)
     assert next(iter(row)) == "deleted"
     return int(row["deleted"])
 
 
-def purge_dead(db: Database, seconds: int = 0, limit: int | None = None) -> int:
+def purge_dead(db: Session, seconds: int = 0, limit: int | None = None) -> int:
     return purge(db, seconds, limit, "outbox_purge_dead_v1")
 
 
 @pytest.mark.parametrize(("act", "goes"), [(purge, "consumed"), (purge_dead, "dead")])
-def test_only_old_messages_of_the_one_status_go(db: Database, act: Any, goes: str) -> None:
+def test_only_old_messages_of_the_one_status_go(db: Session, act: Any, goes: str) -> None:
     old = {state: db.enqueue_in(state, state) for state in ("pending", "published", "consumed", "dead")}
     for message in old.values():
         age(db, message, 60)
@@ -45,7 +40,7 @@ def test_only_old_messages_of_the_one_status_go(db: Database, act: Any, goes: st
     assert [entry["messages"] for entry in audit(db)] == [1]
 
 
-def test_age_counts_from_the_consumption_not_from_the_enqueue(db: Database) -> None:
+def test_age_counts_from_the_consumption_not_from_the_enqueue(db: Session) -> None:
     late, early = db.enqueue("late"), db.enqueue("early")
     age(db, late, 60)
     age(db, early, 60)
@@ -55,7 +50,7 @@ def test_age_counts_from_the_consumption_not_from_the_enqueue(db: Database) -> N
     assert list(db.statuses()) == [late]
 
 
-def test_adopted_row_that_does_not_say_when_it_was_consumed_counts_from_its_update(db: Database) -> None:
+def test_adopted_row_that_does_not_say_when_it_was_consumed_counts_from_its_update(db: Session) -> None:
     (old, new) = fill(db, 2, "consumed", age_seconds=60)
     db.execute("UPDATE agent_outbox_messages SET consumed_at = NULL")
     db.execute("UPDATE agent_outbox_messages SET updated_at = UTC_TIMESTAMP(6) WHERE id = %s", new)
@@ -64,7 +59,7 @@ def test_adopted_row_that_does_not_say_when_it_was_consumed_counts_from_its_upda
 
 
 @pytest.mark.parametrize(("act", "status"), [(purge, "consumed"), (purge_dead, "dead")])
-def test_limit_takes_the_lowest_ids_and_is_1000_unless_told(db: Database, act: Any, status: str) -> None:
+def test_limit_takes_the_lowest_ids_and_is_1000_unless_told(db: Session, act: Any, status: str) -> None:
     messages = fill(db, 3300, status, age_seconds=60)
     assert act(db, 30, 100) == 100
     assert list(db.statuses()) == messages[100:]
@@ -75,7 +70,7 @@ def test_limit_takes_the_lowest_ids_and_is_1000_unless_told(db: Database, act: A
     assert [entry["messages"] for entry in audit(db)] == [100, 1000, 1000, 1200]
 
 
-def test_old_messages_behind_many_that_stay_are_found(db: Database) -> None:
+def test_old_messages_behind_many_that_stay_are_found(db: Session) -> None:
     fill(db, 1500, "dead", age_seconds=60)
     fill(db, 1500, "published", age_seconds=60)
     fill(db, 5, "consumed", age_seconds=60)
@@ -83,7 +78,7 @@ def test_old_messages_behind_many_that_stay_are_found(db: Database) -> None:
     assert purge_dead(db, 30, 2000) == 1500
 
 
-def test_purged_message_that_kafka_delivers_again_does_nothing(db: Database) -> None:
+def test_purged_message_that_kafka_delivers_again_does_nothing(db: Session) -> None:
     message = db.enqueue_in("consumed")
     payload = chat_payload()
     chats = db.chats()
@@ -92,7 +87,7 @@ def test_purged_message_that_kafka_delivers_again_does_nothing(db: Database) -> 
     assert db.chats() == chats
 
 
-def test_purge_of_dead_letters_keeps_who_they_were(db: Database) -> None:
+def test_purge_of_dead_letters_keeps_who_they_were(db: Session) -> None:
     message = db.enqueue_in("dead", "a key", payload='{"text": "a secret"}')
     assert purge_dead(db) == 1
     (entry,) = audit(db)
@@ -103,7 +98,7 @@ def test_purge_of_dead_letters_keeps_who_they_were(db: Database) -> None:
 
 
 @pytest.mark.parametrize("routine", ["outbox_purge_v1", "outbox_purge_dead_v1"])
-def test_bad_arguments_are_refused(db: Database, routine: str) -> None:
+def test_bad_arguments_are_refused(db: Session, routine: str) -> None:
     fill(db, 2, "consumed", age_seconds=60)
     fill(db, 2, "dead", age_seconds=60)
     before = db.statuses()
@@ -119,7 +114,7 @@ def test_bad_arguments_are_refused(db: Database, routine: str) -> None:
 
 
 @pytest.fixture
-def shipments(db: Database) -> Iterator[str]:
+def shipments(db: Session) -> Iterator[str]:
     """An application's table with a foreign key on the messages that it has handled."""
     db.execute(
         "CREATE TABLE app_shipments (message BIGINT UNSIGNED NOT NULL PRIMARY KEY,"
@@ -129,7 +124,7 @@ def shipments(db: Database) -> Iterator[str]:
     db.execute("DROP TABLE app_shipments")
 
 
-def test_message_that_a_foreign_key_points_to_is_skipped_and_counted(db: Database, shipments: str) -> None:
+def test_message_that_a_foreign_key_points_to_is_skipped_and_counted(db: Session, shipments: str) -> None:
     messages = fill(db, 2500, "consumed", age_seconds=60)
     held = [*messages[:3], messages[1500], messages[-1]]
     db.execute(f"INSERT INTO {shipments} SELECT id FROM agent_outbox_messages WHERE id IN %s" % f"{(*held,)}")
@@ -146,7 +141,7 @@ def test_message_that_a_foreign_key_points_to_is_skipped_and_counted(db: Databas
     assert "referenced" not in audit(db)[1]
 
 
-def test_limit_counts_what_is_deleted_and_not_what_is_skipped(db: Database, shipments: str) -> None:
+def test_limit_counts_what_is_deleted_and_not_what_is_skipped(db: Session, shipments: str) -> None:
     messages = fill(db, 300, "consumed", age_seconds=60)
     db.execute(f"INSERT INTO {shipments} SELECT id FROM agent_outbox_messages WHERE id <= %s", messages[99])
     assert db.call("outbox_purge_v1", ago(db, 30), 150) == [{"deleted": 150, "referenced": 100}]
@@ -156,14 +151,14 @@ def test_limit_counts_what_is_deleted_and_not_what_is_skipped(db: Database, ship
 # What it costs
 
 
-def test_purge_with_nothing_old_enough_reads_little_of_a_large_table(db: Database) -> None:
+def test_purge_with_nothing_old_enough_reads_little_of_a_large_table(db: Session) -> None:
     fill(db, 5000, "consumed", age_seconds=60)
     few = reads(db, lambda: purge(db, 3600))
     fill(db, 5000, "consumed", age_seconds=60)
     assert reads(db, lambda: purge(db, 3600)) == few < 4000
 
 
-def test_purge_reads_no_more_than_it_deletes_and_a_little(db: Database) -> None:
+def test_purge_reads_no_more_than_it_deletes_and_a_little(db: Session) -> None:
     fill(db, 5000, "consumed", age_seconds=60)
     assert reads(db, lambda: purge(db, 30, 1000)) < 12 * 1000
 
@@ -171,7 +166,7 @@ def test_purge_reads_no_more_than_it_deletes_and_a_little(db: Database) -> None:
 # Beside others
 
 
-def test_half_done_purge_holds_up_neither_claims_nor_marks_nor_consumers(db: Database, connect: Connect) -> None:
+def test_half_done_purge_holds_up_neither_claims_nor_marks_nor_consumers(db: Session, connect: Connect) -> None:
     message, follower = db.enqueue("a"), db.enqueue("a")
     fill(db, 500, "consumed", age_seconds=60)
     with halfway(db, connect, lambda session: purge(session, 30)) as purging:
@@ -187,7 +182,7 @@ def test_half_done_purge_holds_up_neither_claims_nor_marks_nor_consumers(db: Dat
 
 @pytest.mark.parametrize(("act", "status"), [(purge, "consumed"), (purge_dead, "dead")])
 def test_message_that_somebody_has_locked_is_left_out_not_waited_for(
-    db: Database, connect: Connect, act: Any, status: str
+    db: Session, connect: Connect, act: Any, status: str
 ) -> None:
     messages = fill(db, 3, status, age_seconds=60)
     holder = connect()
@@ -198,7 +193,7 @@ def test_message_that_somebody_has_locked_is_left_out_not_waited_for(
     assert act(db, 30) == 1
 
 
-def test_two_purges_at_once_delete_each_message_once(db: Database, connect: Connect) -> None:
+def test_two_purges_at_once_delete_each_message_once(db: Session, connect: Connect) -> None:
     fill(db, 2500, "consumed", age_seconds=60)
     sessions = [connect(), connect()]
     with ThreadPoolExecutor(2) as pool:
@@ -209,7 +204,7 @@ def test_two_purges_at_once_delete_each_message_once(db: Database, connect: Conn
     assert sum(entry["messages"] for entry in audit(db)) == 2500
 
 
-def test_purge_of_all_that_is_consumed_under_full_load_disturbs_nobody(db: Database, connect: Connect) -> None:
+def test_purge_of_all_that_is_consumed_under_full_load_disturbs_nobody(db: Session, connect: Connect) -> None:
     """Two writers, a relay and two consumers that see every record twice, while everything consumed goes at once."""
     keys, each = 5, 80
     written: list[list[int]] = [[], []]
@@ -217,17 +212,17 @@ def test_purge_of_all_that_is_consumed_under_full_load_disturbs_nobody(db: Datab
     outcomes: dict[int, list[str]] = {}
     purged: list[int] = []
 
-    def write(session: Database, mine: list[int]) -> None:
+    def write(session: Session, mine: list[int]) -> None:
         for number in range(each):
             mine.append(session.enqueue(f"k-{number % keys}", payload=chat_payload(f"{len(mine)}")))
 
-    def relay(session: Database) -> None:
+    def relay(session: Session) -> None:
         while len(records) < 2 * each:
             claimed = session.claim("relay-a", 50)
             records.extend((row["id"], row["payload"]) for row in claimed)
             session.mark("published", claimed)
 
-    def consume(session: Database) -> None:
+    def consume(session: Session) -> None:
         done = 0
         while done < 2 * each:
             batch = [{"id": id_, "payload": payload} for id_, payload in sorted(records[done : done + 20])]
@@ -235,7 +230,7 @@ def test_purge_of_all_that_is_consumed_under_full_load_disturbs_nobody(db: Datab
                 outcomes.setdefault(row["id"], []).append(row["outcome"])
             done += len(batch)
 
-    def purge_all(session: Database) -> None:
+    def purge_all(session: Session) -> None:
         while sum(purged) < 2 * each:
             purged.append(purge(session))
 
@@ -254,7 +249,7 @@ def test_purge_of_all_that_is_consumed_under_full_load_disturbs_nobody(db: Datab
 # Retention
 
 
-def test_retention_is_shipped_disabled_and_deletes_after_seven_days(db: Database) -> None:
+def test_retention_is_shipped_disabled_and_deletes_after_seven_days(db: Session) -> None:
     event = db.row(
         "SELECT status, event_definition, interval_value, interval_field, event_type FROM information_schema.events"
         " WHERE event_schema = DATABASE() AND event_name = 'outbox_retention'"
@@ -268,7 +263,7 @@ def test_retention_is_shipped_disabled_and_deletes_after_seven_days(db: Database
     assert list(db.statuses()) == young
 
 
-def test_one_statement_enables_retention(db: Database) -> None:
+def test_one_statement_enables_retention(db: Session) -> None:
     sql = "SELECT status FROM information_schema.events WHERE event_schema = DATABASE()"
     db.execute("ALTER EVENT outbox_retention ENABLE")
     try:

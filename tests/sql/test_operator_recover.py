@@ -1,32 +1,24 @@
 """Published but never consumed: found, sent again in order, and cheap to look for."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.sql.operators import age, audit, fill, forget, halfway, reads
-from tests.sql.support import Connect, Database, refused
+from tests.kit.operators import age, audit, fill, halfway
+from tests.kit.server import Connect
+from tests.kit.session import Session, reads, refused
 
 
-@pytest.fixture(autouse=True)
-def no_traces(db: Database) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
-
-
-def recover(db: Database, older_than: int = 60, limit: int | None = None) -> int:
+def recover(db: Session, older_than: int = 60, limit: int | None = None) -> int:
     return int(db.out("outbox_recover_published_v1", older_than, limit))
 
 
-def stale(db: Database, key: str = "k", payload: str | None = None) -> int:
+def stale(db: Session, key: str = "k", payload: str | None = None) -> int:
     """Enqueue and publish a message two minutes ago."""
     message = db.enqueue_published(key, payload=payload)
     age(db, message, 120)
     return message
 
 
-def send(db: Database) -> list[int]:
+def send(db: Session) -> list[int]:
     """Claim and mark published, as a relay does; return the ids in order."""
     claimed = db.claim()
     db.mark("published", claimed)
@@ -34,7 +26,7 @@ def send(db: Database) -> list[int]:
 
 
 @pytest.mark.parametrize("state", ["pending", "published", "consumed", "dead"])
-def test_only_messages_published_long_ago_are_sent_back(db: Database, state: str) -> None:
+def test_only_messages_published_long_ago_are_sent_back(db: Session, state: str) -> None:
     old, new = db.enqueue_in(state, "old"), db.enqueue_in(state, "new")
     age(db, old, 120)
     before = db.messages()
@@ -55,7 +47,7 @@ def test_only_messages_published_long_ago_are_sent_back(db: Database, state: str
     assert (entry["first_id"], entry["last_id"]) == (old, old)
 
 
-def test_recovered_message_takes_effect_once_though_its_record_comes_after_all(db: Database) -> None:
+def test_recovered_message_takes_effect_once_though_its_record_comes_after_all(db: Session) -> None:
     message = stale(db)
     recover(db)
     assert send(db) == [message]
@@ -64,14 +56,14 @@ def test_recovered_message_takes_effect_once_though_its_record_comes_after_all(d
     assert db.chats() == ["k"]
 
 
-def test_record_that_comes_before_the_message_is_sent_again_makes_sending_needless(db: Database) -> None:
+def test_record_that_comes_before_the_message_is_sent_again_makes_sending_needless(db: Session) -> None:
     message = stale(db)
     recover(db)
     assert db.consume(message) == {message: "consumed"}
     assert send(db) == []
 
 
-def test_order_of_a_key_holds_when_its_first_message_was_lost(db: Database) -> None:
+def test_order_of_a_key_holds_when_its_first_message_was_lost(db: Session) -> None:
     first, second = stale(db), db.enqueue_published()
     third = db.enqueue()
     assert recover(db) == 1
@@ -82,7 +74,7 @@ def test_order_of_a_key_holds_when_its_first_message_was_lost(db: Database) -> N
     assert db.consume(first, second, third) == dict.fromkeys((first, second, third), "duplicate")
 
 
-def test_order_of_a_key_holds_when_all_was_lost_and_is_found_in_parts(db: Database) -> None:
+def test_order_of_a_key_holds_when_all_was_lost_and_is_found_in_parts(db: Session) -> None:
     messages = [stale(db) for _ in range(5)]
     sent: list[int] = []
     while len(sent) < 5:
@@ -93,7 +85,7 @@ def test_order_of_a_key_holds_when_all_was_lost_and_is_found_in_parts(db: Databa
     assert sent == messages
 
 
-def test_recovered_message_that_comes_before_its_predecessor_waits_for_it(db: Database) -> None:
+def test_recovered_message_that_comes_before_its_predecessor_waits_for_it(db: Session) -> None:
     first, second = db.enqueue_published(), stale(db)
     assert recover(db) == 1
     assert send(db) == [second]
@@ -104,7 +96,7 @@ def test_recovered_message_that_comes_before_its_predecessor_waits_for_it(db: Da
     assert db.consume(second) == {second: "consumed"}
 
 
-def test_late_mark_of_the_first_sending_does_not_touch_a_recovered_message(db: Database) -> None:
+def test_late_mark_of_the_first_sending_does_not_touch_a_recovered_message(db: Session) -> None:
     message = db.enqueue()
     claimed = db.claim()
     db.mark("published", claimed)
@@ -114,7 +106,7 @@ def test_late_mark_of_the_first_sending_does_not_touch_a_recovered_message(db: D
     assert db.statuses() == {message: "pending"}
 
 
-def test_every_topic_and_type_has_its_turn_beside_a_full_one(db: Database) -> None:
+def test_every_topic_and_type_has_its_turn_beside_a_full_one(db: Session) -> None:
     db.register("order_placed", "outbox_internal_write_chat_history_v1")
     fill(db, 50, "published")
     other_topic = fill(db, 1, "published", topic="orders", age_seconds=120)
@@ -125,7 +117,7 @@ def test_every_topic_and_type_has_its_turn_beside_a_full_one(db: Database) -> No
     assert pending == [*other_topic, other_type]
 
 
-def test_lost_message_behind_many_under_way_is_found_once_those_are_consumed(db: Database) -> None:
+def test_lost_message_behind_many_under_way_is_found_once_those_are_consumed(db: Session) -> None:
     under_way = fill(db, 20, "published")
     (lost,) = fill(db, 1, "published", age_seconds=120)
     assert recover(db, limit=10) == 0
@@ -134,7 +126,7 @@ def test_lost_message_behind_many_under_way_is_found_once_those_are_consumed(db:
     assert db.statuses()[lost] == "pending"
 
 
-def test_message_that_the_legacy_published_is_found_too(db: Database) -> None:
+def test_message_that_the_legacy_go_service_published_is_found_too(db: Session) -> None:
     """Its dispatcher may leave next_retry_at as it was, and an adopted row may have no published_at."""
     message = stale(db)
     db.execute("UPDATE agent_outbox_messages SET next_retry_at = created_at, published_at = NULL")
@@ -142,7 +134,7 @@ def test_message_that_the_legacy_published_is_found_too(db: Database) -> None:
     assert send(db) == [message]
 
 
-def test_limit_is_1000_unless_told(db: Database) -> None:
+def test_limit_is_1000_unless_told(db: Session) -> None:
     messages = fill(db, 2500, "published", age_seconds=120)
     for limit, count in ((None, 1000), (0, 1000), (10_000, 500)):
         assert recover(db, limit=limit) == count
@@ -150,7 +142,7 @@ def test_limit_is_1000_unless_told(db: Database) -> None:
     assert recover(db) == 0
 
 
-def test_recovery_of_all_that_is_under_way_needs_no_age(db: Database) -> None:
+def test_recovery_of_all_that_is_under_way_needs_no_age(db: Session) -> None:
     message = db.enqueue_published()
     assert recover(db, older_than=0) == 1
     assert db.statuses() == {message: "pending"}
@@ -165,14 +157,14 @@ def test_recovery_of_all_that_is_under_way_needs_no_age(db: Database) -> None:
         (60, 10_001, 30005, "p_limit must be from 0 to 10000: 10001"),
     ],
 )
-def test_bad_arguments_are_refused(db: Database, older_than: int | None, limit: int, errno: int, text: str) -> None:
+def test_bad_arguments_are_refused(db: Session, older_than: int | None, limit: int, errno: int, text: str) -> None:
     message = stale(db)
     with refused(errno, text):
         db.out("outbox_recover_published_v1", older_than, limit)
     assert db.statuses() == {message: "published"}
 
 
-def test_looking_for_lost_messages_costs_the_same_however_much_is_under_way(db: Database) -> None:
+def test_looking_for_lost_messages_costs_the_same_however_much_is_under_way(db: Session) -> None:
     costs = []
     for _ in range(2):
         fill(db, 5000, "published")
@@ -182,7 +174,7 @@ def test_looking_for_lost_messages_costs_the_same_however_much_is_under_way(db: 
     assert costs[0] == costs[1] < 1000
 
 
-def test_half_done_recovery_holds_up_no_other_key_and_no_consumer(db: Database, connect: Connect) -> None:
+def test_half_done_recovery_holds_up_no_other_key_and_no_consumer(db: Session, connect: Connect) -> None:
     lost, other = stale(db, "a"), db.enqueue_published("b")
     with halfway(db, connect, recover):
         fresh = db.enqueue("c")
@@ -192,7 +184,7 @@ def test_half_done_recovery_holds_up_no_other_key_and_no_consumer(db: Database, 
     assert send(db) == [lost, follower]
 
 
-def test_message_that_is_being_consumed_is_left_out_not_waited_for(db: Database, connect: Connect) -> None:
+def test_message_that_is_being_consumed_is_left_out_not_waited_for(db: Session, connect: Connect) -> None:
     first, second = stale(db, "a"), stale(db, "b")
     consumer = connect()
     consumer.execute("START TRANSACTION; SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", first)

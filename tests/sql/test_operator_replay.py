@@ -1,23 +1,16 @@
 """Replay: consumed messages once more, as new ones."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.sql.operators import age, ago, audit, fill, forget, halfway
-from tests.sql.support import Connect, Database, refused
-
-
-@pytest.fixture(autouse=True)
-def no_traces(db: Database) -> Iterator[None]:
-    forget(db)
-    yield
-    forget(db)
+from tests.kit.operators import age, ago, audit, fill, halfway
+from tests.kit.server import Connect
+from tests.kit.session import Session, refused
 
 
 def replay(
-    db: Database,
+    db: Session,
     from_id: int | None = None,
     to_id: int | None = None,
     *,
@@ -30,7 +23,7 @@ def replay(
     return int(db.value("SELECT @out")), row["last_id"]
 
 
-def test_consumed_message_takes_effect_once_more_as_a_new_one(db: Database) -> None:
+def test_consumed_message_takes_effect_once_more_as_a_new_one(db: Session) -> None:
     original = db.enqueue_in("consumed", "a")
     before = db.message(original)
     assert replay(db) == (1, original)
@@ -46,7 +39,7 @@ def test_consumed_message_takes_effect_once_more_as_a_new_one(db: Database) -> N
     assert db.chats() == ["a", "a"]
 
 
-def test_headers_and_the_payloads_bytes_are_copied(db: Database) -> None:
+def test_headers_and_the_payloads_bytes_are_copied(db: Session) -> None:
     payload = '{"b": 1.000, "a": "漢字 🎉"}'
     message = db.out("outbox_enqueue_with_options_v1", "b", "t", "k", payload, 3, '{"traceparent": "00-1"}', None)
     db.execute("UPDATE agent_outbox_messages SET status = 'consumed', next_retry_at = NULL")
@@ -56,7 +49,7 @@ def test_headers_and_the_payloads_bytes_are_copied(db: Database) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "published", "dead"])
-def test_message_that_is_not_consumed_is_not_replayed(db: Database, state: str) -> None:
+def test_message_that_is_not_consumed_is_not_replayed(db: Session, state: str) -> None:
     db.enqueue_in(state)
     before = db.messages()
     assert replay(db) == (0, None)
@@ -64,7 +57,7 @@ def test_message_that_is_not_consumed_is_not_replayed(db: Database, state: str) 
     assert audit(db) == []
 
 
-def test_filters_choose_the_same_for_count_and_replay(db: Database) -> None:
+def test_filters_choose_the_same_for_count_and_replay(db: Session) -> None:
     db.register("order_placed", "outbox_internal_write_chat_history_v1")
     ids = [db.enqueue_in("consumed", "a", topic=topic) for topic in ("chat", "orders", "chat", "orders")]
     other = db.enqueue("a", biz_type="order_placed")
@@ -92,7 +85,7 @@ def test_filters_choose_the_same_for_count_and_replay(db: Database) -> None:
         db.execute("DELETE FROM agent_outbox_messages WHERE id > %s", newest)
 
 
-def test_more_than_one_batch_keeps_the_order_of_ids_and_has_one_entry(db: Database) -> None:
+def test_more_than_one_batch_keeps_the_order_of_ids_and_has_one_entry(db: Session) -> None:
     messages = fill(db, 2300, "consumed")
     assert replay(db) == (1000, messages[999])
     assert replay(db, messages[1000], limit=100_000) == (1300, messages[-1])
@@ -103,14 +96,14 @@ def test_more_than_one_batch_keeps_the_order_of_ids_and_has_one_entry(db: Databa
     assert (second["messages"], second["from_id"], second["last_id"]) == (1300, messages[1000], messages[-1])
 
 
-def test_copies_come_after_what_waits_already(db: Database) -> None:
+def test_copies_come_after_what_waits_already(db: Session) -> None:
     original = db.enqueue_in("consumed", "a")
     waiting = db.enqueue("a")
     replay(db, original, original)
     assert db.claim_ids() == [waiting, max(db.statuses())]
 
 
-def test_copy_that_is_consumed_meanwhile_is_not_copied_again(db: Database, connect: Connect) -> None:
+def test_copy_that_is_consumed_meanwhile_is_not_copied_again(db: Session, connect: Connect) -> None:
     messages = fill(db, 3, "consumed")
     with halfway(db, connect, replay) as replaying:
         other = db.enqueue("a")
@@ -121,14 +114,14 @@ def test_copy_that_is_consumed_meanwhile_is_not_copied_again(db: Database, conne
 
 
 @pytest.mark.parametrize("limit", [-1, 1_000_001])
-def test_limit_out_of_range_is_refused(db: Database, limit: int) -> None:
+def test_limit_out_of_range_is_refused(db: Session, limit: int) -> None:
     db.enqueue_in("consumed")
     with refused(30005, f"p_limit must be from 0 to 1000000: {limit}"):
         replay(db, limit=limit)
     assert len(db.statuses()) == 1
 
 
-def test_count_knows_when_a_message_was_published_consumed_or_died(db: Database) -> None:
+def test_count_knows_when_a_message_was_published_consumed_or_died(db: Session) -> None:
     for state in ("published", "consumed", "dead"):
         old = db.enqueue_in(state, "old")
         db.enqueue_in(state, "new")
@@ -138,7 +131,7 @@ def test_count_knows_when_a_message_was_published_consumed_or_died(db: Database)
     assert db.out("outbox_count_v1", "no such status", None, None, None, None, None, None) == 0
 
 
-def test_end_is_told_so_that_going_on_never_copies_a_copy(db: Database) -> None:
+def test_end_is_told_so_that_going_on_never_copies_a_copy(db: Session) -> None:
     messages = [db.enqueue_in("consumed", key) for key in "abc"]
     (row,) = db.rows("CALL outbox_replay_v1(NULL, NULL, NULL, NULL, 2, @out)")
     assert row == {"last_id": messages[1], "to_id": messages[2]}

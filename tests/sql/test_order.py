@@ -1,20 +1,21 @@
 """Messages of one topic and key take effect in id order, whatever fails and whichever copy arrives when."""
 
-import random
 from datetime import timedelta
 
 import pytest
 
-from tests.sql.application import Application
-from tests.sql.support import TWINS, Connect, Database, chat_payload
+from tests.kit.application import Application
+from tests.kit.names import TWINS
+from tests.kit.server import Connect
+from tests.kit.session import Session, chat_payload
 
 
-def published(db: Database, *texts: str, key: str = "k", **options: str) -> list[int]:
+def published(db: Session, *texts: str, key: str = "k", **options: str) -> list[int]:
     """Enqueue chat messages of one key, and mark them published."""
     return [db.enqueue_published(key, payload=chat_payload(text), **options) for text in texts]
 
 
-def wait_of(db: Database, message: int) -> float:
+def wait_of(db: Session, message: int) -> float:
     """Return how many seconds after its last change a message is due."""
     row = db.message(message)
     wait: timedelta = row["next_retry_at"] - row["updated_at"]
@@ -24,7 +25,7 @@ def wait_of(db: Database, message: int) -> float:
 # A failure takes back what has passed it
 
 
-def test_failed_message_takes_its_published_followers_back(db: Database) -> None:
+def test_failed_message_takes_its_published_followers_back(db: Session) -> None:
     failed, *followers = published(db, "1", "2", "3")
     db.call("outbox_mark_failed_v1", failed, "wait")
     assert set(db.statuses().values()) == {"pending"}
@@ -37,7 +38,7 @@ def test_failed_message_takes_its_published_followers_back(db: Database) -> None
     assert db.claim_ids() == [failed, *followers]
 
 
-def test_failed_message_takes_back_nobody_else(db: Database) -> None:
+def test_failed_message_takes_back_nobody_else(db: Session) -> None:
     earlier, failed, consumed, dead, pending = published(db, "1", "2", "3", "4", "5")
     db.execute("UPDATE agent_outbox_messages SET status = 'consumed' WHERE id = %s", consumed)
     db.call("outbox_mark_dead_v1", dead, "hopeless")
@@ -51,7 +52,7 @@ def test_failed_message_takes_back_nobody_else(db: Database) -> None:
     assert {earlier, other_key, other_topic} & changed == set()
 
 
-def test_message_that_dies_takes_nobody_back(db: Database) -> None:
+def test_message_that_dies_takes_nobody_back(db: Session) -> None:
     dying = db.enqueue_published(max_retry=1)
     (follower,) = published(db, "2")
     db.call("outbox_mark_failed_v1", dying, "the last time")
@@ -59,14 +60,14 @@ def test_message_that_dies_takes_nobody_back(db: Database) -> None:
     assert db.consume(follower) == {follower: "consumed"}
 
 
-def test_follower_that_failed_does_not_touch_the_message_before_it(db: Database) -> None:
+def test_follower_that_failed_does_not_touch_the_message_before_it(db: Session) -> None:
     first, second = published(db, "1", "2")
     db.call("outbox_mark_failed_v1", second, "wait")
     assert db.statuses() == {first: "published", second: "pending"}
     assert db.consume(first) == {first: "consumed"}
 
 
-def test_failure_at_consumption_takes_followers_back_too(db: Database) -> None:
+def test_failure_at_consumption_takes_followers_back_too(db: Session) -> None:
     failed, in_batch, elsewhere = published(db, "1", "2", "3")
     outcomes = db.consume((failed, "garbage"), in_batch)
     assert outcomes == {failed: "failed", in_batch: "deferred"}
@@ -82,7 +83,7 @@ def test_failure_at_consumption_takes_followers_back_too(db: Database) -> None:
 # What comes before its turn is deferred
 
 
-def test_message_behind_a_pending_one_becomes_due_just_after_it(db: Database) -> None:
+def test_message_behind_a_pending_one_becomes_due_just_after_it(db: Session) -> None:
     failed, second = db.enqueue_published(), db.enqueue_published()
     db.call("outbox_mark_failed_v1", failed, "wait")
     rows = db.consume_rows(second)
@@ -92,7 +93,7 @@ def test_message_behind_a_pending_one_becomes_due_just_after_it(db: Database) ->
     assert (then["status"], then["retry_count"], then["last_error"]) == ("pending", 0, None)
 
 
-def test_message_behind_a_pending_one_that_is_due_is_due_at_once(db: Database) -> None:
+def test_message_behind_a_pending_one_that_is_due_is_due_at_once(db: Session) -> None:
     first, second = db.enqueue(), db.enqueue_published()
     assert db.consume(second) == {second: "deferred"}
     assert wait_of(db, second) < 0.001
@@ -101,7 +102,7 @@ def test_message_behind_a_pending_one_that_is_due_is_due_at_once(db: Database) -
 
 @pytest.mark.parametrize(("seconds", "wait"), [(0, 1), (1, 1), (5, 5), (31, 31), (33, 32), (86400, 32)])
 def test_message_behind_a_published_one_waits_as_long_as_that_is_under_way(
-    db: Database, seconds: int, wait: int
+    db: Session, seconds: int, wait: int
 ) -> None:
     first, second = published(db, "1", "2")
     db.execute(
@@ -114,7 +115,7 @@ def test_message_behind_a_published_one_waits_as_long_as_that_is_under_way(
     assert db.statuses() == {first: "published", second: "pending"}
 
 
-def test_deferred_message_counts_no_retry_however_often(db: Database) -> None:
+def test_deferred_message_counts_no_retry_however_often(db: Session) -> None:
     first, second = db.enqueue_published(), db.enqueue_published(max_retry=1)
     for _ in range(5):
         assert db.consume(second) == {second: "deferred"}
@@ -123,14 +124,14 @@ def test_deferred_message_counts_no_retry_however_often(db: Database) -> None:
     assert db.consume(first, second) == {first: "consumed", second: "consumed"}
 
 
-def test_message_is_not_deferred_behind_itself_or_later_ones(db: Database) -> None:
+def test_message_is_not_deferred_behind_itself_or_later_ones(db: Session) -> None:
     (first,) = published(db, "1")
     second = db.enqueue("k")
     assert db.consume(first) == {first: "consumed"}
     assert db.statuses()[second] == "pending"
 
 
-def test_gap_in_a_batch_defers_what_is_behind_it(db: Database) -> None:
+def test_gap_in_a_batch_defers_what_is_behind_it(db: Session) -> None:
     first, missing, third, fourth = published(db, "1", "2", "3", "4")
     outcomes = db.consume(first, third, fourth)
     assert outcomes == {first: "consumed", third: "deferred", fourth: "deferred"}
@@ -138,7 +139,7 @@ def test_gap_in_a_batch_defers_what_is_behind_it(db: Database) -> None:
     assert db.chats() == ["1", "2", "3", "4"]
 
 
-def test_batches_that_arrive_out_of_order_take_effect_in_order(db: Database) -> None:
+def test_batches_that_arrive_out_of_order_take_effect_in_order(db: Session) -> None:
     first, second, third = published(db, "1", "2", "3")
     assert db.consume(third) == {third: "deferred"}
     assert db.consume(second) == {second: "deferred"}
@@ -149,7 +150,7 @@ def test_batches_that_arrive_out_of_order_take_effect_in_order(db: Database) -> 
     assert db.chats() == ["1", "2", "3"]
 
 
-def test_order_holds_across_business_types_of_a_key(db: Database, app: Application) -> None:
+def test_order_holds_across_business_types_of_a_key(db: Session, app: Application) -> None:
     app.business("audit")
     first = db.enqueue_published(biz_type="audit", payload="{}")
     second = db.enqueue_published()
@@ -160,7 +161,7 @@ def test_order_holds_across_business_types_of_a_key(db: Database, app: Applicati
 # Copies
 
 
-def test_old_copy_that_arrives_after_the_take_back_does_not_pass_the_failed_one(db: Database) -> None:
+def test_old_copy_that_arrives_after_the_take_back_does_not_pass_the_failed_one(db: Session) -> None:
     failed, follower = published(db, "1", "2")
     db.consume((failed, "garbage"))
     assert db.statuses() == {failed: "pending", follower: "pending"}
@@ -175,7 +176,7 @@ def test_old_copy_that_arrives_after_the_take_back_does_not_pass_the_failed_one(
     assert db.chats() == ["1", "2"]
 
 
-def test_old_copy_of_the_failed_message_itself_may_take_effect_early(db: Database) -> None:
+def test_old_copy_of_the_failed_message_itself_may_take_effect_early(db: Session) -> None:
     failed, follower = published(db, "1", "2")
     db.call("outbox_mark_failed_v1", failed, "wait")
     assert db.consume(failed) == {failed: "consumed"}
@@ -183,7 +184,7 @@ def test_old_copy_of_the_failed_message_itself_may_take_effect_early(db: Databas
     assert db.chats() == ["1", "2"]
 
 
-def test_record_that_arrives_before_its_mark_takes_effect_and_the_mark_does_nothing(db: Database) -> None:
+def test_record_that_arrives_before_its_mark_takes_effect_and_the_mark_does_nothing(db: Session) -> None:
     first, second = db.enqueue(), db.enqueue()
     claimed = db.claim()
     assert db.consume(first, second) == {first: "consumed", second: "consumed"}
@@ -194,14 +195,14 @@ def test_record_that_arrives_before_its_mark_takes_effect_and_the_mark_does_noth
 # The dead block nobody
 
 
-def test_dead_message_no_longer_blocks(db: Database) -> None:
+def test_dead_message_no_longer_blocks(db: Session) -> None:
     first, second = published(db, "1", "2")
     assert db.consume(second) == {second: "deferred"}
     db.call("outbox_mark_dead_v1", first, "hopeless")
     assert db.consume(second) == {second: "consumed"}
 
 
-def test_message_that_dies_in_a_batch_lets_the_next_through(db: Database) -> None:
+def test_message_that_dies_in_a_batch_lets_the_next_through(db: Session) -> None:
     dying, hopeless = db.enqueue_published(max_retry=1), db.enqueue_published(payload="{}")
     (third,) = published(db, "3")
     outcomes = db.consume((dying, "garbage"), hopeless, third)
@@ -209,7 +210,7 @@ def test_message_that_dies_in_a_batch_lets_the_next_through(db: Database) -> Non
     assert db.chats() == ["3"]
 
 
-def test_bad_message_in_the_middle_keeps_its_key_in_order(db: Database) -> None:
+def test_bad_message_in_the_middle_keeps_its_key_in_order(db: Session) -> None:
     messages = published(db, "1", "2", "3", "4")
     bad = messages[1]
     outcomes = db.consume(messages[0], (bad, "garbage"), *messages[2:])
@@ -224,7 +225,7 @@ def test_bad_message_in_the_middle_keeps_its_key_in_order(db: Database) -> None:
 # Freedom
 
 
-def test_messages_without_order_take_effect_as_they_come(db: Database) -> None:
+def test_messages_without_order_take_effect_as_they_come(db: Session) -> None:
     db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
     first, second, third = published(db, "1", "2", "3", biz_type="free")
     assert db.consume(third) == {third: "consumed"}
@@ -232,7 +233,7 @@ def test_messages_without_order_take_effect_as_they_come(db: Database) -> None:
     assert db.chats() == ["3", "2"]
 
 
-def test_failed_message_without_order_takes_nobody_back(db: Database) -> None:
+def test_failed_message_without_order_takes_nobody_back(db: Session) -> None:
     db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
     failed, follower = published(db, "1", "2", biz_type="free")
     (ordered,) = published(db, "3")
@@ -240,7 +241,7 @@ def test_failed_message_without_order_takes_nobody_back(db: Database) -> None:
     assert db.statuses() == {failed: "pending", follower: "published", ordered: "published"}
 
 
-def test_ordered_message_that_fails_leaves_followers_without_order(db: Database) -> None:
+def test_ordered_message_that_fails_leaves_followers_without_order(db: Session) -> None:
     db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
     (failed,) = published(db, "1")
     (free,) = published(db, "2", biz_type="free")
@@ -249,14 +250,14 @@ def test_ordered_message_that_fails_leaves_followers_without_order(db: Database)
     assert db.consume(free) == {free: "consumed"}
 
 
-def test_unordered_message_does_not_block_an_ordered_one(db: Database) -> None:
+def test_unordered_message_does_not_block_an_ordered_one(db: Session) -> None:
     db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
     published(db, "1", biz_type="free")
     (ordered,) = published(db, "2")
     assert db.consume(ordered) == {ordered: "consumed"}
 
 
-def test_topics_do_not_wait_for_each_other(db: Database) -> None:
+def test_topics_do_not_wait_for_each_other(db: Session) -> None:
     (chat,) = published(db, "1", topic="chat")
     (audit,) = published(db, "2", topic="audit")
     assert db.consume(audit) == {audit: "consumed"}
@@ -264,7 +265,7 @@ def test_topics_do_not_wait_for_each_other(db: Database) -> None:
     assert db.statuses() == {chat: "pending", audit: "consumed"}
 
 
-def test_keys_compare_by_bytes_at_the_consumer_too(db: Database) -> None:
+def test_keys_compare_by_bytes_at_the_consumer_too(db: Session) -> None:
     (failed,) = published(db, "1", key="a")
     others = [published(db, key, key=key)[0] for key in ("A", "a ", "ä", "á", "a\u0301")]
     outcomes = db.consume((failed, "garbage"), *others)
@@ -272,7 +273,7 @@ def test_keys_compare_by_bytes_at_the_consumer_too(db: Database) -> None:
 
 
 @pytest.mark.parametrize("of", ["key", "topic"])
-def test_lanes_with_the_same_hash_do_not_wait_for_each_other(db: Database, of: str) -> None:
+def test_lanes_with_the_same_hash_do_not_wait_for_each_other(db: Session, of: str) -> None:
     lane, twin = ({"key": "k", "topic": "chat", of: name} for name in TWINS)
     (failed,) = published(db, "1", **lane)
     (other,) = published(db, "2", **twin)
@@ -288,7 +289,7 @@ def test_lanes_with_the_same_hash_do_not_wait_for_each_other(db: Database, of: s
     assert db.chats() == ["2", "3", "5"]
 
 
-def test_failing_key_delays_no_other(db: Database) -> None:
+def test_failing_key_delays_no_other(db: Session) -> None:
     batch: list[int | tuple[int, str]] = []
     expected: dict[int, str] = {}
     for number in range(120):
@@ -304,48 +305,15 @@ def test_failing_key_delays_no_other(db: Database) -> None:
     assert len(db.chats()) == 110
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_shuffled_deliveries_of_many_keys_take_effect_in_order(db: Database, seed: int) -> None:
-    chance = random.Random(seed)
-    messages = [db.enqueue(f"key {n % 5}", payload=chat_payload(f"{n % 5}:{n:03}")) for n in range(40)]
-    db.claim()
-    waiting = set(messages)
-    rounds = 0
-    while waiting:
-        rounds += 1
-        assert rounds < 100
-        db.make_due(*waiting)
-        claimed = db.claim()
-        chance.shuffle(claimed)
-        db.mark("published", [row for row in claimed if chance.random() < 0.8])
-        copies = chance.sample(messages, 20)
-        arriving = [(m, "garbage") if chance.random() < 0.05 else m for m in copies]
-        outcomes = db.consume(*arriving)
-        waiting -= {message for message, outcome in outcomes.items() if outcome == "consumed"}
-    chats = db.chats()
-    assert sorted(chats) == sorted(f"{n % 5}:{n:03}" for n in range(40))
-    for key in range(5):
-        of_key = [chat for chat in chats if chat.startswith(f"{key}:")]
-        assert of_key == sorted(of_key)
-
-
-def test_failure_of_one_key_waits_for_no_other_keys_transaction(db: Database, connect: Connect) -> None:
+@pytest.mark.parametrize(("locked", "record", "outcome"), [(1, "garbage", "failed"), (0, None, "consumed")])
+def test_consumption_of_one_key_waits_for_no_other_keys_transaction(
+    db: Session, connect: Connect, locked: int, record: str | None, outcome: str
+) -> None:
     slow, quick = connect(), connect()
-    (first,) = published(db, "1", key="a")
-    (second,) = published(db, "2", key="b")
+    messages = [*published(db, "1", key="a"), *published(db, "2", key="b")]
     slow.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION")
-    slow.call("outbox_mark_failed_v1", second, "not committed")
+    slow.call("outbox_mark_failed_v1", messages.pop(locked), "not committed")
     quick.execute("SET innodb_lock_wait_timeout = 1")
-    assert quick.consume((first, "garbage")) == {first: "failed"}
-    slow.execute("ROLLBACK")
-
-
-def test_success_of_one_key_waits_for_no_other_keys_transaction(db: Database, connect: Connect) -> None:
-    slow, quick = connect(), connect()
-    (first,) = published(db, "1", key="a")
-    (second,) = published(db, "2", key="b")
-    slow.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION")
-    slow.call("outbox_mark_failed_v1", first, "not committed")
-    quick.execute("SET innodb_lock_wait_timeout = 1")
-    assert quick.consume(second) == {second: "consumed"}
+    (free,) = messages
+    assert quick.consume(free if record is None else (free, record)) == {free: outcome}
     slow.execute("ROLLBACK")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from mysql.connector.errors import DatabaseError
 
-from tests.sql.application import Application
-from tests.sql.support import CHAT, Database
+from tests.kit.application import Application
+from tests.kit.session import CHAT, Session
 
 # What an integer may look like in JSON, and whether BIGINT takes it.
 INTEGERS = {
@@ -84,14 +84,14 @@ PATHS = ["persist", "one by one", "in bulk"]
 
 
 @pytest.fixture
-def paths(db: Database) -> Iterator[None]:
+def paths(db: Session) -> Iterator[None]:
     """Chat that has no batch handler, under another name."""
     db.call("outbox_register_biz_type_v1", "chat one by one", "outbox_internal_write_chat_history_v1", *[None] * 4)
     yield
     db.execute("DELETE FROM outbox_audit")
 
 
-def take(db: Database, path: str, payload: str) -> tuple[str, str | None, list[Any]]:
+def take(db: Session, path: str, payload: str) -> tuple[str, str | None, list[Any]]:
     """Let a payload take a path; return the state of its message, why, and what is in chat_histories."""
     db.execute("DELETE FROM agent_outbox_messages; DELETE FROM chat_histories")
     message = db.enqueue(payload=payload, biz_type="chat one by one" if path == "one by one" else CHAT)
@@ -111,7 +111,7 @@ def take(db: Database, path: str, payload: str) -> tuple[str, str | None, list[A
 
 
 @pytest.mark.usefixtures("paths")
-def test_every_payload_has_the_same_end_on_every_path(db: Database) -> None:
+def test_every_payload_has_the_same_end_on_every_path(db: Session) -> None:
     seen = 0
     for payload, is_good in classes():
         ends = [take(db, path, payload) for path in PATHS]
@@ -126,14 +126,14 @@ def test_every_payload_has_the_same_end_on_every_path(db: Database) -> None:
     assert seen > 70
 
 
-def test_all_good_payloads_are_taken_in_bulk_beside_all_bad_ones(db: Database) -> None:
+def test_all_good_payloads_are_taken_in_bulk_beside_all_bad_ones(db: Session) -> None:
     given = list(classes())
     messages = [db.enqueue(f"key {number}", payload=payload) for number, (payload, _) in enumerate(given)]
     outcomes = db.consume(*messages)
     assert [outcomes[message] for message in messages] == ["consumed" if is_good else "dead" for _, is_good in given]
 
 
-def test_enqueue_of_chat_takes_every_user_id_that_bigint_holds(db: Database) -> None:
+def test_enqueue_of_chat_takes_every_user_id_that_bigint_holds(db: Session) -> None:
     for user_id in (0, 4294967295, 4294967296, 5648351724360, 2**63 - 1, -(2**63)):
         message = db.out("outbox_enqueue_chat_history_v1", "chat", "k", user_id, "c", "user", "hi", None)
         assert db.consume(message) == {message: "consumed"}
@@ -151,7 +151,7 @@ SHIP_ORDER = """
 
 
 @pytest.fixture(params=["utf8mb4_0900_ai_ci", "utf8mb4_0900_bin", "utf8mb4_general_ci"])
-def shipments(request: pytest.FixtureRequest, db: Database, app: Application) -> Iterator[None]:
+def shipments(request: pytest.FixtureRequest, db: Session, app: Application) -> Iterator[None]:
     """The README's own example: its table and its handler, made in a session of this collation."""
     db.execute(
         "CREATE TABLE shipments (order_id BIGINT UNSIGNED NOT NULL PRIMARY KEY, message_id BIGINT UNSIGNED NOT NULL)"
@@ -165,7 +165,7 @@ def shipments(request: pytest.FixtureRequest, db: Database, app: Application) ->
 
 
 @pytest.mark.usefixtures("shipments")
-def test_readmes_handler_takes_the_numbers_that_its_column_holds(db: Database) -> None:
+def test_readmes_handler_takes_the_numbers_that_its_column_holds(db: Session) -> None:
     for number in INTEGERS:
         db.execute("DELETE FROM shipments")
         message = db.enqueue(number, biz_type="order_placed", payload=f'{{"order": {number}}}')

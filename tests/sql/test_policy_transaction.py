@@ -1,28 +1,25 @@
 """The policy calls join the caller's transaction, so that Flyway, Knex and Alembic can run them in a migration."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.sql.application import Application
-from tests.sql.operators import audit, forget
-from tests.sql.support import Connect, Database, refused
+from tests.kit.application import Application
+from tests.kit.operators import audit
+from tests.kit.server import Connect
+from tests.kit.session import Session, refused
 
 Call = tuple[str, list[Any]]
 IN_BULK = "handles_in_bulk"
 
 
 @pytest.fixture(autouse=True)
-def ready(db: Database, app: Application) -> Iterator[None]:
+def ready(db: Session, app: Application) -> None:
     """Handlers, a business type that is registered and one topic that is paused."""
-    forget(db)
     db.register("known", app.handler(name="handles"))
     app.handler("DO 0", parameters="IN p_is_check BOOLEAN", name=IN_BULK)
     db.call("outbox_pause_v1", "paused", None)
     db.execute("DELETE FROM outbox_audit")
-    yield
-    forget(db)
 
 
 CALLS: dict[str, Call] = {
@@ -39,7 +36,7 @@ BEGINS = [
 ]
 
 
-def policies(db: Database) -> list[Any]:
+def policies(db: Session) -> list[Any]:
     return db.rows(
         "SELECT kind, name, handler, batch_handler, ordering, max_retry, paused_at IS NULL FROM outbox_policies"
         " ORDER BY kind, name"
@@ -48,7 +45,7 @@ def policies(db: Database) -> list[Any]:
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("begin", BEGINS)
-def test_call_is_part_of_the_callers_transaction(db: Database, connect: Connect, name: str, begin: str) -> None:
+def test_call_is_part_of_the_callers_transaction(db: Session, connect: Connect, name: str, begin: str) -> None:
     routine, arguments = CALLS[name]
     before = policies(db)
     migration = connect()
@@ -68,7 +65,7 @@ def test_call_is_part_of_the_callers_transaction(db: Database, connect: Connect,
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_call_has_a_transaction_of_its_own_under_autocommit(db: Database, connect: Connect, name: str) -> None:
+def test_call_has_a_transaction_of_its_own_under_autocommit(db: Session, connect: Connect, name: str) -> None:
     routine, arguments = CALLS[name]
     before = policies(db)
     session = connect()
@@ -78,7 +75,7 @@ def test_call_has_a_transaction_of_its_own_under_autocommit(db: Database, connec
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_call_leaves_last_insert_id_as_it_was(db: Database, name: str) -> None:
+def test_call_leaves_last_insert_id_as_it_was(db: Session, name: str) -> None:
     routine, arguments = CALLS[name]
     db.execute("DO LAST_INSERT_ID(4711)")
     db.call(routine, *arguments)
@@ -86,7 +83,7 @@ def test_call_leaves_last_insert_id_as_it_was(db: Database, name: str) -> None:
     assert db.value("SELECT LAST_INSERT_ID()") == 4711
 
 
-def test_refused_call_leaves_the_callers_transaction_as_it_was(db: Database, connect: Connect) -> None:
+def test_refused_call_leaves_the_callers_transaction_as_it_was(db: Session, connect: Connect) -> None:
     before = policies(db)
     migration = connect()
     migration.execute("START TRANSACTION; INSERT INTO outbox_pauses (kind, name) VALUES ('topic', 'of the caller')")
@@ -104,7 +101,7 @@ def test_refused_call_leaves_the_callers_transaction_as_it_was(db: Database, con
 
 
 def test_relays_go_on_while_a_migration_that_has_registered_a_type_is_open(
-    db: Database, app: Application, connect: Connect
+    db: Session, app: Application, connect: Connect
 ) -> None:
     migration = connect()
     migration.execute("START TRANSACTION")

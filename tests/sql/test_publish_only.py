@@ -4,30 +4,31 @@ from typing import Any
 
 import pytest
 
-from tests.sql.application import Application
-from tests.sql.operators import age, audit
-from tests.sql.support import CHAT, Connect, Database
+from tests.kit.application import Application
+from tests.kit.operators import age, audit
+from tests.kit.server import Connect
+from tests.kit.session import CHAT, Session
 
 TYPES = ["registered", "nobody_knows_it"]
 
 
 @pytest.fixture(autouse=True)
-def registered(db: Database) -> None:
+def registered(db: Session) -> None:
     """A business type that is registered without a handler."""
     register(db, "registered", None)
     db.execute("DELETE FROM outbox_audit")
 
 
-def register(db: Database, biz_type: str, handler: str | None) -> dict[str, Any]:
+def register(db: Session, biz_type: str, handler: str | None) -> dict[str, Any]:
     (row,) = db.call("outbox_register_biz_type_v1", biz_type, handler, None, None, None, None)
     return row
 
 
-def recover(db: Database, seconds: int = 60) -> int:
+def recover(db: Session, seconds: int = 60) -> int:
     return int(db.out("outbox_recover_published_v1", seconds, None))
 
 
-def publish(db: Database, biz_type: str, key: str = "k") -> int:
+def publish(db: Session, biz_type: str, key: str = "k") -> int:
     """Put a message into the state in which the legacy service leaves it: published, whatever its type."""
     message = db.enqueue(key, biz_type=biz_type)
     db.execute(
@@ -40,7 +41,7 @@ def publish(db: Database, biz_type: str, key: str = "k") -> int:
 
 @pytest.mark.parametrize("biz_type", TYPES)
 @pytest.mark.parametrize("way", ["batch", "single"])
-def test_acknowledgement_consumes_a_message_without_a_handler(db: Database, biz_type: str, way: str) -> None:
+def test_acknowledgement_consumes_a_message_without_a_handler(db: Session, biz_type: str, way: str) -> None:
     message = db.enqueue(biz_type=biz_type)
     if way == "batch":
         assert db.mark("published", db.claim()) == 1
@@ -51,14 +52,14 @@ def test_acknowledgement_consumes_a_message_without_a_handler(db: Database, biz_
     assert row["created_at"] <= row["published_at"] == row["consumed_at"] == row["updated_at"]
 
 
-def test_one_mark_takes_each_message_where_its_type_belongs(db: Database) -> None:
+def test_one_mark_takes_each_message_where_its_type_belongs(db: Session) -> None:
     of = {biz_type: db.enqueue(biz_type, biz_type=biz_type) for biz_type in [*TYPES, CHAT]}
     assert db.mark("published", db.claim()) == 3
     assert db.statuses() == {of["registered"]: "consumed", of["nobody_knows_it"]: "consumed", of[CHAT]: "published"}
     assert db.message(of[CHAT])["consumed_at"] is None
 
 
-def test_all_types_are_publish_only_where_none_has_a_handler(db: Database) -> None:
+def test_all_types_are_publish_only_where_none_has_a_handler(db: Session) -> None:
     message = db.enqueue()
     claimed = db.claim()
     db.execute("START TRANSACTION; UPDATE outbox_biz_types SET handler = NULL")
@@ -68,7 +69,7 @@ def test_all_types_are_publish_only_where_none_has_a_handler(db: Database) -> No
 
 
 @pytest.mark.parametrize("kind", ["failed", "dead"])
-def test_record_that_kafka_refuses_is_retried_or_dead_as_any_other(db: Database, kind: str) -> None:
+def test_record_that_kafka_refuses_is_retried_or_dead_as_any_other(db: Session, kind: str) -> None:
     message = db.enqueue(biz_type="registered")
     assert db.mark(kind, db.claim()) == 1
     assert db.statuses() == {message: {"failed": "pending", "dead": "dead"}[kind]}
@@ -76,14 +77,14 @@ def test_record_that_kafka_refuses_is_retried_or_dead_as_any_other(db: Database,
 
 
 @pytest.mark.parametrize("biz_type", TYPES)
-def test_record_that_reaches_a_consumer_is_a_duplicate(db: Database, biz_type: str) -> None:
+def test_record_that_reaches_a_consumer_is_a_duplicate(db: Session, biz_type: str) -> None:
     message = db.enqueue_published(biz_type=biz_type)
     before = db.messages()
     assert db.consume(message) == {message: "duplicate"}
     assert db.messages() == before
 
 
-def test_consumer_that_is_faster_than_the_mark_ends_the_message_and_the_mark_changes_nothing(db: Database) -> None:
+def test_consumer_that_is_faster_than_the_mark_ends_the_message_and_the_mark_changes_nothing(db: Session) -> None:
     message = db.enqueue(biz_type="registered")
     claimed = db.claim()
     assert db.consume(message) == {message: "duplicate"}
@@ -95,14 +96,14 @@ def test_consumer_that_is_faster_than_the_mark_ends_the_message_and_the_mark_cha
     assert db.claim_ids() == []
 
 
-def test_later_message_of_the_lane_does_not_wait_for_the_mark_of_a_publish_only_one(db: Database) -> None:
+def test_later_message_of_the_lane_does_not_wait_for_the_mark_of_a_publish_only_one(db: Session) -> None:
     first, second, third = db.enqueue(biz_type="registered"), db.enqueue(), db.enqueue(biz_type="nobody_knows_it")
     assert db.claim_ids() == [first, second, third]
     assert db.consume(first, second, third) == {first: "duplicate", second: "consumed", third: "duplicate"}
     assert db.statuses() == dict.fromkeys([first, second, third], "consumed")
 
 
-def test_order_of_a_lane_stays_where_its_types_are_mixed(db: Database) -> None:
+def test_order_of_a_lane_stays_where_its_types_are_mixed(db: Session) -> None:
     refused, behind = db.enqueue(biz_type="registered"), db.enqueue()
     claimed = db.claim()
     assert db.mark("failed", claimed[:1]) == 1
@@ -116,7 +117,7 @@ def test_order_of_a_lane_stays_where_its_types_are_mixed(db: Database) -> None:
 # What was published while the type had a handler, or by the legacy service
 
 
-def test_record_of_a_type_that_has_lost_its_handler_ends_the_message(db: Database, app: Application) -> None:
+def test_record_of_a_type_that_has_lost_its_handler_ends_the_message(db: Session, app: Application) -> None:
     app.business("late")
     message = db.enqueue_published(biz_type="late")
     assert register(db, "late", "")["handler"] is None
@@ -128,7 +129,7 @@ def test_record_of_a_type_that_has_lost_its_handler_ends_the_message(db: Databas
 
 
 @pytest.mark.parametrize("leaves_due_time", [False, True])
-def test_recovery_ends_what_nobody_will_consume_and_sends_nothing_again(db: Database, leaves_due_time: bool) -> None:
+def test_recovery_ends_what_nobody_will_consume_and_sends_nothing_again(db: Session, leaves_due_time: bool) -> None:
     strays = [publish(db, biz_type, biz_type) for biz_type in TYPES]
     under_way = publish(db, CHAT, "under way")
     lost = publish(db, CHAT, "lost")
@@ -144,7 +145,7 @@ def test_recovery_ends_what_nobody_will_consume_and_sends_nothing_again(db: Data
     assert recover(db) == 0
 
 
-def test_publish_only_message_never_counts_as_under_way(db: Database) -> None:
+def test_publish_only_message_never_counts_as_under_way(db: Session) -> None:
     for biz_type in TYPES:
         db.enqueue_published(biz_type, biz_type=biz_type)
         age(db, db.enqueue_published(f"old {biz_type}", biz_type=biz_type), 10_000)
@@ -161,7 +162,7 @@ def test_publish_only_message_never_counts_as_under_way(db: Database) -> None:
 
 
 def test_message_that_was_relayed_before_its_handler_was_registered_is_found_by_replay(
-    db: Database, app: Application
+    db: Session, app: Application
 ) -> None:
     message = db.enqueue_published(biz_type="late", payload='{"n": 1}')
     register(db, "late", app.handler())
@@ -174,7 +175,7 @@ def test_message_that_was_relayed_before_its_handler_was_registered_is_found_by_
 
 
 def test_mark_neither_waits_for_a_registration_nor_counts_it_before_it_is_committed(
-    db: Database, app: Application, connect: Connect
+    db: Session, app: Application, connect: Connect
 ) -> None:
     before, after = db.enqueue("a", biz_type="late"), db.enqueue("b", biz_type="late")
     claimed = db.claim()
@@ -188,7 +189,7 @@ def test_mark_neither_waits_for_a_registration_nor_counts_it_before_it_is_commit
 
 
 def test_single_mark_sees_a_handler_that_was_registered_after_the_callers_snapshot(
-    db: Database, app: Application, connect: Connect
+    db: Session, app: Application, connect: Connect
 ) -> None:
     message = db.enqueue(biz_type="late")
     caller = connect()
@@ -200,7 +201,7 @@ def test_single_mark_sees_a_handler_that_was_registered_after_the_callers_snapsh
 
 
 def test_null_keeps_a_handler_and_an_empty_one_takes_it_and_the_batch_handler_away(
-    db: Database, app: Application
+    db: Session, app: Application
 ) -> None:
     handler = app.handler()
     register(db, "late", handler)

@@ -6,38 +6,35 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.sql.support import Connect, Database, Row, background, eventually, ids
+from tests.kit.server import Connect
+from tests.kit.session import Row, Session, ids
+from tests.kit.waiting import background, eventually
 
 ALL = set(range(64))
 
 
-def rounds(db: Database, relays: Sequence[str], number: int = 2) -> None:
+def rounds(db: Session, relays: Sequence[str], number: int = 2) -> None:
     """Let every relay claim in turn: what is given back in one round is taken in the next."""
     for _ in range(number):
         for relay in relays:
             db.claim(relay)
 
 
-def shares(db: Database, relays: Sequence[str]) -> list[int]:
+def shares(db: Session, relays: Sequence[str]) -> list[int]:
     return [len(db.owned(relay)) for relay in relays]
 
 
-def relay_row(db: Database, relay: str) -> Row:
+def relay_row(db: Session, relay: str) -> Row:
     return db.row("SELECT * FROM outbox_relays WHERE relay = %s", relay)
 
 
-def test_there_are_64_slots_and_at_first_nobody_has_one(db: Database) -> None:
+def test_there_are_64_slots_and_at_first_nobody_has_one(db: Session) -> None:
     rows = db.rows("SELECT slot, relay FROM outbox_slots ORDER BY slot")
     assert [(row["slot"], row["relay"]) for row in rows] == [(slot, None) for slot in range(64)]
 
 
-def test_one_relay_has_all_slots_with_its_first_claim(db: Database) -> None:
-    db.claim("relay-a")
-    assert db.owned("relay-a") == ALL
-
-
 @pytest.mark.parametrize("count", range(2, 17))
-def test_shares_are_even_after_each_relay_has_claimed_twice(db: Database, count: int) -> None:
+def test_shares_are_even_after_each_relay_has_claimed_twice(db: Session, count: int) -> None:
     relays = [f"relay-{number:02}" for number in range(count)]
     rounds(db, relays)
     even = [64 // count + (number < 64 % count) for number in range(count)]
@@ -45,7 +42,7 @@ def test_shares_are_even_after_each_relay_has_claimed_twice(db: Database, count:
     assert sum(even) == 64
 
 
-def test_slots_stay_where_they_are_once_shares_are_even(db: Database) -> None:
+def test_slots_stay_where_they_are_once_shares_are_even(db: Session) -> None:
     relays = ["relay-a", "relay-b", "relay-c"]
     rounds(db, relays)
     before = [db.owned(relay) for relay in relays]
@@ -53,20 +50,20 @@ def test_slots_stay_where_they_are_once_shares_are_even(db: Database) -> None:
     assert [db.owned(relay) for relay in relays] == before
 
 
-def test_more_relays_than_slots_leave_some_without(db: Database) -> None:
+def test_more_relays_than_slots_leave_some_without(db: Session) -> None:
     relays = [f"relay-{number:02}" for number in range(66)]
     rounds(db, relays)
     assert shares(db, relays) == [1] * 64 + [0, 0]
     assert db.claim(relays[-1]) == []
 
 
-def test_relay_that_joins_takes_nothing_that_another_owns(db: Database) -> None:
+def test_relay_that_joins_takes_nothing_that_another_owns(db: Session) -> None:
     db.claim("relay-a")
     db.claim("relay-b")
     assert (db.owned("relay-a"), db.owned("relay-b")) == (ALL, set())
 
 
-def test_surplus_is_given_back_with_the_next_claim_of_its_owner(db: Database) -> None:
+def test_surplus_is_given_back_with_the_next_claim_of_its_owner(db: Session) -> None:
     db.claim("relay-a")
     db.claim("relay-b")
     db.claim("relay-a")
@@ -76,7 +73,7 @@ def test_surplus_is_given_back_with_the_next_claim_of_its_owner(db: Database) ->
     assert db.owned("relay-a") | db.owned("relay-b") == ALL
 
 
-def test_claim_returns_nothing_of_the_slots_it_gives_back(db: Database) -> None:
+def test_claim_returns_nothing_of_the_slots_it_gives_back(db: Session) -> None:
     for number in range(64):
         db.enqueue(f"key {number}")
     assert len(db.claim("relay-a")) == 64
@@ -86,7 +83,7 @@ def test_claim_returns_nothing_of_the_slots_it_gives_back(db: Database) -> None:
     assert sorted(ids(kept) + ids(taken)) == sorted(db.statuses())
 
 
-def test_leave_frees_all_slots_at_once(db: Database) -> None:
+def test_leave_frees_all_slots_at_once(db: Session) -> None:
     rounds(db, ["relay-a", "relay-b"])
     db.call("outbox_leave_v1", "relay-a")
     assert db.owned("relay-a") == set()
@@ -95,35 +92,35 @@ def test_leave_frees_all_slots_at_once(db: Database) -> None:
     assert db.owned("relay-b") == ALL
 
 
-def test_leave_of_a_stranger_is_harmless(db: Database) -> None:
+def test_leave_of_a_stranger_is_harmless(db: Session) -> None:
     db.claim("relay-a")
     db.call("outbox_leave_v1", "nobody")
     db.call("outbox_leave_v1", None)
     assert db.owned("relay-a") == ALL
 
 
-def test_relay_that_left_may_come_back(db: Database) -> None:
+def test_relay_that_left_may_come_back(db: Session) -> None:
     db.claim("relay-a")
     db.call("outbox_leave_v1", "relay-a")
     db.claim("relay-a")
     assert db.owned("relay-a") == ALL
 
 
-def test_slots_of_an_expired_lease_are_taken_over(db: Database) -> None:
+def test_slots_of_an_expired_lease_are_taken_over(db: Session) -> None:
     rounds(db, ["relay-a", "relay-b", "relay-c"])
     db.expire_lease("relay-b")
     rounds(db, ["relay-a", "relay-c"], number=1)
     assert shares(db, ["relay-a", "relay-b", "relay-c"]) == [32, 0, 32]
 
 
-def test_slots_of_a_live_lease_are_not(db: Database) -> None:
+def test_slots_of_a_live_lease_are_not(db: Session) -> None:
     db.claim("relay-a", lease=1)
     db.call("outbox_heartbeat_v1", "relay-a", 30)
     db.claim("relay-b")
     assert (db.owned("relay-a"), db.owned("relay-b")) == (ALL, set())
 
 
-def test_relay_that_comes_back_after_expiry_joins_anew(db: Database) -> None:
+def test_relay_that_comes_back_after_expiry_joins_anew(db: Session) -> None:
     db.claim("relay-a")
     db.expire_lease("relay-a")
     db.claim("relay-b")
@@ -134,7 +131,7 @@ def test_relay_that_comes_back_after_expiry_joins_anew(db: Database) -> None:
     assert shares(db, ["relay-a", "relay-b"]) == [32, 32]
 
 
-def test_expired_relay_keeps_nothing_that_is_not_its_share(db: Database) -> None:
+def test_expired_relay_keeps_nothing_that_is_not_its_share(db: Session) -> None:
     db.claim("relay-a")
     db.claim("relay-b")
     db.expire_lease("relay-a")
@@ -142,14 +139,14 @@ def test_expired_relay_keeps_nothing_that_is_not_its_share(db: Database) -> None
     assert shares(db, ["relay-a", "relay-b"]) == [32, 0]
 
 
-def test_expired_relay_that_nobody_replaced_gets_its_slots_again(db: Database) -> None:
+def test_expired_relay_that_nobody_replaced_gets_its_slots_again(db: Session) -> None:
     db.claim("relay-a")
     db.expire_lease("relay-a")
     db.claim("relay-a")
     assert db.owned("relay-a") == ALL
 
 
-def test_relays_names_compare_by_bytes(db: Database) -> None:
+def test_relays_names_compare_by_bytes(db: Session) -> None:
     relays = ["Relay", "Relay ", "relay", "rélay", "re\u0301lay"]
     rounds(db, relays)
     assert shares(db, sorted(relays, key=str.encode)) == [13, 13, 13, 13, 12]
@@ -160,7 +157,7 @@ def test_relays_names_compare_by_bytes(db: Database) -> None:
 # Heartbeats
 
 
-def test_heartbeat_keeps_the_lease_without_a_claim(db: Database) -> None:
+def test_heartbeat_keeps_the_lease_without_a_claim(db: Session) -> None:
     db.claim("relay-a", lease=1)
     before = relay_row(db, "relay-a")
     db.call("outbox_heartbeat_v1", "relay-a", 60)
@@ -170,14 +167,14 @@ def test_heartbeat_keeps_the_lease_without_a_claim(db: Database) -> None:
     assert db.owned("relay-a") == ALL
 
 
-def test_heartbeat_is_for_30_seconds_unless_told(db: Database) -> None:
+def test_heartbeat_is_for_30_seconds_unless_told(db: Session) -> None:
     db.claim("relay-a", lease=1)
     db.call("outbox_heartbeat_v1", "relay-a", None)
     left = relay_row(db, "relay-a")["lease_until"] - db.value("SELECT UTC_TIMESTAMP(6)")
     assert 25 < left.total_seconds() <= 30
 
 
-def test_heartbeat_after_expiry_does_not_revive(db: Database) -> None:
+def test_heartbeat_after_expiry_does_not_revive(db: Session) -> None:
     db.claim("relay-a")
     db.expire_lease("relay-a")
     before = relay_row(db, "relay-a")
@@ -187,12 +184,12 @@ def test_heartbeat_after_expiry_does_not_revive(db: Database) -> None:
     assert db.owned("relay-b") == ALL
 
 
-def test_heartbeat_of_a_stranger_makes_no_relay(db: Database) -> None:
+def test_heartbeat_of_a_stranger_makes_no_relay(db: Session) -> None:
     db.call("outbox_heartbeat_v1", "nobody", 60)
     assert db.rows("SELECT * FROM outbox_relays") == []
 
 
-def test_claim_is_a_heartbeat_once_a_third_of_the_lease_is_gone(db: Database) -> None:
+def test_claim_is_a_heartbeat_once_a_third_of_the_lease_is_gone(db: Session) -> None:
     db.claim("relay-a", lease=30)
     fresh = relay_row(db, "relay-a")["lease_until"]
     db.claim("relay-a", lease=30)
@@ -203,13 +200,13 @@ def test_claim_is_a_heartbeat_once_a_third_of_the_lease_is_gone(db: Database) ->
 
 
 @pytest.mark.parametrize(("given", "seconds"), [(None, 30), (1, 1), (86400, 86400)])
-def test_lease_lasts_as_long_as_asked(db: Database, given: int | None, seconds: int) -> None:
+def test_lease_lasts_as_long_as_asked(db: Session, given: int | None, seconds: int) -> None:
     db.claim("relay-a", lease=given)
     row = relay_row(db, "relay-a")
     assert (row["lease_until"] - row["joined_at"]).total_seconds() == seconds
 
 
-def test_relays_that_are_long_gone_are_forgotten(db: Database) -> None:
+def test_relays_that_are_long_gone_are_forgotten(db: Session) -> None:
     for relay in ("long gone", "just gone"):
         db.claim(relay)
     db.execute(
@@ -219,7 +216,7 @@ def test_relays_that_are_long_gone_are_forgotten(db: Database) -> None:
     assert db.column("SELECT relay FROM outbox_relays ORDER BY relay") == ["just gone", "relay-a"]
 
 
-def test_relays_that_join_at_the_same_moment_share_evenly(db: Database, connect: Connect) -> None:
+def test_relays_that_join_at_the_same_moment_share_evenly(db: Session, connect: Connect) -> None:
     relays = [f"relay-{number}" for number in range(8)]
     sessions = {relay: connect() for relay in relays}
     with ThreadPoolExecutor(len(relays)) as pool:
@@ -228,7 +225,7 @@ def test_relays_that_join_at_the_same_moment_share_evenly(db: Database, connect:
     assert shares(db, relays) == [8] * 8
 
 
-def test_relay_that_comes_back_too_late_waits_for_the_slots_in_their_order(db: Database, connect: Connect) -> None:
+def test_relay_that_comes_back_too_late_waits_for_the_slots_in_their_order(db: Session, connect: Connect) -> None:
     rounds(db, ["relay-a", "relay-b"])
     db.expire_lease("relay-a")
     db.expire_lease("relay-b")
@@ -247,7 +244,7 @@ def test_relay_that_comes_back_too_late_waits_for_the_slots_in_their_order(db: D
 
 
 def test_relay_that_waits_for_the_slots_for_longer_than_a_lease_takes_none_from_the_living(
-    db: Database, connect: Connect
+    db: Session, connect: Connect
 ) -> None:
     for _ in range(2):
         for relay in ("relay-a", "relay-c"):

@@ -20,8 +20,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.kit.names import slot_of
+from tests.kit.session import CHAT, Session, chat_payload
 from tests.sql.model import SECOND, Message, Model
-from tests.sql.support import CHAT, Database, chat_payload, slot_of
 
 FREE = "chat_without_order"
 START = int(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()) * SECOND
@@ -56,7 +57,7 @@ class Outbox(RuleBasedStateMachine):
     """Two relays and any number of consumers on messages of three keys, with order and without."""
 
     claims: Bundle[Claimed] = Bundle("claims")
-    db: Database
+    db: Session
 
     def __init__(self) -> None:
         """Begin with an empty outbox."""
@@ -226,7 +227,7 @@ class Outbox(RuleBasedStateMachine):
                 assert of_lane == sorted(of_lane)
 
 
-def test_outbox_does_what_the_model_says_whatever_happens(db: Database) -> None:
+def test_outbox_does_what_the_model_says_whatever_happens(db: Session) -> None:
     Outbox.db = db
     run_state_machine_as_test(
         Outbox,

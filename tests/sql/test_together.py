@@ -7,14 +7,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.sql.support import Connect, Database, chat_payload, eventually
+from tests.kit.server import Connect
+from tests.kit.session import Session, chat_payload
+from tests.kit.waiting import eventually
 
 KEYS = 8
 TRANSACTIONS = 40
 Records = queue.Queue[tuple[int, str]]
 
 
-def produce(session: Database, seed: int) -> None:
+def produce(session: Session, seed: int) -> None:
     """Enqueue in transactions that last for random times, and are sometimes rolled back."""
     chance = random.Random(seed)
     for number in range(TRANSACTIONS):
@@ -27,7 +29,7 @@ def produce(session: Database, seed: int) -> None:
         session.execute("COMMIT" if chance.random() < 0.9 else "ROLLBACK")
 
 
-def relay(session: Database, seed: int, records: Records, done: threading.Event) -> None:
+def relay(session: Session, seed: int, records: Records, done: threading.Event) -> None:
     """Hand claimed messages over; some are refused, and some marks come after the record has been consumed."""
     chance = random.Random(seed)
     name = f"relay-{seed}"
@@ -43,7 +45,7 @@ def relay(session: Database, seed: int, records: Records, done: threading.Event)
             session.call("outbox_leave_v1", name)
 
 
-def consume(session: Database, seed: int, records: Records, done: threading.Event) -> None:
+def consume(session: Session, seed: int, records: Records, done: threading.Event) -> None:
     """Consume what has arrived, some of it corrupt, and some of it twice."""
     chance = random.Random(seed)
     while not done.is_set():
@@ -66,15 +68,15 @@ def next_of(records: Records) -> tuple[int, str] | None:
         return None
 
 
-def is_over(db: Database) -> bool:
+def is_over(db: Session) -> bool:
     return set(db.statuses().values()) == {"consumed"}
 
 
-def test_everything_takes_effect_once_and_in_order_with_all_at_work(db: Database, connect: Connect) -> None:
+def test_everything_takes_effect_once_and_in_order_with_all_at_work(db: Session, connect: Connect) -> None:
     db.register("eager", "outbox_internal_write_chat_history_v1", backoff_base_seconds=0, max_retry=1000)
     records: Records = queue.Queue()
     done = threading.Event()
-    workers: list[Callable[[Database, int, Records, threading.Event], None]] = [relay, relay, consume, consume]
+    workers: list[Callable[[Session, int, Records, threading.Event], None]] = [relay, relay, consume, consume]
     with ThreadPoolExecutor(len(workers) + 2) as pool:
         producing = [pool.submit(produce, connect(), seed) for seed in (1, 2)]
         working = [pool.submit(work, connect(), seed, records, done) for seed, work in enumerate(workers)]
@@ -85,7 +87,7 @@ def test_everything_takes_effect_once_and_in_order_with_all_at_work(db: Database
         finally:
             done.set()
         for worker in working:
-            worker.result(timeout=10)
+            worker.result(timeout=60)
     expected: dict[str, list[str]] = {}
     for row in db.messages():
         assert row["status"] == "consumed"

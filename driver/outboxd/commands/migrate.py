@@ -15,7 +15,7 @@ from outboxd.settings import Settings
 @click.command()
 @click.option("--status", is_flag=True, help="only show what is installed")
 @click.option("--dry-run", is_flag=True, help="only print the SQL that would run, for the mysql client")
-@click.option("--post", is_flag=True, help="also drop what the release before needs, once nobody calls it")
+@click.option("--post", is_flag=True, help="also drop what only older releases call")
 @with_settings(*MYSQL)
 def migrate(settings: Settings, status: bool, dry_run: bool, post: bool) -> None:
     """Install or upgrade the schema: applies the migrations that are missing.

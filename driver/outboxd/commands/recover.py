@@ -13,7 +13,7 @@ from outboxd.settings import Settings
 @yes_option
 @with_settings(*MYSQL)
 def recover(settings: Settings, older_than: int, yes: bool) -> None:
-    """Send messages again that were published that long ago and never consumed."""
+    """Send messages again that were published long ago and never consumed."""
     with Database(settings, answers_in_time=False) as database:
         count = ask(database, "recover", "published", yes=yes, before=ago(database, older_than))
         if count:

@@ -12,7 +12,7 @@ from outboxd.settings import Settings
 @topic_or_biz_type
 @with_settings(*MYSQL)
 def resume(settings: Settings, topic: str | None, biz_type: str | None) -> None:
-    """Go on relaying a topic or a business type that was paused."""
+    """Resume relaying a topic or a business type that was paused."""
     check_one(topic, biz_type)
     with OperatorProcedures(settings) as database:
         row = database.resume(topic, biz_type)

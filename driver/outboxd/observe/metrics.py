@@ -41,23 +41,25 @@ claimed = _counter("outboxd_messages_claimed_total", "Messages that claims hande
 published = _counter("outboxd_messages_published_total", "Messages that Kafka acknowledged, repeats included.")
 failed = _counter(
     "outboxd_messages_failed_total",
-    "Messages to be retried: Kafka refused the record (relay), or the effect failed (consumer).",
+    "Messages pending again for a retry: Kafka refused the record (relay), or the effect failed (consumer).",
     stage=("relay", "consumer"),
 )
 dead = _counter(
     "outboxd_messages_dead_total",
-    "Messages given up: Kafka can never take the record (relay), or the outcome was dead (consumer).",
+    "Messages that went dead: Kafka can never take the record (relay), or the outcome was dead (consumer).",
     stage=("relay", "consumer"),
 )
 deferred = _counter(
-    "outboxd_messages_deferred_total", "Messages sent back because an earlier one of their topic and key is not final."
+    "outboxd_messages_deferred_total",
+    "Messages sent back to pending because an earlier one of their lane is not final.",
 )
 fenced = _counter(
     "outboxd_messages_fenced_total",
-    "Messages that Kafka answered and no mark changed, because the relay's lease had run out.",
+    "Messages that Kafka answered and no mark changed, because the relay had lost its slots.",
 )
 recovered = _counter(
-    "outboxd_messages_recovered_total", "Published messages sent again because nobody consumed them for stale_seconds."
+    "outboxd_messages_recovered_total",
+    "Published messages sent again because they were not consumed within stale_seconds.",
 )
 consumed = _counter(
     "outboxd_records_consumed_total",
@@ -75,7 +77,7 @@ batch_messages = Histogram(
 )
 procedure_seconds = Histogram(
     "outboxd_procedure_duration_seconds",
-    "How long a procedure's call took until its first answer; outbox_claim_v1 waits for work in it, up to wait_ms.",
+    "How long a call took until its first answer; outbox_claim_v1 may wait up to wait_ms for work.",
     ["procedure"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
     registry=registry,
@@ -92,13 +94,13 @@ lag_messages = Gauge(
 )
 lag_seconds = Gauge(
     "outboxd_lag_seconds",
-    "How long ago the oldest message that is not consumed was enqueued, by status; 0 where there is none.",
+    "How long ago the oldest message that is not consumed was enqueued, by status; 0 if there is none.",
     ["status"],
     registry=registry,
 )
 overdue_seconds = Gauge(
     "outboxd_overdue_seconds",
-    "How long the pending message that was due first has been waiting; 0 where none is due.",
+    "How long the pending message that was due first has been waiting; 0 if none is due.",
     registry=registry,
 )
 dead_letters = Gauge(
@@ -106,7 +108,7 @@ dead_letters = Gauge(
 )
 sampled_at = Gauge(
     "outboxd_sampled_timestamp_seconds",
-    "When lag and slots were last looked up, in seconds since 1970; later than that they are not known.",
+    "When lag and slots were last looked up, in seconds since 1970; they are not newer than that.",
     registry=registry,
 )
 

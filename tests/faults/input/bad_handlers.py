@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from tests.faults.good_chat import GoodChat
 from tests.faults.input import outcomes
 from tests.faults.input.outcomes import Expected
 from tests.faults.report import Report
 from tests.faults.stage import ACCOUNT, Scene, Stage
-from tests.sql.application import PARAMETERS, RECORD, Application
+from tests.kit.application import PARAMETERS, RECORD, Application
+from tests.kit.chat import Writer
 
 _ATTEMPTS = 2
 _PAYLOAD = '{"order":1}'
@@ -74,7 +74,7 @@ def handlers(stage: Stage) -> Report:
         expected = _register_others(scene, application)
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
-        good = GoodChat(scene.topics[0])
+        good = Writer(scene.topics[0])
         scene.session.execute("START TRANSACTION")
         bad = []
         for name, says in expected.items():

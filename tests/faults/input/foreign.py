@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from confluent_kafka import Producer
 
-from tests.faults.good_chat import GoodChat
 from tests.faults.input import outcomes
 from tests.faults.input.outcomes import Expected
-from tests.faults.ledger import Entry
 from tests.faults.report import Report
 from tests.faults.stage import FaultError, Scene, Stage
-from tests.sql.support import chat_payload
+from tests.kit.chat import Writer
+from tests.kit.ledger import Entry
+from tests.kit.session import chat_payload
 
 _CHAT = chat_payload("a foreign one").encode()
 _NOT_UTF8 = b'{"user_id":7,\xff\xfe\x00'
@@ -93,13 +93,13 @@ def foreign_records(stage: Stage) -> Report:
         source = f"/outboxd/{scene.database}"
         scene.start("relay", "relay")
         reader = scene.start("consumer", "consumer", topics=strange)
-        good = GoodChat(own)
+        good = Writer(own)
         victims = {case.name: _victim(scene, good, case) for case in _IMPOSTORS}
         (forged,) = good.enqueue(scene.session, _FORGED)
         scene.wait_until(lambda: "pending" not in scene.counts(), "the relay has sent all", 90)
 
         left_out = _foreign_records(source, victims[_IMPOSTORS[0].name].id)
-        before, behind = GoodChat(strange), GoodChat(strange)
+        before, behind = Writer(strange), Writer(strange)
         before.enqueue(scene.session, "before")
         records = [(case.headers, case.value) for case in left_out]
         records += [({"ce_source": source, "ce_id": id_}, _CHAT) for id_ in _UNKNOWN.values()]
@@ -138,7 +138,7 @@ def foreign_records(stage: Stage) -> Report:
         )
 
 
-def _victim(scene: Scene, good: GoodChat, case: Impostor) -> Entry:
+def _victim(scene: Scene, good: Writer, case: Impostor) -> Entry:
     """A message, brought to its state as a relay and a consumer would, or left to the relay."""
     (entry,) = good.enqueue(scene.session, case.name)
     if case.before == "consumed":

@@ -2,14 +2,14 @@
 
 import time
 
-from tests.faults.good_chat import GoodChat
 from tests.faults.input import outcomes
 from tests.faults.input.outcomes import Expected
-from tests.faults.ledger import Entry
 from tests.faults.report import Report
 from tests.faults.stage import Scene, Stage
-from tests.sql.application import Application
-from tests.sql.support import Database
+from tests.kit.application import Application
+from tests.kit.chat import Writer
+from tests.kit.ledger import Entry
+from tests.kit.session import Session
 
 _COUNT = (
     "INSERT INTO app_effects (message) VALUES (p_id); UPDATE app_effects SET payload = p_payload WHERE id IN (1, 2)"
@@ -30,7 +30,7 @@ def deadlocks(stage: Stage, times: int) -> Report:
         scene.session.execute("INSERT INTO app_effects (message) VALUES (0), (0)")
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
-        good, ids, before = GoodChat(scene.topics[0]), [], _found_deadlocks(scene)
+        good, ids, before = Writer(scene.topics[0]), [], _found_deadlocks(scene)
         for _ in range(times):
             with scene.server.connect(scene.database) as other:
                 other.execute(f"START TRANSACTION; INSERT INTO app_effects (message) VALUES {_MANY}")
@@ -66,7 +66,7 @@ def lock_waits(stage: Stage) -> Report:
         scene.session.execute("INSERT INTO app_effects (message) VALUES (0), (0)")
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
-        good = GoodChat(scene.topics[0])
+        good = Writer(scene.topics[0])
         with scene.server.connect(scene.database) as other:
             other.execute("START TRANSACTION")
             _lock(other, _THEIRS)
@@ -98,7 +98,7 @@ def long_work(stage: Stage, seconds: float) -> Report:
         application.business("works", f"{_COUNT}; DO SLEEP({seconds})", backoff_cap_seconds=1)
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
-        good = GoodChat(scene.topics[0])
+        good = Writer(scene.topics[0])
         ids = [_among(scene, good, "works") for _ in range(2)]
         behind = good.enqueue(scene.session, "behind", "behind", "far behind")
         scene.wait_until_final()
@@ -118,7 +118,7 @@ def long_work(stage: Stage, seconds: float) -> Report:
         )
 
 
-def _among(scene: Scene, good: GoodChat, biz_type: str) -> int:
+def _among(scene: Scene, good: Writer, biz_type: str) -> int:
     """One message for the handler, between good chat of its own key and of others, all in one transaction."""
     scene.session.execute("START TRANSACTION")
     good.enqueue(scene.session, biz_type, "before")
@@ -133,7 +133,7 @@ def _found_deadlocks(scene: Scene) -> int:
     return int(scene.session.value(counted))
 
 
-def _lock(session: Database, row: int) -> None:
+def _lock(session: Session, row: int) -> None:
     session.execute("UPDATE app_effects SET payload = 'other' WHERE id = %s", row)
 
 

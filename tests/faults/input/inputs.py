@@ -2,14 +2,14 @@
 
 from mysql.connector.errors import DatabaseError
 
-from tests.faults.good_chat import GoodChat
 from tests.faults.input import outcomes, payload_cases
 from tests.faults.input.outcomes import Expected
 from tests.faults.input.payload_cases import Chat, Refused
-from tests.faults.ledger import Entry
 from tests.faults.report import Report
 from tests.faults.stage import Stage
-from tests.sql.support import Database, chat_payload
+from tests.kit.chat import Writer
+from tests.kit.ledger import Entry
+from tests.kit.session import Session, chat_payload
 
 
 def payloads(stage: Stage) -> Report:
@@ -18,7 +18,7 @@ def payloads(stage: Stage) -> Report:
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
         topic, session = scene.topics[0], scene.session
-        good = GoodChat(topic)
+        good = Writer(topic)
         bad: list[Expected] = []
         # All at once, so that the bad ones are in everybody's batch.
         session.execute("START TRANSACTION")
@@ -64,7 +64,7 @@ def names(stage: Stage) -> Report:
     with stage.scene(partitions=1) as scene:
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
-        good, session = GoodChat(scene.topics[0]), scene.session
+        good, session = Writer(scene.topics[0]), scene.session
         good.enqueue(session, *_TOPICS)
         bad = []
         for name, topic in _TOPICS.items():
@@ -87,12 +87,12 @@ def names(stage: Stage) -> Report:
         )
 
 
-def _enqueue(session: Database, topic: str, case: Chat) -> Entry:
+def _enqueue(session: Session, topic: str, case: Chat) -> Entry:
     id_ = session.enqueue(case.conversation, topic=topic, payload=case.payload)
     return Entry(id_, topic, case.conversation, case.user_id, case.role, case.text)
 
 
-def _refused(session: Database, topic: str, case: Refused) -> tuple[str, str | None]:
+def _refused(session: Session, topic: str, case: Refused) -> tuple[str, str | None]:
     """What the enqueue said, and what is wrong about that."""
     try:
         session.enqueue(case.name, topic=topic, payload=case.payload)

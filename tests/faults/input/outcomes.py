@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from tests.faults import checker
-from tests.faults.checker import Verdict
-from tests.faults.ledger import Entry, Ledger
 from tests.faults.report import problems_of
 from tests.faults.stage import Scene
-from tests.sql.support import Row
+from tests.kit import checker
+from tests.kit.checker import Verdict
+from tests.kit.ledger import Entry, Ledger
+from tests.kit.session import Row
 
 _SHOWN = 110
 

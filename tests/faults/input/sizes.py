@@ -4,13 +4,13 @@ import random
 
 from mysql.connector.errors import OperationalError
 
-from tests.faults.good_chat import GoodChat
 from tests.faults.input import outcomes
 from tests.faults.input.outcomes import Expected
-from tests.faults.ledger import Entry
 from tests.faults.report import Report
 from tests.faults.stage import Scene, Stage
-from tests.sql.support import Database
+from tests.kit.chat import Writer
+from tests.kit.ledger import Entry
+from tests.kit.session import Session
 
 _MIB = 1 << 20
 _TOO_LARGE = "Message size too large (MSG_SIZE_TOO_LARGE)"
@@ -25,7 +25,7 @@ def sizes(stage: Stage) -> Report:
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
         topic = scene.topics[0]
-        good, large = GoodChat(topic), GoodChat(topic)
+        good, large = Writer(topic), Writer(topic)
         problems: list[str] = []
         with scene.server.connect(scene.database) as application:
             said = _enqueue_too_large(application, topic)
@@ -62,7 +62,7 @@ def packets(stage: Stage) -> Report:
         try:
             scene.start("relay", "relay")
             scene.start("consumer", "consumer")
-            good = GoodChat(scene.topics[0])
+            good = Writer(scene.topics[0])
             good.enqueue(scene.session, "k")
             name = f"{_BACKSLASHES} backslashes"
             entry = _enqueue_text(scene, "k", "\\" * _BACKSLASHES, max_retry=2)
@@ -88,7 +88,7 @@ def _enqueue_text(scene: Scene, key: str, text: str, max_retry: int | None = Non
     )
 
 
-def _enqueue_too_large(session: Database, topic: str) -> str:
+def _enqueue_too_large(session: Session, topic: str) -> str:
     try:
         session.out("outbox_enqueue_chat_history_v1", topic, "k", 7, "k", "user", "x" * _TOO_LARGE_TO_ASK, None)
     except OperationalError as error:

@@ -55,7 +55,7 @@ def brokers_down(stage: Stage, seed: int, seconds: float = _DOWN_S, load: Load =
         time.sleep(chance.uniform(*_BEFORE_S))
         progress.wait_for_more(scene, 1, _DEADLINE_S)
         stage.kafka.kill()
-        scene.wait_until(lambda: all(driver.events("unavailable") for driver in scene.drivers), "all say they wait", 90)
+        scene.wait_until(lambda: all(daemon.events("unavailable") for daemon in scene.daemons), "all say they wait", 90)
         problems, written = _nothing_is_published(scene, seconds)
         stage.kafka.start()
         drained = progress.wait_for_all_until_now(scene, _DEADLINE_S)

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.faults import under_load
-from tests.faults.driver import Driver
+from tests.faults.daemon import FaultyDaemon
 from tests.faults.kafka import progress, state
 from tests.faults.report import Report
-from tests.faults.stage import Scene, Stage
+from tests.faults.stage import STOP_DEADLINE_S, Scene, Stage
 from tests.faults.under_load import Deed, Load
 
 _BEFORE_S = (0.5, 2.0)
@@ -24,10 +24,10 @@ def redelivered(stage: Stage, seed: int, load: Load = _LOAD) -> Report:
     def fault(scene: Scene, chance: random.Random) -> Deed:
         time.sleep(chance.uniform(*_BEFORE_S))
         scene.wait_until(lambda: progress.consumed(scene) >= _FEWEST, f"{_FEWEST} messages have taken effect", 90)
-        consumers = [driver for driver in scene.drivers if driver.only == "consumer"]
+        consumers = [daemon for daemon in scene.daemons if daemon.only == "consumer"]
         for consumer in consumers:
             consumer.terminate()
-        codes = [consumer.wait() for consumer in consumers]
+        codes = [consumer.wait_or_kill(STOP_DEADLINE_S) for consumer in consumers]
         consumed = progress.consumed(scene)
         before = _outcomes(consumers)
         state.set_to_beginning(scene.bootstrap, scene.database, scene.topics)
@@ -50,7 +50,7 @@ def redelivered(stage: Stage, seed: int, load: Load = _LOAD) -> Report:
     return under_load.run(stage, seed, "offsets are set back to the beginning", fault, load)
 
 
-def _outcomes(consumers: Sequence[Driver]) -> Counter[str]:
+def _outcomes(consumers: Sequence[FaultyDaemon]) -> Counter[str]:
     """What became of the records that these have taken so far."""
     counts: Counter[str] = Counter()
     for consumer in consumers:

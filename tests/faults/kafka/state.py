@@ -7,25 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     PartitionMetadata,
     ResourceType,
 )
-from confluent_kafka.cimpl import NewTopic
+
+from tests.kit.kafka import admin
 
 _ASK_S = 5.0
 _CHANGE_S = 30.0
 
 Places = dict[tuple[str, int], int]
 """A number for each partition of some topics."""
-
-
-def admin(bootstrap: str) -> AdminClient:
-    """A client that makes changes."""
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
 
 def leaders(bootstrap: str, topics: Sequence[str]) -> Places:
@@ -70,13 +65,6 @@ def delete_topics(bootstrap: str, topics: Sequence[str]) -> None:
     client = admin(bootstrap)
     for deleted in client.delete_topics(list(topics)).values():
         deleted.result(_CHANGE_S)
-
-
-def create_topics(bootstrap: str, topics: Sequence[str], partitions: int, replicas: int) -> None:
-    """Empty ones."""
-    client = admin(bootstrap)
-    for made in client.create_topics([NewTopic(topic, partitions, replicas) for topic in topics]).values():
-        made.result(_CHANGE_S)
 
 
 def set_to_beginning(bootstrap: str, group: str, topics: Sequence[str]) -> None:

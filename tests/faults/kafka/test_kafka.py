@@ -9,7 +9,7 @@ from tests.faults.under_load import Load
 pytestmark = pytest.mark.kafka
 
 SEED = 11
-FEW = Load(applications=2, drivers_of_a_kind=1, applications_see_no_errors=True)
+FEW = Load(applications=2, daemons_of_a_kind=1, applications_see_no_errors=True)
 
 
 def test_nothing_is_published_failed_or_lost_while_no_broker_is_there(stage: Stage) -> None:

@@ -9,6 +9,7 @@ from tests.faults.kafka import progress, state
 from tests.faults.report import Report
 from tests.faults.stage import Scene, Stage
 from tests.faults.under_load import Deed, Load
+from tests.kit.kafka import create_topics
 
 _BEFORE_S = (1.0, 3.0)
 _GONE_S = (1.0, 3.0)
@@ -33,7 +34,7 @@ def remade(stage: Stage, seed: int, partitions: int) -> Report:
     def fault(scene: Scene, chance: random.Random) -> Deed:
         time.sleep(chance.uniform(*_BEFORE_S))
         progress.wait_for_more(scene, 1, _DEADLINE_S)
-        consumers = [driver for driver in scene.drivers if driver.only == "consumer"]
+        consumers = [daemon for daemon in scene.daemons if daemon.only == "consumer"]
         for consumer in consumers:
             consumer.freeze()
         time.sleep(_FETCHED_S)
@@ -46,7 +47,7 @@ def remade(stage: Stage, seed: int, partitions: int) -> Report:
         )
         state.delete_topics(scene.bootstrap, scene.topics)
         time.sleep(chance.uniform(*_GONE_S))
-        state.create_topics(scene.bootstrap, scene.topics, partitions, stage.kafka.replicas)
+        create_topics(scene.bootstrap, scene.topics, partitions, stage.kafka.replicas)
         for consumer in consumers:
             consumer.wake()
         back = time.monotonic()
@@ -58,7 +59,7 @@ def remade(stage: Stage, seed: int, partitions: int) -> Report:
         problems = []
         if sent_again < len(lost):
             problems.append(f"only {sent_again} of {len(lost)} lost messages say that they were sent again")
-        recovered = sum(int(event["messages"]) for driver in scene.drivers for event in driver.events("recovered"))
+        recovered = sum(int(event["messages"]) for daemon in scene.daemons for event in daemon.events("recovered"))
         return Deed(
             f"the topics deleted with {len(lost)} messages that nobody had fetched, and made again with {partitions}"
             f" partitions; {recovered} messages were sent again after {_STALE_S} s, and the lost ones had taken effect"

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from tests.faults import checker, handlers
-from tests.faults.good_chat import GoodChat
+from tests.faults import handlers
 from tests.faults.launcher import Faults
-from tests.faults.ledger import Entry, Ledger
 from tests.faults.report import Report, problems_of
-from tests.faults.stage import Scene, Stage
-from tests.sql.support import key_of
+from tests.faults.stage import STOP_DEADLINE_S, Scene, Stage
+from tests.kit import checker
+from tests.kit.chat import Writer
+from tests.kit.ledger import Entry, Ledger
+from tests.kit.names import key_of
 
 # All in one slot, where they have the best chance to be in each other's way.
 _SLOT = 7
@@ -46,7 +47,7 @@ def stuck_keys(stage: Stage, messages: int) -> Report:
         handlers.fail_by_key(scene.session, FAILING)
         relay = scene.start("relay", "relay", faults=Faults(refuse_key=REFUSED))
         scene.start("consumer", "consumer")
-        written = GoodChat(scene.topics[0])
+        written = Writer(scene.topics[0])
         with scene.server.connect(scene.database) as application:
             warm = written.enqueue(scene.session, *_GOOD)
             scene.wait_until(lambda: _are_consumed(scene, warm), "the daemons work", 90)
@@ -62,7 +63,7 @@ def stuck_keys(stage: Stage, messages: int) -> Report:
         failures = scene.retries()
         handlers.heal(scene.session)
         relay.terminate()
-        relay.wait()
+        relay.wait_or_kill(STOP_DEADLINE_S)
         scene.start("relay", "healed relay")
         scene.wait_until_final()
         verdict = checker.check(Ledger(written.entries), scene.session)
@@ -88,7 +89,7 @@ def slow_key(stage: Stage, messages: int, seconds: float) -> Report:
         handlers.be_slow_by_key(scene.session, SLOW, seconds)
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
-        written = GoodChat(scene.topics[0])
+        written = Writer(scene.topics[0])
         warm = written.enqueue(scene.session, *_GOOD)
         scene.wait_until(lambda: _are_consumed(scene, warm), "the daemons work", 90)
         written.enqueue(scene.session, *[SLOW] * _BACKLOG)
@@ -112,7 +113,7 @@ def _problems_of(delays: Delays) -> list[str]:
     return [f"the good keys were delayed: {delays}"] if delays.p95_ms > _LIMIT_MS else []
 
 
-def _steadily(written: GoodChat, scene: Scene, messages: int) -> Iterator[Entry]:
+def _steadily(written: Writer, scene: Scene, messages: int) -> Iterator[Entry]:
     keys = cycle(_GOOD)
     for _ in range(messages):
         yield from written.enqueue(scene.session, next(keys))

@@ -4,16 +4,17 @@ import signal
 import time
 from dataclasses import dataclass
 
-from tests.faults import checker, handlers, topic
+from tests.faults import handlers
 from tests.faults.applications import Applications
 from tests.faults.chaos import Chaos
-from tests.faults.checker import Verdict
 from tests.faults.launcher import Faults
 from tests.faults.report import Report, problems_of
 from tests.faults.stage import LEASE_S, SESSION_TIMEOUT_S, Scene, Stage
+from tests.kit import checker, kafka
+from tests.kit.checker import Verdict
 
 ONE_IN = 50
-_DRIVERS_OF_A_KIND = 3
+_DAEMONS_OF_A_KIND = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +26,31 @@ class Size:
 
 
 def run(stage: Stage, seed: int, size: Size, ordering: str = "key") -> tuple[Verdict, Report]:
-    """Write, relay and consume chat while drivers are killed and frozen; then let it drain, and check.
+    """Write, relay and consume chat while daemons are killed and frozen; then let it drain, and check.
 
     With ordering none, messages out of order are what must be found.
     """
     with stage.scene(topics=2) as scene:
         handlers.fail_at_random(scene.session, seed, ONE_IN, ordering)
         faults = Faults(seed=str(seed), refuse_one_in=ONE_IN)
-        for number in range(_DRIVERS_OF_A_KIND):
+        for number in range(_DAEMONS_OF_A_KIND):
             scene.start("relay", f"relay-{number}", faults=faults)
             scene.start("consumer", f"consumer-{number}")
         began = time.monotonic()
         lapse = max(LEASE_S, SESSION_TIMEOUT_S)
         with (
             Applications(scene, seed, size.messages, size.applications) as applications,
-            Chaos(scene.drivers, seed, lapse) as chaos,
+            Chaos(scene.daemons, seed, lapse) as chaos,
         ):
             applications.finish()
         wrote = time.monotonic() - began
         scene.wait_until_final()
         took = time.monotonic() - began
         codes = scene.stop()
-        verdict = checker.check(applications.ledger(), scene.session, topic.read(scene.bootstrap, scene.topics))
+        verdict = checker.check(applications.ledger(), scene.session, kafka.read_all(scene.bootstrap, scene.topics))
         done = (
             f"{size.applications} applications, {applications.killed} times killed in a transaction, wrote for"
-            f" {wrote:.0f} s; {_DRIVERS_OF_A_KIND} relays and {_DRIVERS_OF_A_KIND} consumers, {chaos.killed} times"
+            f" {wrote:.0f} s; {_DAEMONS_OF_A_KIND} relays and {_DAEMONS_OF_A_KIND} consumers, {chaos.killed} times"
             f" killed, {chaos.frozen} times frozen for more than {lapse} s; {_injected(scene)}"
         )
         found = (
@@ -69,8 +70,8 @@ def run(stage: Stage, seed: int, size: Size, ordering: str = "key") -> tuple[Ver
 
 
 def _injected(scene: Scene) -> str:
-    refused = sum(len(driver.events("injected")) for driver in scene.drivers)
-    failed = sum("id" in event for driver in scene.drivers for event in driver.events("failed"))
+    refused = sum(len(daemon.events("injected")) for daemon in scene.daemons)
+    failed = sum("id" in event for daemon in scene.daemons for event in daemon.events("failed"))
     return f"{refused} records refused, {failed} times a handler failed"
 
 

@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from tests.driver.support import Event
-from tests.faults import checker
 from tests.faults.applications import Applications
-from tests.faults.driver import Driver
+from tests.faults.daemon import FaultyDaemon
 from tests.faults.launcher import STEPS, Faults
-from tests.faults.ledger import Entry, Ledger
 from tests.faults.report import Report, problems_of
-from tests.faults.stage import LEASE_S, Scene, Stage
-from tests.sql.support import Database
+from tests.faults.stage import LEASE_S, STOP_DEADLINE_S, Scene, Stage
+from tests.kit import checker
+from tests.kit.daemon import Event
+from tests.kit.ledger import Entry, Ledger
+from tests.kit.session import Session
 
 # Longer than elsewhere: a machine that starts many processes at once must not make a relay miss its lease.
 _SHARING_LEASE_S = 4
@@ -60,7 +60,7 @@ def sharing(stage: Stage, seed: int, gentle: Sequence[Change], rough: Sequence[C
     While changes are gentle (nobody is killed) no record may be sent twice: what is in flight stays with its relay.
     """
     with stage.scene() as scene:
-        relays: list[Driver] = []
+        relays: list[FaultyDaemon] = []
         settled: list[str] = []
         problems: list[str] = []
 
@@ -166,26 +166,26 @@ def batches(stage: Stage, messages: int, keys: int) -> Report:
         )
 
 
-def _change(scene: Scene, relays: list[Driver], change: Change) -> tuple[list[Driver], float]:
+def _change(scene: Scene, relays: list[FaultyDaemon], change: Change) -> tuple[list[FaultyDaemon], float]:
     """Make a change; returns the relays that remain, and after how many seconds their shares were even."""
     stopping, killed = relays[: change.stops], relays[change.stops : change.stops + change.kills]
     for relay in stopping:
         relay.terminate()
     for relay in stopping:
-        relay.wait()
+        relay.wait_or_kill(STOP_DEADLINE_S)
     for relay in killed:
         relay.kill()
     relays = relays[change.stops + change.kills :]
-    numbers = range(len(scene.drivers), len(scene.drivers) + change.starts)
+    numbers = range(len(scene.daemons), len(scene.daemons) + change.starts)
     relays += [_start_relay(scene, number) for number in numbers]
     return relays, _until_even(scene, relays)
 
 
-def _start_relay(scene: Scene, number: int) -> Driver:
+def _start_relay(scene: Scene, number: int) -> FaultyDaemon:
     return scene.start("relay", f"relay-{number}", relay_workers=1, lease_seconds=_SHARING_LEASE_S)
 
 
-def _until_even(scene: Scene, relays: Sequence[Driver]) -> float:
+def _until_even(scene: Scene, relays: Sequence[FaultyDaemon]) -> float:
     """Wait until all relays have joined, then until their shares are even; returns how long the second took."""
     scene.wait_until(lambda: all(relay.events("started") for relay in relays), "the relays have started", 90)
     names = {str(relay.events("started")[-1]["name"]) + "-0" for relay in relays}
@@ -195,23 +195,23 @@ def _until_even(scene: Scene, relays: Sequence[Driver]) -> float:
     return time.monotonic() - began
 
 
-def _alive(session: Database) -> set[str]:
+def _alive(session: Session) -> set[str]:
     return set(session.column("SELECT relay FROM outbox_relays WHERE lease_until > UTC_TIMESTAMP(6)"))
 
 
-def _are_even(session: Database, names: Set[str]) -> bool:
+def _are_even(session: Session, names: Set[str]) -> bool:
     owned = Counter(session.column("SELECT relay FROM outbox_slots"))
     return owned.keys() == names and max(owned.values()) - min(owned.values()) <= 1
 
 
-def _freeze_at_step(scene: Scene, step: str, refuse_at_most: int) -> Driver:
+def _freeze_at_step(scene: Scene, step: str, refuse_at_most: int) -> FaultyDaemon:
     faults = Faults(seed=step, stop_after=step, refuse_one_in=5, refuse_at_most=refuse_at_most)
     relay = scene.start("relay", step, faults=faults, relay_workers=1)
-    scene.wait_until(lambda: relay.is_stopped, f"a relay stops after {step}", 90)
+    scene.wait_until(lambda: relay.is_frozen, f"a relay stops after {step}", 90)
     return relay
 
 
-def _wake(scene: Scene, relay: Driver) -> Event:
+def _wake(scene: Scene, relay: FaultyDaemon) -> Event:
     """Wake a frozen relay, and return what it says of the round that it was frozen in."""
     relay.wake()
     scene.wait_until(lambda: bool(relay.events("round")), f"{relay.name} ends its round", 90)

@@ -13,10 +13,10 @@ from tests.faults.mysql.watch import other_mysql, wait_until_flowing
 from tests.faults.report import Report, Run
 from tests.faults.stage import ACCOUNT, LEASE_S, FaultError, Scene, Stage
 from tests.faults.under_load import Deed, Load
+from tests.kit.session import Session
 from tests.servers import mysql_install
 from tests.servers.faketime import FakeClock
 from tests.servers.paths import cache_dir
-from tests.sql.support import Database
 
 _ZONES = ("+09:00", "-11:00")
 _ONE_IN = 20
@@ -47,7 +47,7 @@ SELECT COUNT(*) FROM agent_outbox_messages WHERE created_at < '{began}' - INTERV
 
 
 def time_zone_changed(stage: Stage, seed: int) -> Report:
-    """Also in the sessions of drivers and applications, which have to connect anew for that."""
+    """Also in the sessions of daemons and applications, which have to connect anew for that."""
 
     def fault(scene: Scene, _: random.Random) -> Deed:
         wrong: dict[str, int] = {}
@@ -89,7 +89,7 @@ def clock_moved(stage: Stage, seed: int) -> Report:
             for step in _STEPS:
                 clock.set(step)
                 scene.wait_until(lambda: abs(_ahead(session) - step) < _HOUR / 2, "the clock is set", 60)  # noqa: B023
-                relay = chance.choice([driver for driver in scene.drivers if driver.only == "relay"])
+                relay = chance.choice([daemon for daemon in scene.daemons if daemon.only == "relay"])
                 relay.kill()
                 try:
                     _settle(scene, session)
@@ -110,7 +110,7 @@ def _fake_clock() -> Iterator[tuple[FakeClock, Path]]:
         yield FakeClock(Path(folder)), Path(folder)
 
 
-def _settle(scene: Scene, session: Database) -> None:
+def _settle(scene: Scene, session: Session) -> None:
     """Wait until what is in the outbox now is final, and no lease or retry is left that is by another clock."""
     top = session.value("SELECT MAX(id) FROM agent_outbox_messages")
     unfinished = f"""
@@ -120,7 +120,7 @@ SELECT COUNT(*) FROM agent_outbox_messages WHERE id <= {top} AND status IN ('pen
         scene.wait_until(lambda: session.value(sql) == 0, f"no {what}", _SETTLED_S)  # noqa: B023
 
 
-def _look(session: Database, began: datetime) -> dict[str, int]:
+def _look(session: Session, began: datetime) -> dict[str, int]:
     """What is wrong about times, and how much of it at most, within some seconds."""
     counts = {**_WRONG, "times in the future": _IN_THE_FUTURE, "times before the run": _LONG_AGO}
     wrong: dict[str, int] = {}
@@ -143,8 +143,8 @@ def _filled(sql: str, began: datetime | None = None) -> str:
     )
 
 
-def _zones(session: Database) -> set[str]:
-    """The time zones of all sessions of drivers and applications."""
+def _zones(session: Session) -> set[str]:
+    """The time zones of all sessions of daemons and applications."""
     return set(
         session.column(
             "SELECT variable_value FROM performance_schema.variables_by_thread JOIN performance_schema.threads"
@@ -154,7 +154,7 @@ def _zones(session: Database) -> set[str]:
     )
 
 
-def _ahead(session: Database) -> float:
+def _ahead(session: Session) -> float:
     """How many seconds the server's clock is ahead of the machine's."""
     there: datetime = session.value("SELECT UTC_TIMESTAMP(6)")
     return (there - datetime.now(UTC).replace(tzinfo=None)).total_seconds()

@@ -8,16 +8,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.driver.support import Setting
 from tests.faults import under_load
 from tests.faults.mysql.watch import other_mysql, wait_until_flowing, wait_until_waited
 from tests.faults.report import Report, Run
 from tests.faults.stage import ACCOUNT, Scene, Stage
 from tests.faults.under_load import Deed, Load
+from tests.kit.command import Setting
+from tests.kit.server import Server
 from tests.servers.lasting import LastingMySQL
 from tests.servers.paths import cache_dir
 from tests.servers.router import Router
-from tests.sql.support import Server
 
 # As durable as by default; a commit is answered only once the replica has it, however long that takes.
 _BOTH = (
@@ -49,13 +49,13 @@ class _Pair:
 
 
 def behind_router(stage: Stage, seed: int) -> Report:
-    """Drivers and applications know only MySQL Router."""
+    """Daemons and applications know only MySQL Router."""
     return _run(stage, seed, "failover, MySQL Router follows", by_list=False)
 
 
 def by_list(stage: Stage, seed: int) -> Report:
-    """Drivers have a list of addresses; the old source, which is in it, comes back in the end, read-only."""
-    return _run(stage, seed, "failover, the driver's list of addresses follows", by_list=True)
+    """Daemons have a list of addresses; the old source, which is in it, comes back in the end, read-only."""
+    return _run(stage, seed, "failover, the daemon's list of addresses follows", by_list=True)
 
 
 def _run(stage: Stage, seed: int, name: str, *, by_list: bool) -> Report:

@@ -13,8 +13,8 @@ from tests.faults.mysql.watch import log_since, wait_until_flowing, wait_until_t
 from tests.faults.report import Report, Run
 from tests.faults.stage import ACCOUNT, Scene, Stage
 from tests.faults.under_load import Deed, Fault
+from tests.kit.session import Session
 from tests.servers.lasting import LastingMySQL
-from tests.sql.support import Database
 
 _BETWEEN_S = (0.0, 1.0)
 _DOWN_S = (0.0, 3.0)
@@ -30,7 +30,7 @@ def restarts(server: LastingMySQL, times: int) -> Fault:
             time.sleep(chance.uniform(*_DOWN_S))
             server.start()
         wait_until_waited(scene)
-        return Deed(f"MySQL restarted {times} times, which every driver noticed")
+        return Deed(f"MySQL restarted {times} times, which every daemon noticed")
 
     return fault
 
@@ -48,7 +48,7 @@ def dies(server: LastingMySQL, times: int) -> Fault:
         wait_until_waited(scene)
         # Not said after a shutdown in good order.
         recovered = log().count("Starting XA crash recovery")
-        deed = Deed(f"MySQL killed {times} times, and {recovered} times recovered, which every driver noticed")
+        deed = Deed(f"MySQL killed {times} times, and {recovered} times recovered, which every daemon noticed")
         if recovered != times:
             deed.problems.append(f"MySQL has recovered {recovered} times, not {times}")
         return deed
@@ -57,7 +57,7 @@ def dies(server: LastingMySQL, times: int) -> Fault:
 
 
 def drops_connections(times: int) -> Fault:
-    """Connections, and statements in them, of applications and drivers, at random; in the end all connections."""
+    """Connections, and statements in them, of applications and daemons, at random; in the end all connections."""
 
     def fault(scene: Scene, chance: random.Random) -> Deed:
         count = {"CONNECTION": 0, "QUERY": 0}
@@ -114,7 +114,7 @@ def _let_flow(scene: Scene, chance: random.Random) -> None:
     time.sleep(chance.uniform(*_BETWEEN_S))
 
 
-def _kill_one(session: Database, what: str, chance: random.Random) -> bool:
+def _kill_one(session: Session, what: str, chance: random.Random) -> bool:
     """Whether there was one to be killed."""
     victims = session.column("SELECT id FROM performance_schema.processlist WHERE user = %s ORDER BY id", ACCOUNT)
     if not victims:

@@ -21,11 +21,12 @@ from tests.faults.mysql.watch import (
 from tests.faults.report import Report, Run
 from tests.faults.stage import ACCOUNT, Scene, Stage
 from tests.faults.under_load import Deed, Load
+from tests.kit.server import Connect, closing_all
+from tests.kit.session import Session
 from tests.servers import mysql_install
 from tests.servers.lasting import LastingMySQL
 from tests.servers.paths import cache_dir
 from tests.servers.small_disk import SmallDisk, small_disk
-from tests.sql.support import Connect, Database, closing_all
 
 _CONNECTIONS = 40
 _HOG = "outboxd_faults_hog"
@@ -35,7 +36,7 @@ _FULL_S = (5.0, 10.0)
 
 
 def connections_used_up(stage: Stage, seed: int) -> Report:
-    """max_connections is reached by others, who take what drivers and applications had."""
+    """max_connections is reached by others, who take what daemons and applications had."""
 
     def fault(scene: Scene, chance: random.Random) -> Deed:
         deed = Deed("")
@@ -109,7 +110,7 @@ def _fill_and_make_room(scene: Scene, database: LastingMySQL, disk: SmallDisk, s
     return has_ended
 
 
-def _crowd_out(session: Database, connect: Connect) -> int:
+def _crowd_out(session: Session, connect: Connect) -> int:
     """Open sessions until none is left, and none is anybody else's; returns how many that were."""
     opened = 0
     while True:
@@ -125,7 +126,7 @@ def _crowd_out(session: Database, connect: Connect) -> int:
         session.kill_sessions(ACCOUNT)
 
 
-def _sessions(session: Database) -> int:
+def _sessions(session: Session) -> int:
     return int(session.value("SELECT COUNT(*) FROM performance_schema.processlist WHERE user = %s", ACCOUNT))
 
 

@@ -13,12 +13,13 @@ from tests.faults.mysql.watch import wait_until_flowing, waited
 from tests.faults.report import Report, Run
 from tests.faults.stage import FaultError, Scene, Stage
 from tests.faults.under_load import Deed
-from tests.sql.support import Database, background
+from tests.kit.session import Session
+from tests.kit.waiting import background
 
 _LIVE = "SELECT id FROM agent_outbox_messages WHERE status IN ('pending', 'published') ORDER BY id DESC LIMIT 40"
 _NEWEST = "SELECT id FROM agent_outbox_messages ORDER BY id DESC LIMIT 40"
 _DEADLOCKS_S = 60
-# Longer than the driver waits for a lock (2 seconds).
+# Longer than the daemon waits for a lock (2 seconds).
 _HELD_S = (2.5, 5.0)
 _ALTER = "ALTER TABLE agent_outbox_messages ADD INDEX fault (created_at), ALGORITHM = INPLACE, LOCK = NONE"
 _ALTER_BACK = "ALTER TABLE agent_outbox_messages DROP INDEX fault, ALGORITHM = INPLACE, LOCK = NONE"
@@ -55,7 +56,7 @@ def deadlocks(stage: Stage, seed: int, wanted: int = 5) -> Report:
 
 
 def rows_locked(stage: Stage, seed: int, times: int = 3) -> Report:
-    """Messages and slots are locked for longer than the driver waits for a lock."""
+    """Messages and slots are locked for longer than the daemon waits for a lock."""
 
     def fault(scene: Scene, chance: random.Random) -> Deed:
         with scene.server.connect(scene.database) as session, scene.server.connect(scene.database) as watcher:
@@ -70,7 +71,7 @@ def rows_locked(stage: Stage, seed: int, times: int = 3) -> Report:
             f"messages and all slots locked {times} times for more than {_HELD_S[0]} s; {timeouts} waits timed out"
         )
         if not timeouts or not waited(scene, "lock wait timeout"):
-            deed.problems.append("no driver has said that it waited too long for a lock")
+            deed.problems.append("no daemon has said that it waited too long for a lock")
         return deed
 
     return under_load.run(stage, seed, "rows are locked for long", fault)
@@ -99,7 +100,7 @@ def tables_locked(stage: Stage, seed: int) -> Report:
     return under_load.run(stage, seed, "tables are locked", fault)
 
 
-def _alter_behind_a_reader(scene: Scene, reader: Database, other: Database, alter: str, seconds: float) -> None:
+def _alter_behind_a_reader(scene: Scene, reader: Session, other: Session, alter: str, seconds: float) -> None:
     """Everybody who needs the table queues behind the ALTER, which waits for one open transaction that has read it."""
     with scene.server.connect(scene.database) as altering:
         session_id = altering.session_id
@@ -113,7 +114,7 @@ def _alter_behind_a_reader(scene: Scene, reader: Database, other: Database, alte
                 altered.result()
 
 
-def _hold(session: Database, seconds: float) -> bool:
+def _hold(session: Session, seconds: float) -> bool:
     """Lock all slots, and messages; whether that was possible."""
     with _deadlock_suppressed() as outcome, _transaction(session):
         session.rows("SELECT slot FROM outbox_slots ORDER BY slot FOR UPDATE")
@@ -122,7 +123,7 @@ def _hold(session: Database, seconds: float) -> bool:
     return not outcome
 
 
-def _lock_downwards(session: Database, chance: random.Random) -> bool:
+def _lock_downwards(session: Session, chance: random.Random) -> bool:
     """Lock messages and slots one by one; whether that came to an end, or this session had to give way."""
     with _deadlock_suppressed() as outcome, _transaction(session):
         session.execute(_WEIGH)
@@ -147,7 +148,7 @@ def _deadlock_suppressed() -> Iterator[list[mysql.connector.Error]]:
 
 
 @contextmanager
-def _transaction(session: Database) -> Iterator[None]:
+def _transaction(session: Session) -> Iterator[None]:
     session.execute("START TRANSACTION")
     try:
         yield
@@ -155,7 +156,7 @@ def _transaction(session: Database) -> Iterator[None]:
         session.execute("ROLLBACK")
 
 
-def _metric(session: Database, name: str) -> int:
+def _metric(session: Session, name: str) -> int:
     return int(session.value("SELECT count FROM information_schema.innodb_metrics WHERE name = %s", name))
 
 

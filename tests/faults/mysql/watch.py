@@ -1,4 +1,4 @@
-"""What faults of MySQL have in common: they begin once messages flow, and look at what the drivers said."""
+"""What faults of MySQL have in common: they begin once messages flow, and look at what the daemons said."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,19 +7,19 @@ from pathlib import Path
 from shutil import copy, rmtree
 from tempfile import mkdtemp
 
-from tests.faults import ledger
 from tests.faults.stage import Scene, Stage
+from tests.kit import ledger
+from tests.kit.session import Session
 from tests.servers import mysql_install
 from tests.servers.lasting import LastingMySQL
 from tests.servers.mysql_install import MySQLInstall
 from tests.servers.paths import cache_dir
-from tests.sql.support import Database
 
 _FLOWING = 20
 _SECONDS = 60
 
 
-def wait_until_flowing(scene: Scene, session: Database, more: int = _FLOWING, seconds: float = _SECONDS) -> None:
+def wait_until_flowing(scene: Scene, session: Session, more: int = _FLOWING, seconds: float = _SECONDS) -> None:
     """Wait until so many more messages have taken effect."""
     count = "SELECT COUNT(*) FROM chat_histories"
     enough = session.value(count) + more
@@ -27,11 +27,11 @@ def wait_until_flowing(scene: Scene, session: Database, more: int = _FLOWING, se
 
 
 def waited(scene: Scene, *texts: str) -> list[str]:
-    """Names of the drivers that have said that they wait for MySQL, for a reason with one of the texts in it."""
+    """Names of the daemons that have said that they wait for MySQL, for a reason with one of the texts in it."""
     return [
-        driver.name
-        for driver in scene.drivers
-        if any(is_about(str(event["reason"]), texts) for event in driver.events("unavailable"))
+        daemon.name
+        for daemon in scene.daemons
+        if any(is_about(str(event["reason"]), texts) for event in daemon.events("unavailable"))
     ]
 
 
@@ -41,9 +41,9 @@ def is_about(reason: str, texts: Sequence[str]) -> bool:
 
 
 def wait_until_waited(scene: Scene, *texts: str, only: str = "") -> None:
-    """Wait until every driver, or every one of a kind, has said so at least once."""
-    names = {driver.name for driver in scene.drivers if only in {"", driver.only}}
-    what = f"every {only or 'driver'} says that it waits for MySQL ({' or '.join(texts) or 'whatever the reason'})"
+    """Wait until every daemon, or every one of a kind, has said so at least once."""
+    names = {daemon.name for daemon in scene.daemons if only in {"", daemon.only}}
+    what = f"every {only or 'daemon'} says that it waits for MySQL ({' or '.join(texts) or 'whatever the reason'})"
     scene.wait_until(lambda: names.issubset(waited(scene, *texts)), what, _SECONDS)
 
 

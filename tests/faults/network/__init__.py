@@ -1,1 +1,1 @@
-"""Faults of the network between the drivers and the servers."""
+"""Faults of the network between the daemons and the servers."""

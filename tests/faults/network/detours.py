@@ -1,12 +1,12 @@
-"""Ways through proxies from the drivers to MySQL, and to every Kafka node."""
+"""Ways through proxies from the daemons to MySQL, and to every Kafka node."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tests.driver.support import Setting
 from tests.faults.network.proxy import Proxy
 from tests.faults.stage import GROUP, Stage
+from tests.kit.command import Setting
 from tests.servers import process
 
 # What does not answer for so long is given up: less than the defaults, which would take minutes of every run.
@@ -30,7 +30,7 @@ MYSQL, KAFKA, BOTH = Where(kafka=False), Where(mysql=False), Where()
 
 @contextmanager
 def detours(stage: Stage, where: Where, seed: int) -> Iterator[tuple[list[Proxy], dict[str, Setting]]]:
-    """Proxies before the servers, and the settings that lead drivers through them."""
+    """Proxies before the servers, and the settings that lead daemons through them."""
     proxies: list[Proxy] = []
     settings: dict[str, Setting] = dict(_PATIENCE)
     with ExitStack() as stack:

@@ -1,17 +1,17 @@
-"""A bad network between the drivers and MySQL, and between the drivers and every Kafka node; applications have a good
+"""A bad network between the daemons and MySQL, and between the daemons and every Kafka node; applications have a good
 one, so that there is always work."""
 
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.driver.support import Setting
 from tests.faults import under_load
 from tests.faults.network.detours import BOTH, KAFKA, MYSQL, Where, detours
 from tests.faults.network.proxy import BOTH_WAYS, TO_CLIENT, TO_SERVER, Proxy, Weather
 from tests.faults.report import Report, Run
 from tests.faults.stage import Scene, Stage
 from tests.faults.under_load import Deed, Load
+from tests.kit.command import Setting
 
 _BETWEEN_CUTS_S = (0.2, 2.0)
 _BETWEEN_ABANDONMENTS_S = (1.0, 12.0)
@@ -88,7 +88,7 @@ def silence(stage: Stage, seed: int, where: Where, ways: frozenset[str], seconds
         return deed
 
     direction = "" if ways == BOTH_WAYS else f", {', '.join(sorted(ways))} only"
-    return _run(stage, seed, f"silence between drivers and {where}{direction}", where, fault, within)
+    return _run(stage, seed, f"silence between daemons and {where}{direction}", where, fault, within)
 
 
 def half_open(stage: Stage, seed: int, where: Where, seconds: float, within: float) -> Report:
@@ -119,11 +119,11 @@ def _run(stage: Stage, seed: int, name: str, where: Where, fault: _Fault, within
         def measured(scene: Scene, chance: random.Random) -> Deed:
             deed = fault(scene, proxies, chance)
             seconds = _recovery(scene)
-            deed.done += f"; {seconds:.1f} s after that all drivers were at work, and all of before was consumed"
+            deed.done += f"; {seconds:.1f} s after that all daemons were at work, and all of before was consumed"
             if seconds > within:
                 deed.problems.append(f"recovery took {seconds:.1f} s, which is more than {within:.0f} s")
             if not all(proxy.connections for proxy in proxies):
-                deed.problems.append("the drivers did not go through the proxies")
+                deed.problems.append("the daemons did not go through the proxies")
             return deed
 
         return under_load.run(stage, seed, name, measured, _load(settings))
@@ -143,9 +143,9 @@ def _consumed(scene: Scene) -> int:
 
 
 def _recovery(scene: Scene) -> float:
-    """How many seconds from now it takes until all that is enqueued now is consumed, and every driver is at work."""
+    """How many seconds from now it takes until all that is enqueued now is consumed, and every daemon is at work."""
     began = time.monotonic()
-    logged = [(driver, driver.log_size) for driver in scene.drivers]
+    logged = [(daemon, daemon.log_size) for daemon in scene.daemons]
     last = scene.session.value("SELECT COALESCE(MAX(id), 0) FROM agent_outbox_messages")
     unfinished = "SELECT EXISTS (SELECT 1 FROM agent_outbox_messages WHERE status <> 'consumed' AND id <= %s)"
     scene.wait_until(
@@ -154,8 +154,8 @@ def _recovery(scene: Scene) -> float:
         _RECOVERY_DEADLINE_S,
     )
     scene.wait_until(
-        lambda: all(driver.has_logged(_WORK[driver.only], size) for driver, size in logged),
-        "every driver is at work again",
+        lambda: all(daemon.has_logged(_WORK[daemon.only], size) for daemon, size in logged),
+        "every daemon is at work again",
         _RECOVERY_DEADLINE_S,
     )
     return time.monotonic() - began

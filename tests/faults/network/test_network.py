@@ -7,13 +7,15 @@ import pytest
 from outboxd.messages import Message
 from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
-from tests.driver.support import settings
 from tests.faults.network import detours, faults
 from tests.faults.network.proxy import TO_SERVER, Proxy, Weather
 from tests.faults.stage import Stage
+from tests.kit.command import settings
+from tests.kit.server import Server
+from tests.kit.session import Session
+from tests.kit.waiting import background, eventually
 from tests.servers import kafka_install, process
 from tests.servers.missing import skip_or_fail
-from tests.sql.support import Database, Server, background, eventually
 
 _STALL_S = 1
 # A call that hangs is in C code, which no signal ends.
@@ -54,7 +56,7 @@ def test_a_server_that_greets_and_is_silent_then_is_given_up(proxy: Proxy, drive
 
 
 @_no_longer_than
-def test_a_mark_whose_relay_is_gone_commits_and_frees_its_locks(db: Database, proxy: Proxy, driver: Driver) -> None:
+def test_a_mark_whose_relay_is_gone_commits_and_frees_its_locks(db: Session, proxy: Proxy, driver: Driver) -> None:
     message = db.enqueue()
     (claimed,) = driver.claim("relay-a", 10, 60, 0)
     (session,) = driver.query("SELECT CONNECTION_ID()")[0]

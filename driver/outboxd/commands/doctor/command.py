@@ -19,7 +19,7 @@ _USED = (*MYSQL, "kafka_bootstrap", "kafka_options", "name", "topics", "consumer
 @click.command()
 @with_settings(*_USED)
 def doctor(settings: Settings) -> None:
-    """Look for what is wrong with MySQL, the schema, the account's rights and Kafka; exit 1 if something must be done.
+    """Check MySQL, the schema, the account's rights and Kafka; exit 1 if something must be done.
 
     Run it with the daemon's settings.
     """

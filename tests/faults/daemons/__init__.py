@@ -1,0 +1,1 @@
+"""Faults of the daemons: killed, frozen, doubled, coming and going."""

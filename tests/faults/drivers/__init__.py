@@ -1,1 +1,0 @@
-"""Faults of the drivers: killed, frozen, doubled, coming and going."""
