@@ -55,7 +55,7 @@ BEGIN
   DECLARE EXIT HANDLER FOR SQLEXCEPTION
   BEGIN
     IF v_is_own_transaction THEN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
     END IF;
     RESIGNAL;
   END;
@@ -108,7 +108,7 @@ BEGIN
     CLOSE refused;
   END IF;
   IF v_is_own_transaction THEN
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END IF;
 END $$
 

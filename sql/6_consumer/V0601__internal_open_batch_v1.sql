@@ -64,7 +64,7 @@ BEGIN
     LEFT JOIN outbox_biz_types AS t ON t.biz_type = m.biz_type
      FOR UPDATE OF m
   ON DUPLICATE KEY UPDATE outbox_batch.payload = outbox_batch.payload;
-  UPDATE JSON_TABLE(p_failed, '$[*]' COLUMNS (
+  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(p_failed, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$[0]',
            error VARCHAR(128) PATH '$[1]')) AS failed
     STRAIGHT_JOIN outbox_batch AS b ON b.id = failed.id

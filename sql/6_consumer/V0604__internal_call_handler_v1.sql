@@ -43,6 +43,10 @@ BEGIN
     GET STACKED DIAGNOSTICS CONDITION 1 p_errno = MYSQL_ERRNO, p_error = MESSAGE_TEXT;
     ROLLBACK TO SAVEPOINT outbox_handler;
   END;
+  -- A session that keeps no errors would hide them from the handler above, and a message that has failed would pass.
+  IF @@max_error_count = 0 THEN
+    SET SESSION max_error_count = DEFAULT;
+  END IF;
   SET p_errno = 0, p_error = NULL, p_has_ended = FALSE, @outbox_call = p_call;
   PREPARE outbox_call FROM @outbox_call;
   CALL outbox_internal_execute_handler_v1();

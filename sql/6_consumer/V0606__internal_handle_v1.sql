@@ -70,7 +70,7 @@ main: BEGIN
   END IF;
 
   IF v_has_ended THEN
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
     -- Whether the mark was committed tells a commit from a rollback. Not the row of outbox_batch: another handler of the
@@ -89,7 +89,7 @@ main: BEGIN
         v_errno = 0;
     UPDATE agent_outbox_messages SET last_error = v_error WHERE id = p_id;
     -- At once: a handler after this one may roll back, and this message is not looked at again.
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
   END IF;

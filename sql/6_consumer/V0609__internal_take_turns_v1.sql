@@ -30,7 +30,7 @@ BEGIN
        WHERE outcome = 'todo'
       WINDOW each_lane AS (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0))
     ) AS todo;
-  UPDATE JSON_TABLE(COALESCE(v_turns, '[]'), '$[*]' COLUMNS (
+  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(COALESCE(v_turns, '[]'), '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$[0]',
            turn INT PATH '$[1]',
            last_id BIGINT UNSIGNED PATH '$[2]')) AS todo

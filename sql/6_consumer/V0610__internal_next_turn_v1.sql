@@ -42,7 +42,7 @@ BEGIN
    ORDER BY turn, id
    LIMIT 1;
   IF v_next_turn > v_turn AND UTC_TIMESTAMP(6) > p_deadline THEN
-    UPDATE outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo';
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo';
     SET p_id = NULL;
   END IF;
 END $$

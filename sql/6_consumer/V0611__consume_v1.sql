@@ -73,7 +73,7 @@ BEGIN
       -- A batch handler has undone what others had done: the batch begins anew, without batch handlers.
       DECLARE EXIT HANDLER FOR 30010
       BEGIN
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         SET v_in_bulk = FALSE;
       END;
@@ -82,21 +82,21 @@ BEGIN
       BEGIN
         DECLARE EXIT HANDLER FOR SQLEXCEPTION
         BEGIN
-          ROLLBACK;
+          ROLLBACK AND NO CHAIN NO RELEASE;
           RESIGNAL;
         END;
         GET STACKED DIAGNOSTICS CONDITION 1 v_error = MESSAGE_TEXT;
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         START TRANSACTION;
         CALL outbox_mark_failed_v1(v_id, v_error);
-        COMMIT;
+        COMMIT AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_id, v_error));
       END;
       DECLARE EXIT HANDLER FOR SQLEXCEPTION
       BEGIN
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
         RESIGNAL;
       END;
       CALL outbox_internal_open_batch_v1(p_messages, v_failed);
@@ -119,13 +119,13 @@ BEGIN
         END IF;
         CALL outbox_internal_handle_v1(v_id);
       END LOOP;
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
       LEAVE attempt;
     END;
   END LOOP;
 
   SELECT id, outcome, error FROM outbox_batch ORDER BY id;
-  COMMIT;
+  COMMIT AND NO CHAIN NO RELEASE;
 END $$
 
 DELIMITER ;

@@ -24,7 +24,7 @@ BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   -- Asked first: an UPDATE would lock what it reads of the duplicates again.
   IF EXISTS (SELECT 1 FROM outbox_batch WHERE outcome = 'duplicate' AND handler IS NULL) THEN
-    UPDATE outbox_batch AS b
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch AS b
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
        SET m.status = 'consumed',
            m.next_retry_at = NULL,

@@ -60,7 +60,7 @@ BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
       IF v_is_own_transaction THEN
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
       END IF;
       RESIGNAL;
     END;
@@ -79,7 +79,7 @@ BEGIN
       CALL outbox_internal_audit_v1('pause', JSON_OBJECT(v_kind, v_name), v_audit_id);
     END IF;
     IF v_is_own_transaction THEN
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
     END IF;
   END;
   SELECT v_kind AS kind, v_name AS name, v_paused_at AS paused_at, v_paused_by AS paused_by, v_changed AS changed;

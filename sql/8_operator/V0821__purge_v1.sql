@@ -60,7 +60,7 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     part_by_part: LOOP
@@ -109,7 +109,7 @@ BEGIN
             'referenced', NULLIF(v_referenced, 0)), v_audit_id);
         END IF;
       END IF;
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
       IF v_read < 1000 OR v_is_newer OR v_left = 0 THEN
         LEAVE part_by_part;
       END IF;

@@ -84,7 +84,7 @@ BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
       IF v_is_own_transaction THEN
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
       END IF;
       RESIGNAL;
     END;
@@ -132,7 +132,7 @@ BEGIN
         'biz_type', p_biz_type, 'before', JSON_EXTRACT(v_before, '$[0]'), 'after', JSON_EXTRACT(v_after, '$[0]')), v_audit_id);
     END IF;
     IF v_is_own_transaction THEN
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
     END IF;
   END;
   SELECT p_biz_type AS biz_type, handler, ordering, max_retry, backoff_base_seconds, backoff_cap_seconds, v_audit_id IS NOT NULL AS changed

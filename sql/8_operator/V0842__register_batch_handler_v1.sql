@@ -64,7 +64,7 @@ BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
       IF v_is_own_transaction THEN
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
       END IF;
       RESIGNAL;
     END;
@@ -93,7 +93,7 @@ BEGIN
         'biz_type', p_biz_type, 'before', v_before, 'after', p_batch_handler), v_audit_id);
     END IF;
     IF v_is_own_transaction THEN
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
     END IF;
   END;
   SELECT p_biz_type AS biz_type, v_handler AS handler, p_batch_handler AS batch_handler, v_audit_id IS NOT NULL AS changed;
