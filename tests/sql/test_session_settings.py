@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -84,6 +85,9 @@ IN_BULK = "INSERT INTO app_effects (message, payload) SELECT id, 'in bulk' FROM 
 FAILS = f"{RECORD}; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not today'"
 
 
+_IDS = {"id", "message", "last_id", "to_id", "from_id", "first_id"}
+
+
 class Script:
     """Calls every public procedure in one session, and keeps what each answers, with ids and times made comparable."""
 
@@ -144,34 +148,61 @@ class Script:
         self.results.append((name, comparable if from_outside else sorted(comparable, key=str)))
 
     def _comparable(self, value: Any, name: str = "") -> Any:
-        if isinstance(value, bytes | bytearray):
-            value = value.decode()
-        if isinstance(value, dict):
-            return {key: self._comparable(one, key) for key, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._comparable(one) for one in value]
-        if isinstance(value, datetime):
-            # In hours from now by this server's clock: times of a wrong zone are off by many.
-            return f"{round((value - self._db.value('SELECT UTC_TIMESTAMP(6)')) / timedelta(hours=1))} h"
-        if name.endswith("_seconds") and isinstance(value, Decimal | float):
-            return f"{round(value / 3600)} h"
-        if name == "details":
-            return self._comparable(json.loads(value), "details")
-        if isinstance(value, int) and name in {"id", "message", "last_id", "to_id", "from_id", "first_id"}:
-            return self._ids.get(value, "<another>")
-        if isinstance(value, str):
-            value = re.sub(r"message (\d+)", lambda found: f"message {self._ids.get(int(found[1]), '?')}", value)
-            return re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>", value)
-        return value
+        match value:
+            case bytes() | bytearray():
+                found = self._comparable(value.decode(), name)
+            case dict():
+                found = {key: self._comparable(one, key) for key, one in value.items()}
+            case list() | tuple():
+                found = [self._comparable(one) for one in value]
+            case datetime():
+                # In hours from now by this server's clock: times of a wrong zone are off by many.
+                found = f"{round((value - self._db.value('SELECT UTC_TIMESTAMP(6)')) / timedelta(hours=1))} h"
+            case Decimal() | float() if name.endswith("_seconds"):
+                found = f"{round(value / 3600)} h"
+            case int() if name in _IDS:
+                found = self._ids.get(value, "<another>")
+            case str() if name == "details":
+                found = self._comparable(json.loads(value))
+            case str():
+                text = re.sub(r"message (\d+)", lambda found: f"message {self._ids.get(int(found[1]), '?')}", value)
+                found = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>", text)
+            case _:
+                found = value
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """What the applications have enqueued."""
+
+    first: list[int]
+    ordered: list[int]
+    free: int
+    fails: list[int]
+    only: int
+    chat: int
 
 
 def play(script: Script, db: Session) -> None:
     """The life of some messages, by every public procedure."""
+    policies(script)
+    messages = applications(script)
+    relay(script, messages)
+    consumer(script, db, messages)
+    operators(script, db, messages)
+    many(script, db)
+    views(script)
+    script.call("outbox_leave_v1", "relay-a")
+    tables(script)
+
+
+def policies(script: Script) -> None:
+    """What an application's migration registers, and an operator pauses."""
     call = script.call
     call("outbox_version_v1", out=True)
     call("outbox_installed_v1")
     call("outbox_retry_backoff_v1", 3, out=True)
-    # Policies.
     call("outbox_register_biz_type_v1", "ordered", "app_records", None, None, None, None)
     call("outbox_register_biz_type_v1", "free", "app_records", "none", 3, 2, 600)
     call("outbox_register_biz_type_v1", "fails", "app_fails", None, None, None, None)
@@ -180,7 +211,11 @@ def play(script: Script, db: Session) -> None:
     call("outbox_register_biz_type_v1", "nobody's", "no_such_procedure", None, None, None, None)
     call("outbox_pause_v1", "paused", None)
     call("outbox_pause_v1", None, "ordered")
-    # Applications.
+
+
+def applications(script: Script) -> Messages:
+    """Enqueue messages of every kind."""
+    call = script.call
     first = [script.enqueue(key) for key in ("a", "b", "b", "c")]
     ordered = [script.enqueue("d", "ordered", '{"n": 1}'), script.enqueue("d", "ordered", '{"n": 2}')]
     free = script.enqueue("b", "free", '"x"')
@@ -196,7 +231,12 @@ def play(script: Script, db: Session) -> None:
     call("outbox_enqueue_v1", "t", "", "k", "{}", None, out=True)
     call("outbox_get_v1", first[0])
     call("outbox_list_due_v1", 3)
-    # A relay's rounds.
+    return Messages(first, ordered, free, fails, only, chat)
+
+
+def relay(script: Script, messages: Messages) -> None:
+    """A relay's rounds."""
+    call = script.call
     script.claim(1)
     script.claim(3)
     call("outbox_resume_v1", None, "ordered")
@@ -206,12 +246,16 @@ def play(script: Script, db: Session) -> None:
     call("outbox_mark_failed_batch_v1", "relay-a", json.dumps(claimed[:1]), out=True)
     call("outbox_mark_dead_batch_v1", "relay-a", json.dumps(claimed[1:2]), out=True)
     call("outbox_mark_published_batch_v1", "relay-a", json.dumps(claimed[2:-1]), out=True)
-    call("outbox_mark_published_v1", chat)
+    call("outbox_mark_published_v1", messages.chat)
     call("outbox_mark_published_v1", 999_999)
     call("outbox_lag_v1", None)
     call("outbox_status_v1")
-    # A consumer's.
-    batch = [*first[2:], *ordered, free, *fails, only, chat, first[1]]
+
+
+def consumer(script: Script, db: Session, messages: Messages) -> None:
+    """A consumer's batch, twice, and what consumers of the legacy service call."""
+    call, (first, fails) = script.call, (messages.first, messages.fails)
+    batch = [*first[2:], *messages.ordered, messages.free, *fails, messages.only, messages.chat, first[1]]
     records = json.dumps([{"id": id_, "payload": payload_of(db, id_)} for id_ in sorted(batch)])
     call("outbox_consume_v1", records)
     call("outbox_consume_v1", records)
@@ -219,7 +263,11 @@ def play(script: Script, db: Session) -> None:
     call("outbox_persist_chat_history_v1", first[0], "no JSON")
     call("outbox_mark_failed_v1", fails[0], "x" * 3000)
     call("outbox_mark_dead_v1", fails[1], "enough")
-    # Operators.
+
+
+def operators(script: Script, db: Session, messages: Messages) -> None:
+    """What operators do with a few."""
+    call, (first, fails) = script.call, (messages.first, messages.fails)
     lost = script.enqueue("i")
     call("outbox_mark_published_v1", lost)
     age(db, lost, 60)
@@ -234,7 +282,11 @@ def play(script: Script, db: Session) -> None:
     call("outbox_discard_v1", fails[0], out=True)
     call("outbox_discard_dead_v1", None, None, None, None, None, out=True)
     call("outbox_replay_v1", None, first[2], CHAT, "chat", None, out=True)
-    # More than the limits of the settings.
+
+
+def many(script: Script, db: Session) -> None:
+    """What operators do with more messages than the limits of the settings."""
+    call = script.call
     fill(db, 1500, "consumed", age_seconds=7200)
     fill(db, 1200, "dead", age_seconds=7200)
     before = db.value("SELECT CAST(UTC_TIMESTAMP(6) - INTERVAL 1 HOUR AS CHAR)")
@@ -245,6 +297,10 @@ def play(script: Script, db: Session) -> None:
     call("outbox_purge_v1", before, 1400)
     call("outbox_purge_dead_v1", before, 1100)
     script.claim(5)
+
+
+def views(script: Script) -> None:
+    """All views, in the session."""
     # A caller's own SELECT is the caller's: a limit and a hint of its own are what lets it see all of a view.
     everything = "SELECT /*+ SET_VAR(sql_big_selects = 1) MAX_EXECUTION_TIME(0) */ {} FROM {} LIMIT 1000000"
     for view, columns in {
@@ -255,7 +311,10 @@ def play(script: Script, db: Session) -> None:
         "outbox_audit_log": "at, account, action, messages, details",
     }.items():
         script.look(view, everything.format(columns, view))
-    call("outbox_leave_v1", "relay-a")
+
+
+def tables(script: Script) -> None:
+    """All tables, in the end."""
     for table, columns in {
         "messages": "SELECT * FROM agent_outbox_messages WHERE payload <> '{}' ORDER BY id",
         "chats": "SELECT user_id, chat_id, role, message_content, created_at FROM chat_histories ORDER BY id",
