@@ -7,7 +7,8 @@ DROP PROCEDURE IF EXISTS outbox_internal_call_handler_v1;
 DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_call_handler_v1 (
-  IN p_call TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_is_batch BOOLEAN,
   OUT p_errno INT,
   OUT p_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   OUT p_has_ended BOOLEAN
@@ -18,7 +19,9 @@ caller has set. A handler that ends the transaction by itself is found out by th
 Internal: outbox_internal_handle_v1 and outbox_internal_handle_in_bulk_v1 call it.
 
 Parameters
-  p_call TEXT: the statement: CALL, the handler''s quoted name, and its arguments, which are session variables
+  p_handler VARCHAR(64): the procedure''s name, of outbox_biz_types
+  p_is_batch BOOLEAN: whether it is a batch handler, which takes @outbox_is_check; else it takes @outbox_id and
+    @outbox_payload
   OUT p_errno INT: the error''s number; 0: there was none
   OUT p_error TEXT: its text
   OUT p_has_ended BOOLEAN: whether the transaction has ended, by the handler or as the victim of a deadlock
@@ -26,10 +29,10 @@ Parameters
 Errors
   1317 the call was killed: the server''s trouble, not the message''s
 
-Transaction: the caller''s. Uses the session variable @outbox_call.
+Transaction: the caller''s. Uses the session variables @outbox_call, @outbox_id, @outbox_payload and @outbox_is_check.
 
 Example
-  mysql> CALL outbox_internal_call_handler_v1(''CALL ship_order_v1(1, @outbox_payload)'', @errno, @error, @has_ended);
+  mysql> CALL outbox_internal_call_handler_v1(''ship_order_v1'', FALSE, @errno, @error, @has_ended);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -47,7 +50,8 @@ BEGIN
   IF @@max_error_count = 0 THEN
     SET SESSION max_error_count = DEFAULT;
   END IF;
-  SET p_errno = 0, p_error = NULL, p_has_ended = FALSE, @outbox_call = p_call;
+  SET p_errno = 0, p_error = NULL, p_has_ended = FALSE;
+  SET @outbox_call = CONCAT('CALL `', REPLACE(p_handler, '`', '``'), IF(p_is_batch, '`(@outbox_is_check)', '`(@outbox_id, @outbox_payload)'));
   PREPARE outbox_call FROM @outbox_call;
   CALL outbox_internal_execute_handler_v1();
   RELEASE SAVEPOINT outbox_handler;

@@ -11,21 +11,25 @@ CREATE PROCEDURE outbox_consume_v1 (
 )
 COMMENT '
 Consumes a batch: each message takes effect through the handler of its business type and is marked consumed, all in
-one transaction; one bad message harms no other.
+one transaction; one bad message harms no other. The payload is the outbox''s own, never the record''s: a record says only
+which message has arrived.
 
 Parameters
-  p_messages LONGTEXT: JSON array of {"id": the outbox id, "payload": the record''s value as a JSON text (or as JSON)},
-    by ascending id: that is the order in which the messages are locked
+  p_messages LONGTEXT: JSON array of {"id": the record''s ce_id, "created_at": its ce_time in UTC, "topic": its topic,
+    "key": its key}, by ascending id: that is the order in which the messages are locked. All must agree with the
+    message''s row; topic and key may be left out.
 
 Result set, by id: id, outcome, error. A record is done with, and the consumer commits its offset, whatever the
 outcome, except for not reached:
   consumed     the effect and the mark are committed
   duplicate    it was consumed before, or its business type has no handler: now it is consumed, if it was not
   unknown      no such message: purged, or a foreign record
+  foreign      the message with this id is another one: error says in what; nothing is changed
   dead         it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
   failed       pending again, to be sent again after the backoff; error says why
   deferred     an earlier message of its lane (topic and key) is not final yet: pending again, to be sent behind it
-  not reached  the handlers of others took too long: give it to the next call
+  not reached  the handlers of others took too long, or the payloads are too many bytes for one transaction: give it to
+               the next call
 
 Errors
   30003 p_messages is not JSON; 30006 called inside a transaction
@@ -44,7 +48,7 @@ slow handler delays the later messages of its own lane, and others by one messag
 Called by: consumers. Owns its transaction (READ COMMITTED). Locks: messages by ascending id, then what handlers lock.
 
 Example
-  mysql> CALL outbox_consume_v1(''[{"id":1,"payload":{"user_id":7,"conversation_id":"c-1","role":"user","message":"hi"}}]'');
+  mysql> CALL outbox_consume_v1(''[{"id":1,"created_at":"2026-01-01 12:00:00.123456","topic":"chat","key":"c-1"}]'');
   +----+----------+-------+
   | id | outcome  | error |
   +----+----------+-------+
@@ -60,6 +64,8 @@ BEGIN
   -- Messages whose handler rolled everything back, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
   DECLARE v_in_bulk BOOLEAN DEFAULT TRUE;
+  -- A mark writes a message's row into the binary log twice; group replication takes 150 MB in a transaction by default.
+  DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT 32 << 20;
   DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_id BIGINT UNSIGNED;
 
@@ -70,6 +76,16 @@ BEGIN
 
   attempt: LOOP
     BEGIN
+      -- The transaction is more than the server takes: the batch begins anew with half of it.
+      DECLARE EXIT HANDLER FOR 1197, 3100
+      BEGIN
+        ROLLBACK AND NO CHAIN NO RELEASE;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        IF v_most_bytes = 0 THEN
+          RESIGNAL;
+        END IF;
+        SET v_most_bytes = v_most_bytes DIV 2;
+      END;
       -- A batch handler has undone what others had done: the batch begins anew, without batch handlers.
       DECLARE EXIT HANDLER FOR 30010
       BEGIN
@@ -99,7 +115,7 @@ BEGIN
         ROLLBACK AND NO CHAIN NO RELEASE;
         RESIGNAL;
       END;
-      CALL outbox_internal_open_batch_v1(p_messages, v_failed);
+      CALL outbox_internal_open_batch_v1(p_messages, v_failed, v_most_bytes);
       CALL outbox_internal_accept_arrived_v1();
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';

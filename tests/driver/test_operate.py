@@ -208,7 +208,7 @@ def test_purge_asks_and_deletes_what_is_old(
 
 
 def test_purge_goes_on_until_all_are_gone(operate: Invoke, db: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outboxd.asking._PART", 100)
+    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     fill(db, 250, "consumed", age_seconds=60)
     done(operate("purge", "--older-than", "30s", "--yes"), "250 consumed messages purged")
     assert db.statuses() == {}

@@ -2,7 +2,6 @@
 
 from mysql.connector import errorcode, errors
 
-NO_SUCH_MESSAGE = 30004
 """outboxd's own error for an id that does not exist (see outbox_internal_raise_v1)."""
 
 # Trouble of the server and not of the call: trying again may help.

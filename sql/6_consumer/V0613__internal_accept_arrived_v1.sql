@@ -40,4 +40,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (612, 'V0612__internal_accept_arrived_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (613, 'V0613__internal_accept_arrived_v1.sql');
