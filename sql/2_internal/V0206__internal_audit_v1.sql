@@ -21,6 +21,8 @@ Parameters
   INOUT p_audit_id BIGINT UNSIGNED: NULL adds a row and returns its id; an id updates that row, for a routine that works
     in batches
 
+The session''s LAST_INSERT_ID() stays as it was.
+
 Transaction: the caller''s.
 
 Example
@@ -30,10 +32,12 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_last_insert_id BIGINT UNSIGNED DEFAULT LAST_INSERT_ID();
   DECLARE v_details JSON DEFAULT JSON_MERGE_PATCH('{}', p_details);
   IF p_audit_id IS NULL THEN
     INSERT INTO outbox_audit (action, details) VALUES (p_action, v_details);
     SET p_audit_id = LAST_INSERT_ID();
+    DO LAST_INSERT_ID(v_last_insert_id);
   ELSE
     UPDATE outbox_audit SET details = v_details WHERE id = p_audit_id;
   END IF;

@@ -22,7 +22,7 @@ It joins the caller''s transaction and never commits: the message exists if and 
 
 Parameters
   p_biz_type TEXT, 1 to 64 characters: decides what consuming the message does (outbox_biz_types).
-    A type that is not registered is accepted here and goes dead when it is consumed.
+    A type without a handler, registered or not, is publish-only: Kafka''s acknowledgement consumes the message.
   p_topic TEXT, 1 to 249 characters: the Kafka topic
   p_message_key TEXT, 1 to 255 characters: the record''s key; messages of one topic and key keep their order
   p_payload LONGTEXT: any valid JSON, kept byte for byte and sent as it is

@@ -10,7 +10,8 @@ CREATE PROCEDURE outbox_mark_published_v1 (
   IN p_id BIGINT UNSIGNED
 )
 COMMENT '
-pending to published: Kafka has acknowledged the record. A message in any other state stays as it is.
+pending to published: Kafka has acknowledged the record. Where the business type has no handler, registered or not, that
+is all there is to do: pending to consumed. A message in any other state stays as it is.
 A relay that owns slots uses outbox_mark_published_batch_v1, which is fenced.
 
 Parameters
@@ -29,9 +30,13 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   UPDATE agent_outbox_messages
-     SET status = 'published',
+     -- In a subquery: it reads what is committed now, whatever snapshot the caller has. Assignments run from left to right.
+     SET status = IF(EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = agent_outbox_messages.biz_type AND t.handler IS NOT NULL),
+           'published', 'consumed'),
          next_retry_at = NULL,
+         last_error = NULL,
          published_at = v_now,
+         consumed_at = IF(status = 'consumed', v_now, consumed_at),
          updated_at = v_now
    WHERE id = p_id
      AND status = 'pending';

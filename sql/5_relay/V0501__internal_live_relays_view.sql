@@ -3,7 +3,7 @@ SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,N
 SET SESSION lock_wait_timeout = 2;
 
 -- outbox_internal_live_relays: the relays whose lease has not run out, by this server's clock: who may own slots.
--- Internal: every test of a lease goes through this view, and outbox_heartbeat_v1 renews through it.
+-- Internal: every test of a lease goes through this view, but the one of outbox_heartbeat_v1, which repeats it.
 --
 -- Columns
 --   relay          the relay's name

@@ -48,7 +48,7 @@ BEGIN
    WHERE relay = p_relay;
 
   IF v_lease_until IS NULL
-    OR v_lease_until NOT BETWEEN v_now + INTERVAL p_lease_seconds * 2 / 3 SECOND AND v_now + INTERVAL p_lease_seconds SECOND THEN
+    OR v_lease_until NOT BETWEEN v_now + INTERVAL p_lease_seconds * 2000000 DIV 3 MICROSECOND AND v_now + INTERVAL p_lease_seconds SECOND THEN
     INSERT INTO outbox_relays (relay, lease_until, lease_seconds, joined_at)
     VALUES (p_relay, v_now + INTERVAL p_lease_seconds SECOND, p_lease_seconds, v_now)
     ON DUPLICATE KEY UPDATE lease_until = v_now + INTERVAL p_lease_seconds SECOND, lease_seconds = p_lease_seconds;
@@ -72,20 +72,20 @@ BEGIN
     SELECT COUNT(*) > 0 INTO v_is_locked FROM outbox_slots FOR UPDATE;
     IF v_is_over THEN
       -- Too late, or the clock was set back: others may have been taking these slots. Join anew, as everybody else would.
-      UPDATE outbox_slots SET relay = NULL WHERE relay = p_relay ORDER BY slot;
+      UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_slots SET relay = NULL WHERE relay = p_relay ORDER BY slot;
     END IF;
   END LOOP;
 
   IF v_change < 0 THEN
     SET v_surplus = -v_change;
-    UPDATE outbox_slots
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_slots
        SET relay = NULL
      WHERE relay = p_relay
      ORDER BY slot
      LIMIT v_surplus;
     SET p_owned = p_owned - ROW_COUNT();
   ELSEIF v_change > 0 AND v_free > 0 THEN
-    UPDATE outbox_slots
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_slots
        SET relay = p_relay
      WHERE relay IS NULL
         OR NOT JSON_CONTAINS(v_alive_relays, JSON_QUOTE(relay))
@@ -93,12 +93,12 @@ BEGIN
      LIMIT v_change;
     SET p_owned = p_owned + ROW_COUNT();
   END IF;
-  COMMIT;
+  COMMIT AND NO CHAIN NO RELEASE;
 
   -- In a transaction of its own, after all locks are given back.
   IF v_is_locked THEN
-    DELETE FROM outbox_relays WHERE UTC_TIMESTAMP(6) NOT BETWEEN lease_from AND lease_until + INTERVAL v_forgotten_after_hours HOUR;
-    COMMIT;
+    DELETE /*+ SET_VAR(sql_safe_updates = 0) */ FROM outbox_relays WHERE UTC_TIMESTAMP(6) NOT BETWEEN lease_from AND lease_until + INTERVAL v_forgotten_after_hours HOUR;
+    COMMIT AND NO CHAIN NO RELEASE;
   END IF;
 END $$
 

@@ -72,7 +72,7 @@ BEGIN
   IF v_old < p_top THEN
     SELECT JSON_ARRAYAGG(id) INTO v_committed FROM agent_outbox_messages FORCE INDEX (PRIMARY) WHERE id > v_old AND id <= p_top;
   END IF;
-  COMMIT;
+  COMMIT AND NO CHAIN NO RELEASE;
 
   IF v_old < p_top THEN
     SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
@@ -93,7 +93,7 @@ BEGIN
        AND m.id <= p_top
        AND m.open_lane IS NOT NULL
        AND m.id NOT IN (SELECT committed.id FROM JSON_TABLE(v_committed, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS committed);
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END IF;
 END $$
 

@@ -29,7 +29,7 @@ Parameters
   p_top BIGINT UNSIGNED: the last id to read
   OUT p_heads JSON: [[id, lane], ...] in any order; lane is the hash that open_lane holds; NULL: there is nothing
 
-Owns its transaction (READ UNCOMMITTED); changes nothing.
+Owns its transactions (READ COMMITTED for the policies, then READ UNCOMMITTED); changes nothing.
 
 Example
   mysql> CALL outbox_internal_read_heads_v1(''relay-a'', 1000, 64, 18446744073709551615, @heads);
@@ -40,16 +40,21 @@ BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   -- What was written this far ahead of the clock was written before the clock was set back, and waits no longer.
   DECLARE v_before_setback DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
-  DECLARE v_per_slot INT DEFAULT CEIL(p_limit / GREATEST(p_owned, 1));
+  DECLARE v_per_slot INT DEFAULT (p_limit + GREATEST(p_owned, 1) - 1) DIV GREATEST(p_owned, 1);
   DECLARE v_found INT;
   DECLARE v_paused_topics, v_paused_types, v_unordered_types JSON;
 
-  SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
+  -- Lists, read once: a subquery would be asked again for each message. Of what is committed: a pause, or a type that is
+  -- about to lose its order, may stand in a migration that is rolled back.
+  SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   START TRANSACTION;
-  -- Lists, read once: a subquery would be asked again for each message.
   SELECT JSON_ARRAYAGG(name) INTO v_paused_topics FROM outbox_pauses WHERE kind = 'topic';
   SELECT JSON_ARRAYAGG(name) INTO v_paused_types FROM outbox_pauses WHERE kind = 'biz_type';
   SELECT JSON_ARRAYAGG(biz_type) INTO v_unordered_types FROM outbox_biz_types WHERE ordering = 'none';
+  COMMIT AND NO CHAIN NO RELEASE;
+
+  SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
+  START TRANSACTION;
   -- Every slot gives the same number at first; see outbox_internal_next_batch_v1 for why this widens, and that.
   -- Both indexes are forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
   widen: LOOP
@@ -73,7 +78,8 @@ BEGIN
          AND (v_unordered_types IS NULL OR NOT paused.biz_type MEMBER OF (v_unordered_types))
        GROUP BY paused.open_lane, paused.topic, paused.message_key
     )
-    SELECT COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(lowest.id, lowest.lane))
+    SELECT /*+ SET_VAR(sql_big_selects = 1) SET_VAR(optimizer_switch = 'subquery_to_derived=off') */
+           COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(lowest.id, lowest.lane))
       INTO v_found, p_heads
       FROM (
         SELECT head.id, head.lane
@@ -108,7 +114,7 @@ BEGIN
     END IF;
     SET v_per_slot = LEAST(v_per_slot * 4, p_limit);
   END LOOP;
-  COMMIT;
+  COMMIT AND NO CHAIN NO RELEASE;
 END $$
 
 DELIMITER ;

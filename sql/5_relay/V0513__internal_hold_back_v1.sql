@@ -67,7 +67,7 @@ BEGIN
        AND (seen.first_invisible IS NULL OR seen.id < seen.first_invisible)
        AND (p_missing_id IS NULL OR seen.id < p_missing_id);
   END IF;
-  COMMIT;
+  COMMIT AND NO CHAIN NO RELEASE;
   SET p_is_held = COALESCE(JSON_LENGTH(p_heads), 0) < v_given;
 END $$
 

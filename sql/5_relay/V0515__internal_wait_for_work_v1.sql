@@ -47,7 +47,7 @@ BEGIN
     ELSE
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
       SELECT COALESCE(MAX(id), 0) INTO v_top FROM agent_outbox_messages;
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
     END IF;
     -- Earlier than it began: the clock was set back.
     IF p_is_held OR v_top <> p_top OR UTC_TIMESTAMP(6) NOT BETWEEN v_began AND v_until THEN

@@ -78,7 +78,7 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     CALL outbox_internal_share_slots_v1(p_relay, v_lease_seconds, v_owned);
@@ -102,7 +102,7 @@ BEGIN
      WHERE m.status = 'pending'
      ORDER BY head.id
      LIMIT v_limit;
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END;
 END $$
 

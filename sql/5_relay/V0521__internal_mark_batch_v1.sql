@@ -14,7 +14,8 @@ CREATE PROCEDURE outbox_internal_mark_batch_v1 (
 )
 COMMENT '
 Marks a relay''s batch: only where the relay still owns the message''s slot under a live lease, and only for the claim
-that handed the message out. Everything else stays as it is.
+that handed the message out. Everything else stays as it is. The mark published makes a message of a business type without
+a handler consumed.
 Internal: outbox_mark_published_batch_v1, outbox_mark_failed_batch_v1 and outbox_mark_dead_batch_v1 call it.
 
 Parameters
@@ -40,7 +41,7 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_slots BIGINT UNSIGNED;
-  DECLARE v_claimed JSON;
+  DECLARE v_claimed, v_handled_types JSON;
   DECLARE v_id BIGINT UNSIGNED;
   DECLARE v_reason LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_is_own_transaction, v_is_done BOOLEAN DEFAULT FALSE;
@@ -54,7 +55,7 @@ BEGIN
   DECLARE EXIT HANDLER FOR SQLEXCEPTION
   BEGIN
     IF v_is_own_transaction THEN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
     END IF;
     RESIGNAL;
   END;
@@ -77,11 +78,15 @@ BEGIN
      FOR UPDATE OF m;
 
   IF p_mark = 'published' THEN
+    -- A list, read without a lock: a join would wait for a registration that has not committed.
+    SELECT JSON_ARRAYAGG(biz_type) INTO v_handled_types FROM outbox_biz_types WHERE handler IS NOT NULL;
     UPDATE JSON_TABLE(COALESCE(v_claimed, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS acknowledged
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = acknowledged.id
-       SET m.status = 'published',
+       SET m.status = IF(m.biz_type MEMBER OF (v_handled_types), 'published', 'consumed'),
            m.next_retry_at = NULL,
+           m.last_error = NULL,
            m.published_at = v_now,
+           m.consumed_at = IF(m.biz_type MEMBER OF (v_handled_types), m.consumed_at, v_now),
            m.updated_at = v_now;
     SET p_marked = ROW_COUNT();
   ELSE
@@ -103,7 +108,7 @@ BEGIN
     CLOSE refused;
   END IF;
   IF v_is_own_transaction THEN
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END IF;
 END $$
 

@@ -13,7 +13,8 @@ CREATE PROCEDURE outbox_mark_published_batch_v1 (
 )
 COMMENT '
 pending to published for many messages at once, fenced: only where the relay still owns the message''s slot under a
-live lease, and only for the claim that handed the message out. Everything else stays as it is.
+live lease, and only for the claim that handed the message out. Everything else stays as it is. Where the business type
+has no handler, registered or not, Kafka''s acknowledgement is all there is to do: pending to consumed.
 
 Parameters
   p_relay VARCHAR(128): the relay

@@ -27,10 +27,12 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_lease_seconds INT DEFAULT COALESCE(p_lease_seconds, 30);
-  UPDATE outbox_internal_live_relays
+  -- The condition of outbox_internal_live_relays, through which no UPDATE is possible where the session does not merge views.
+  UPDATE outbox_relays
      SET lease_until = UTC_TIMESTAMP(6) + INTERVAL v_lease_seconds SECOND,
          lease_seconds = v_lease_seconds
-   WHERE relay = p_relay;
+   WHERE relay = p_relay
+     AND UTC_TIMESTAMP(6) BETWEEN lease_from AND lease_until;
 END $$
 
 DELIMITER ;

@@ -25,7 +25,7 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DELETE FROM outbox_relays WHERE relay = p_relay;
-  UPDATE outbox_slots SET relay = NULL WHERE relay = p_relay ORDER BY slot;
+  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_slots SET relay = NULL WHERE relay = p_relay ORDER BY slot;
 END $$
 
 DELIMITER ;

@@ -60,6 +60,7 @@ BEGIN
            WHEN NOT m.created_at <=> given.created_at OR given.topic <> m.topic OR given.message_key <> m.message_key THEN 'foreign'
            WHEN m.status = 'consumed' THEN 'duplicate'
            WHEN m.status = 'dead' THEN 'dead'
+           WHEN t.handler IS NULL THEN 'duplicate'
            ELSE 'todo'
          END,
          IF(m.id IS NULL OR (m.created_at <=> given.created_at AND COALESCE(given.topic = m.topic AND given.message_key = m.message_key, TRUE)), NULL,
@@ -88,9 +89,9 @@ BEGIN
           FROM outbox_batch
          WHERE outcome = 'todo'
       ) AS summed;
-    UPDATE outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo' AND id > v_last_id;
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo' AND id > v_last_id;
   END IF;
-  UPDATE JSON_TABLE(p_failed, '$[*]' COLUMNS (
+  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(p_failed, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$[0]',
            error VARCHAR(128) PATH '$[1]')) AS failed
     STRAIGHT_JOIN outbox_batch AS b ON b.id = failed.id

@@ -79,7 +79,7 @@ BEGIN
     STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = open.id;
 
   IF v_first_open IS NOT NULL THEN
-    UPDATE JSON_TABLE(v_first_open, '$[*]' COLUMNS (
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(v_first_open, '$[*]' COLUMNS (
              lane INT UNSIGNED PATH '$[0]',
              topic VARCHAR(255) PATH '$[1]',
              message_key VARCHAR(255) PATH '$[2]',

@@ -46,6 +46,10 @@ BEGIN
     GET STACKED DIAGNOSTICS CONDITION 1 p_errno = MYSQL_ERRNO, p_error = MESSAGE_TEXT;
     ROLLBACK TO SAVEPOINT outbox_handler;
   END;
+  -- A session that keeps no errors would hide them from the handler above, and a message that has failed would pass.
+  IF @@max_error_count = 0 THEN
+    SET SESSION max_error_count = DEFAULT;
+  END IF;
   SET p_errno = 0, p_error = NULL, p_has_ended = FALSE;
   SET @outbox_call = CONCAT('CALL `', REPLACE(p_handler, '`', '``'), IF(p_is_batch, '`(@outbox_is_check)', '`(@outbox_id, @outbox_payload)'));
   PREPARE outbox_call FROM @outbox_call;

@@ -10,8 +10,7 @@ CREATE PROCEDURE outbox_internal_handle_v1 (
   IN p_id BIGINT UNSIGNED
 )
 COMMENT '
-Handles one message of the batch: marks it consumed and calls the handler of its business type, both or neither. A
-message whose business type is not registered goes dead.
+Handles one message of the batch: marks it consumed and calls the handler of its business type, both or neither.
 Internal: outbox_consume_v1 calls it.
 
 Parameters
@@ -53,18 +52,13 @@ main: BEGIN
     UPDATE outbox_batch SET outcome = 'duplicate' WHERE id = p_id;
     LEAVE main;
   END IF;
-  IF v_handler IS NULL THEN
-    SET v_error = CONCAT('biz_type ', v_biz_type, ' is not registered in outbox_biz_types');
-    CALL outbox_mark_dead_v1(p_id, v_error);
-    UPDATE outbox_batch SET outcome = 'dead', error = v_error WHERE id = p_id;
-    LEAVE main;
-  END IF;
 
   SELECT id, payload INTO @outbox_id, @outbox_payload FROM outbox_batch WHERE id = p_id;
   SAVEPOINT outbox_handler;
   UPDATE agent_outbox_messages
      SET status = 'consumed',
          next_retry_at = NULL,
+         last_error = NULL,
          consumed_at = v_now,
          updated_at = v_now
    WHERE id = p_id;
@@ -75,7 +69,7 @@ main: BEGIN
   END IF;
 
   IF v_has_ended THEN
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
     -- Whether the mark was committed tells a commit from a rollback. Not the row of outbox_batch: another handler of the
@@ -94,7 +88,7 @@ main: BEGIN
         v_errno = 0;
     UPDATE agent_outbox_messages SET last_error = v_error WHERE id = p_id;
     -- At once: a handler after this one may roll back, and this message is not looked at again.
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
   END IF;

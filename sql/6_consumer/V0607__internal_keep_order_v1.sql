@@ -33,7 +33,7 @@ BEGIN
       ) AS seen
      WHERE seen.outcome = 'offered'
        AND seen.id > seen.first_todo;
-    UPDATE JSON_TABLE(COALESCE(v_behind, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS behind
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(COALESCE(v_behind, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS behind
       STRAIGHT_JOIN outbox_batch AS b ON b.id = behind.id
        SET b.outcome = 'todo';
   END IF;

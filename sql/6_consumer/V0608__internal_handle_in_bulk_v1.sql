@@ -38,17 +38,18 @@ BEGIN
   DECLARE v_text VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_has_ended BOOLEAN;
 
-  UPDATE outbox_batch SET outcome = 'offered' WHERE outcome = 'todo' AND batch_handler = p_batch_handler;
+  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'offered' WHERE outcome = 'todo' AND batch_handler = p_batch_handler;
   SAVEPOINT outbox_handler;
   SET @outbox_is_check = TRUE;
   CALL outbox_internal_call_handler_v1(p_batch_handler, TRUE, v_errno, v_error, v_has_ended);
   IF v_errno = 0 THEN
     CALL outbox_internal_keep_order_v1();
     SAVEPOINT outbox_handler;
-    UPDATE outbox_batch AS b
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch AS b
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
        SET m.status = 'consumed',
            m.next_retry_at = NULL,
+           m.last_error = NULL,
            m.consumed_at = v_now,
            m.updated_at = v_now
      WHERE b.outcome = 'offered';
@@ -61,7 +62,7 @@ BEGIN
   ELSEIF v_errno = v_lock_wait_timeout THEN
     SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1205, MESSAGE_TEXT = v_text;
   END IF;
-  UPDATE outbox_batch SET outcome = IF(v_errno = 0, 'consumed', 'todo') WHERE outcome = 'offered';
+  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = IF(v_errno = 0, 'consumed', 'todo') WHERE outcome = 'offered';
 END $$
 
 DELIMITER ;

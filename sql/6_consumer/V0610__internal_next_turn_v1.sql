@@ -43,7 +43,7 @@ BEGIN
    ORDER BY t.turn, t.id
    LIMIT 1;
   IF p_turn > v_turn AND UTC_TIMESTAMP(6) > p_deadline THEN
-    UPDATE outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo';
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo';
     SET p_id = NULL;
   END IF;
 END $$

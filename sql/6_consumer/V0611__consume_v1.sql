@@ -22,7 +22,7 @@ Parameters
 Result set, by id: id, outcome, error. A record is done with, and the consumer commits its offset, whatever the
 outcome, except for not reached:
   consumed     the effect and the mark are committed
-  duplicate    it was consumed before
+  duplicate    it was consumed before, or its business type has no handler: now it is consumed, if it was not
   unknown      no such message: purged, or a foreign record
   foreign      the message with this id is another one: error says in what; nothing is changed
   dead         it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
@@ -81,7 +81,7 @@ BEGIN
       -- The transaction is more than the server takes: the batch begins anew with half of it.
       DECLARE EXIT HANDLER FOR 1197, 3100
       BEGIN
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         IF v_most_bytes = 0 THEN
           RESIGNAL;
@@ -91,7 +91,7 @@ BEGIN
       -- A batch handler has undone what others had done: the batch begins anew, without batch handlers.
       DECLARE EXIT HANDLER FOR 30010
       BEGIN
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         SET v_in_bulk = FALSE;
       END;
@@ -100,24 +100,25 @@ BEGIN
       BEGIN
         DECLARE EXIT HANDLER FOR SQLEXCEPTION
         BEGIN
-          ROLLBACK;
+          ROLLBACK AND NO CHAIN NO RELEASE;
           RESIGNAL;
         END;
         GET STACKED DIAGNOSTICS CONDITION 1 v_error = MESSAGE_TEXT;
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         START TRANSACTION;
         CALL outbox_mark_failed_v1(v_id, v_error);
-        COMMIT;
+        COMMIT AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_id, v_error));
       END;
       DECLARE EXIT HANDLER FOR SQLEXCEPTION
       BEGIN
-        ROLLBACK;
+        ROLLBACK AND NO CHAIN NO RELEASE;
         RESIGNAL;
       END;
       CALL outbox_internal_open_batch_v1(p_messages, v_failed, v_most_bytes);
+      CALL outbox_internal_accept_arrived_v1();
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';
       in_bulk: WHILE v_in_bulk DO
@@ -136,13 +137,13 @@ BEGIN
         END IF;
         CALL outbox_internal_handle_v1(v_id);
       END WHILE;
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
       LEAVE attempt;
     END;
   END LOOP;
 
   SELECT id, outcome, error FROM outbox_batch ORDER BY id;
-  COMMIT;
+  COMMIT AND NO CHAIN NO RELEASE;
 END $$
 
 DELIMITER ;

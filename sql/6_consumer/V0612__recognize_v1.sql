@@ -44,14 +44,14 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     CALL outbox_internal_open_batch_v1(p_messages, '[]', v_most_bytes);
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END;
   SELECT id, outcome, error FROM outbox_batch ORDER BY id;
-  COMMIT;
+  COMMIT AND NO CHAIN NO RELEASE;
 END $$
 
 DELIMITER ;

@@ -15,8 +15,8 @@ The handler of biz_type chat_history_persist: writes one chat message to chat_hi
 
 Parameters
   p_id BIGINT UNSIGNED: the outbox message
-  p_payload LONGTEXT: {"user_id": integer, "conversation_id": text of 1 to 255 characters, "role": text of 1 to 32,
-    "message": text}; other members are ignored
+  p_payload LONGTEXT: {"user_id": integer that BIGINT holds, "conversation_id": text of 1 to 255 characters, "role":
+    text of 1 to 32, "message": text}; other members are ignored
 
 Errors (nothing is written)
   30003 p_payload is not JSON
@@ -30,6 +30,7 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_largest_bigint BIGINT DEFAULT 9223372036854775807;
   DECLARE v_payload, v_user_id, v_chat_id, v_role, v_message JSON;
   -- Typed, because what the JSON functions return is in utf8mb4_bin, which does not compare with a literal of this routine.
   DECLARE v_payload_type, v_user_id_type, v_chat_id_type, v_role_type, v_message_type VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
@@ -55,8 +56,10 @@ BEGIN
   IF v_payload_type <> 'OBJECT' THEN
     CALL outbox_internal_raise_v1(30007, CONCAT('payload must be a JSON object, it is of type ', v_payload_type));
   END IF;
-  -- An unsigned integer in JSON_TYPE is one beyond the range of BIGINT.
-  IF NOT v_user_id_type <=> 'INTEGER' THEN
+  -- JSON_TYPE calls an integer unsigned from 4294967296 on, not only where BIGINT cannot hold it; and a cast of the
+  -- JSON itself takes one beyond BIGINT for a negative number.
+  IF COALESCE(v_user_id_type, '') NOT IN ('INTEGER', 'UNSIGNED INTEGER')
+    OR CAST(v_user_id_text AS DECIMAL(20, 0)) > v_largest_bigint THEN
     CALL outbox_internal_raise_v1(30007, CONCAT('user_id must be an integer, it is ', COALESCE(LEFT(IF(v_user_id_type = 'STRING', JSON_QUOTE(v_user_id_text), v_user_id_text), 60), 'missing')));
   END IF;
   IF NOT v_chat_id_type <=> 'STRING' OR CHAR_LENGTH(v_chat_id_text) NOT BETWEEN 1 AND 255 THEN

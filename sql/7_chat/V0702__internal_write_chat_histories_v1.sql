@@ -25,7 +25,7 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   IF p_is_check THEN
-    UPDATE outbox_batch
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch
        SET outcome = 'todo'
      WHERE outcome = 'offered'
        AND NOT (COALESCE(JSON_VALID(payload), FALSE) AND JSON_SCHEMA_VALID('{

@@ -41,7 +41,7 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     START TRANSACTION;
@@ -51,11 +51,12 @@ BEGIN
       UPDATE agent_outbox_messages
          SET status = 'consumed',
              next_retry_at = NULL,
+             last_error = NULL,
              consumed_at = UTC_TIMESTAMP(6),
              updated_at = UTC_TIMESTAMP(6)
        WHERE id = p_id;
     END IF;
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END;
 END $$
 

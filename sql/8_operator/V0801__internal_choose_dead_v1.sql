@@ -41,7 +41,7 @@ BEGIN
   IF v_limit NOT BETWEEN 1 AND 1000000 THEN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_limit must be from 0 to 1000000: ', p_limit));
   END IF;
-  SELECT JSON_ARRAYAGG(chosen.id)
+  SELECT /*+ SET_VAR(sql_big_selects = 1) */ JSON_ARRAYAGG(chosen.id)
     INTO p_ids
     FROM (
       SELECT m.id

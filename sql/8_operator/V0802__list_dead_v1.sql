@@ -48,7 +48,8 @@ BEGIN
   IF v_limit < 0 THEN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_limit must not be negative: ', p_limit));
   END IF;
-  SELECT id, biz_type, topic, message_key, retry_count, max_retry, last_error, published_at, created_at, updated_at
+  SELECT /*+ SET_VAR(sql_big_selects = 1) */
+         id, biz_type, topic, message_key, retry_count, max_retry, last_error, published_at, created_at, updated_at
     FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
    WHERE status = 'dead'
      AND id > COALESCE(p_after_id, 0)

@@ -59,12 +59,12 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     START TRANSACTION;
     CALL outbox_internal_choose_dead_v1(p_topic, p_biz_type, p_error_like, p_before, p_limit, v_ids);
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
     -- Small transactions, because a message that is pending and not committed holds back the later ones of its lane.
     WHILE v_at < JSON_LENGTH(v_ids) DO
       SET v_batch = JSON_EXTRACT(v_ids, CONCAT('$[', v_at, ' to ', v_at + 999, ']'));
@@ -85,7 +85,7 @@ BEGIN
           'per_second', p_per_second, 'limit', p_limit, 'messages', p_changed,
           'first_id', JSON_EXTRACT(v_ids, '$[0]'), 'last_id', JSON_EXTRACT(v_batch, '$[last]')), v_audit_id);
       END IF;
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
     END WHILE;
   END;
 END $$

@@ -42,7 +42,7 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     START TRANSACTION;
@@ -61,7 +61,7 @@ BEGIN
     ELSE
       CALL outbox_internal_require_message_v1(p_id);
     END IF;
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END;
 END $$
 

@@ -55,12 +55,12 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     START TRANSACTION;
     CALL outbox_internal_choose_dead_v1(p_topic, p_biz_type, p_error_like, p_before, p_limit, v_ids);
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
     WHILE v_at < JSON_LENGTH(v_ids) DO
       SET v_batch = JSON_EXTRACT(v_ids, CONCAT('$[', v_at, ' to ', v_at + 999, ']'));
       SET v_at = v_at + 1000;
@@ -83,7 +83,7 @@ BEGIN
           'topic', p_topic, 'biz_type', p_biz_type, 'error_like', p_error_like, 'before', p_before,
           'limit', p_limit, 'messages', p_changed, 'discarded', v_discarded), v_audit_id);
       END IF;
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
     END WHILE;
   END;
 END $$

@@ -26,9 +26,10 @@ Parameters
 Result set: kind, name, paused_at (UTC), paused_by, and changed, which is 0 if it was paused before.
 
 Errors
-  30001 neither or both are given, or the name is empty; 30002 too long; 30006 called inside a transaction
+  30001 neither or both are given, or the name is empty; 30002 too long
 
-Called by: operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit if it changes something.
+Called by: operators, an application''s own migrations. Transaction: joins the caller''s; under autocommit it has one of
+its own. Writes to outbox_audit if it changes something.
 
 Example
   mysql> CALL outbox_pause_v1(''chat'', NULL);
@@ -44,6 +45,7 @@ BEGIN
   DECLARE v_kind VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT IF(p_topic IS NULL, 'biz_type', 'topic');
   DECLARE v_name TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT COALESCE(p_topic, p_biz_type);
   DECLARE v_audit_id BIGINT UNSIGNED;
+  DECLARE v_is_own_transaction BOOLEAN DEFAULT FALSE;
   DECLARE v_changed BOOLEAN DEFAULT TRUE;
   DECLARE v_paused_at DATETIME(6);
   DECLARE v_paused_by VARCHAR(288) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
@@ -54,14 +56,15 @@ BEGIN
   IF CHAR_LENGTH(v_name) NOT BETWEEN 1 AND IF(p_topic IS NULL, 64, 249) THEN
     CALL outbox_internal_reject_text_v1(CONCAT('p_', v_kind), v_name, IF(p_topic IS NULL, 64, 249));
   END IF;
-  CALL outbox_internal_require_no_transaction_v1('outbox_pause_v1');
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      IF v_is_own_transaction THEN
+        ROLLBACK AND NO CHAIN NO RELEASE;
+      END IF;
       RESIGNAL;
     END;
-    START TRANSACTION;
+    CALL outbox_internal_begin_v1(v_is_own_transaction);
     BEGIN
       DECLARE CONTINUE HANDLER FOR 1062 SET v_changed = FALSE;
       INSERT INTO outbox_pauses (kind, name) VALUES (v_kind, v_name);
@@ -70,11 +73,14 @@ BEGIN
       INTO v_paused_at, v_paused_by
       FROM outbox_pauses
      WHERE kind = v_kind
-       AND name = v_name;
+       AND name = v_name
+       FOR SHARE;
     IF v_changed THEN
       CALL outbox_internal_audit_v1('pause', JSON_OBJECT(v_kind, v_name), v_audit_id);
     END IF;
-    COMMIT;
+    IF v_is_own_transaction THEN
+      COMMIT AND NO CHAIN NO RELEASE;
+    END IF;
   END;
   SELECT v_kind AS kind, v_name AS name, v_paused_at AS paused_at, v_paused_by AS paused_by, v_changed AS changed;
 END $$

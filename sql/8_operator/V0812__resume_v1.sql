@@ -20,9 +20,10 @@ Parameters
 Result set: kind, name, and changed, which is 0 if it was not paused.
 
 Errors
-  30001 neither or both are given, or the name is empty; 30002 too long; 30006 called inside a transaction
+  30001 neither or both are given, or the name is empty; 30002 too long
 
-Called by: operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit if it changes something.
+Called by: operators, an application''s own migrations. Transaction: joins the caller''s; under autocommit it has one of
+its own. Writes to outbox_audit if it changes something.
 
 Example
   mysql> CALL outbox_resume_v1(''chat'', NULL);
@@ -38,6 +39,7 @@ BEGIN
   DECLARE v_kind VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT IF(p_topic IS NULL, 'biz_type', 'topic');
   DECLARE v_name TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT COALESCE(p_topic, p_biz_type);
   DECLARE v_audit_id BIGINT UNSIGNED;
+  DECLARE v_is_own_transaction BOOLEAN DEFAULT FALSE;
   DECLARE v_changed BOOLEAN DEFAULT TRUE;
 
   IF (p_topic IS NULL) = (p_biz_type IS NULL) THEN
@@ -46,14 +48,15 @@ BEGIN
   IF CHAR_LENGTH(v_name) NOT BETWEEN 1 AND IF(p_topic IS NULL, 64, 249) THEN
     CALL outbox_internal_reject_text_v1(CONCAT('p_', v_kind), v_name, IF(p_topic IS NULL, 64, 249));
   END IF;
-  CALL outbox_internal_require_no_transaction_v1('outbox_resume_v1');
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      IF v_is_own_transaction THEN
+        ROLLBACK AND NO CHAIN NO RELEASE;
+      END IF;
       RESIGNAL;
     END;
-    START TRANSACTION;
+    CALL outbox_internal_begin_v1(v_is_own_transaction);
     DELETE FROM outbox_pauses
      WHERE kind = v_kind
        AND name = v_name;
@@ -61,7 +64,9 @@ BEGIN
     IF v_changed THEN
       CALL outbox_internal_audit_v1('resume', JSON_OBJECT(v_kind, v_name), v_audit_id);
     END IF;
-    COMMIT;
+    IF v_is_own_transaction THEN
+      COMMIT AND NO CHAIN NO RELEASE;
+    END IF;
   END;
   SELECT v_kind AS kind, v_name AS name, v_changed AS changed;
 END $$

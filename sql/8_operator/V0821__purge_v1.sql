@@ -14,12 +14,17 @@ COMMENT '
 Deletes old consumed messages, the lowest ids first. If Kafka delivers a purged message again, it is unknown and has no
 effect. Safe beside other work: it waits for no lock, and locks only what it deletes.
 
+A message that a row of another table points to by a foreign key is left out, and counted. Each call tries it again, and
+waits where a transaction is changing such a row: let that table go without the foreign key, or give it ON DELETE
+CASCADE or SET NULL.
+
 Parameters
   p_before DATETIME(6): delete what was consumed before this time, UTC (by updated_at, if an adopted row has no
     consumed_at)
   p_limit INT: messages at most, up to 1000000; NULL or 0: 1000
 
-Result set: deleted, the number. It is less than p_limit when no more are old enough, or some were locked.
+Result set: deleted, the number. It is less than p_limit when no more are old enough, or some were locked. referenced, how
+many were left out because a foreign key points to them.
 
 Errors
   30001 p_before is NULL; 30005 p_limit is out of range; 30006 called inside a transaction
@@ -29,19 +34,19 @@ messages; if it is cut off, what is committed stays. Writes one row to outbox_au
 
 Example
   mysql> CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 7 DAY, 10000);
-  +---------+
-  | deleted |
-  +---------+
-  |   10000 |
-  +---------+
+  +---------+------------+
+  | deleted | referenced |
+  +---------+------------+
+  |   10000 |          0 |
+  +---------+------------+
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_left INT DEFAULT COALESCE(NULLIF(p_limit, 0), 1000);
-  DECLARE v_deleted, v_changed, v_read INT DEFAULT 0;
+  DECLARE v_deleted, v_referenced, v_changed, v_read, v_chosen INT DEFAULT 0;
   DECLARE v_after BIGINT UNSIGNED DEFAULT 0;
-  DECLARE v_audit_id, v_to BIGINT UNSIGNED;
+  DECLARE v_audit_id, v_to, v_last BIGINT UNSIGNED;
   DECLARE v_is_newer BOOLEAN;
   DECLARE v_ids JSON;
 
@@ -55,7 +60,7 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     part_by_part: LOOP
@@ -73,8 +78,8 @@ BEGIN
            ORDER BY id
            LIMIT 1000
         ) AS part;
-      SELECT JSON_ARRAYAGG(old.id)
-        INTO v_ids
+      SELECT JSON_ARRAYAGG(old.id), MAX(old.id), COUNT(*)
+        INTO v_ids, v_last, v_chosen
         FROM (
           SELECT id
             FROM agent_outbox_messages FORCE INDEX (PRIMARY)
@@ -85,26 +90,33 @@ BEGIN
            ORDER BY id
            LIMIT v_left
         ) AS old;
+      IF v_chosen = v_left THEN
+        -- Where some of these stay, the next part begins right behind them.
+        SET v_to = v_last, v_read = 1000, v_is_newer = FALSE;
+      END IF;
       IF v_ids IS NOT NULL THEN
         CALL outbox_internal_lock_available_v1(v_ids, 'consumed');
-        DELETE m
+        -- IGNORE: leaves out the rows that foreign keys point to, which are an error of the statement otherwise.
+        DELETE IGNORE m
           FROM JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS old
           STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = old.id;
         SET v_changed = ROW_COUNT();
         SET v_deleted = v_deleted + v_changed;
+        SET v_referenced = v_referenced + COALESCE(JSON_LENGTH(v_ids), 0) - v_changed;
         SET v_left = v_left - v_changed;
         IF v_changed > 0 THEN
-          CALL outbox_internal_audit_v1('purge', JSON_OBJECT('before', p_before, 'limit', p_limit, 'messages', v_deleted), v_audit_id);
+          CALL outbox_internal_audit_v1('purge', JSON_OBJECT('before', p_before, 'limit', p_limit, 'messages', v_deleted,
+            'referenced', NULLIF(v_referenced, 0)), v_audit_id);
         END IF;
       END IF;
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
       IF v_read < 1000 OR v_is_newer OR v_left = 0 THEN
         LEAVE part_by_part;
       END IF;
       SET v_after = v_to;
     END LOOP;
   END;
-  SELECT v_deleted AS deleted;
+  SELECT v_deleted AS deleted, v_referenced AS referenced;
 END $$
 
 DELIMITER ;

@@ -16,11 +16,14 @@ Sends messages again that were published and not consumed for too long: back to 
 lost, or the consumer group''s offsets were set past them. No retry is counted; last_error says that it is sent again.
 If the first record turns up after all, the message takes effect once, and the other copy has no effect.
 
+A message whose business type has no handler, because it was taken away or the legacy Go service has published it, is
+consumed instead, however short ago it was published: Kafka has it, and nobody else ends it.
+
 Parameters
   p_older_than_seconds INT: recover what was published longer ago than that; if consumers lag behind by more, their
     backlog is sent twice
   p_limit INT: messages at most, up to 10000; NULL or 0: 1000
-  OUT p_recovered INT: how many changed; messages that another transaction has locked are left out
+  OUT p_recovered INT: how many are pending again; messages that another transaction has locked are left out
 
 A call looks at the p_limit lowest published ids of each business type and topic, so that its cost does not depend on
 how many are in flight. A lost message is among them as soon as those before it are consumed, or recovered themselves.
@@ -51,7 +54,8 @@ BEGIN
   DECLARE v_too_late DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
   DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 1000);
   DECLARE v_audit_id BIGINT UNSIGNED;
-  DECLARE v_ids JSON;
+  DECLARE v_ids, v_handled_types JSON;
+  DECLARE v_consumed INT;
 
   IF p_older_than_seconds IS NULL THEN
     CALL outbox_internal_raise_v1(30001, 'p_older_than_seconds must not be NULL');
@@ -66,10 +70,11 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     START TRANSACTION;
+    SELECT JSON_ARRAYAGG(biz_type) INTO v_handled_types FROM outbox_biz_types WHERE handler IS NOT NULL;
     -- The index has the published messages by business type and topic, and within these by id. DISTINCT and ORDER BY name
     -- all its leading columns, because only then MySQL skips from one pair to the next and reads ids in order unsorted.
     -- The last part is for messages that the legacy Go service has published without clearing next_retry_at.
@@ -95,17 +100,28 @@ BEGIN
           ) AS head
          -- A published_at in the future is from before the clock was set back: recover it, its age is unknown.
          WHERE head.published_at NOT BETWEEN v_before AND v_too_late
+            OR NOT COALESCE(stream.biz_type MEMBER OF (v_handled_types), FALSE)
          UNION ALL
         SELECT id
           FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
          WHERE status = 'published'
            AND next_retry_at IS NOT NULL
-           AND COALESCE(published_at, updated_at) NOT BETWEEN v_before AND v_too_late
+           AND (COALESCE(published_at, updated_at) NOT BETWEEN v_before AND v_too_late
+             OR NOT COALESCE(biz_type MEMBER OF (v_handled_types), FALSE))
          ORDER BY id
          LIMIT v_limit
       ) AS stale;
     IF v_ids IS NOT NULL THEN
       CALL outbox_internal_lock_available_v1(v_ids, 'published');
+      UPDATE JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS publish_only
+        STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = publish_only.id
+         SET m.status = 'consumed',
+             m.next_retry_at = NULL,
+             m.last_error = NULL,
+             m.consumed_at = v_now,
+             m.updated_at = v_now
+       WHERE NOT COALESCE(m.biz_type MEMBER OF (v_handled_types), FALSE);
+      SET v_consumed = ROW_COUNT();
       UPDATE JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS stale
         STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = stale.id
          SET m.status = 'pending',
@@ -113,15 +129,16 @@ BEGIN
              m.last_error = CONCAT('published at ', COALESCE(m.published_at, m.updated_at), ', not consumed within ', p_older_than_seconds, ' s: sent again'),
              m.updated_at = v_now
        -- Between the two reads it may have failed and been published again.
-       WHERE COALESCE(m.published_at, m.updated_at) NOT BETWEEN v_before AND v_too_late;
+       WHERE m.status = 'published'
+         AND COALESCE(m.published_at, m.updated_at) NOT BETWEEN v_before AND v_too_late;
       SET p_recovered = ROW_COUNT();
-      IF p_recovered > 0 THEN
+      IF p_recovered + v_consumed > 0 THEN
         CALL outbox_internal_audit_v1('recover_published', JSON_OBJECT(
-          'older_than_seconds', p_older_than_seconds, 'limit', p_limit, 'messages', p_recovered,
-          'first_id', JSON_EXTRACT(v_ids, '$[0]'), 'last_id', JSON_EXTRACT(v_ids, '$[last]')), v_audit_id);
+          'older_than_seconds', p_older_than_seconds, 'limit', p_limit, 'messages', p_recovered + v_consumed,
+          'consumed', NULLIF(v_consumed, 0), 'first_id', JSON_EXTRACT(v_ids, '$[0]'), 'last_id', JSON_EXTRACT(v_ids, '$[last]')), v_audit_id);
       END IF;
     END IF;
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END;
 END $$
 

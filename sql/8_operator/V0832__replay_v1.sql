@@ -16,7 +16,8 @@ CREATE PROCEDURE outbox_replay_v1 (
 )
 COMMENT '
 Lets consumed messages take effect once more: copies them as new pending messages, due now, in the order of their ids.
-The consumed ones stay as they are; the copies come after everything that is in the outbox by now.
+The consumed ones stay as they are; the copies come after everything that is in the outbox by now. Messages
+that were relayed before their business type had a handler are among them: their copies take effect.
 
 Parameters
   p_from_id BIGINT UNSIGNED: the first message; NULL: from the beginning
@@ -67,13 +68,13 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     START TRANSACTION;
     -- The end is fixed now: a copy may be consumed before this call is done, and must not be copied again.
     SELECT LEAST(MAX(id), COALESCE(p_to_id, MAX(id))) INTO v_to FROM agent_outbox_messages;
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
     -- Small transactions, because a message that is pending and not committed holds back the later ones of its lane.
     batch_by_batch: WHILE v_left > 0 DO
       SET v_batch = LEAST(v_left, 1000);
@@ -92,7 +93,7 @@ BEGIN
            LIMIT v_batch
         ) AS chosen;
       IF v_ids IS NULL THEN
-        COMMIT;
+        COMMIT AND NO CHAIN NO RELEASE;
         LEAVE batch_by_batch;
       END IF;
       SET v_now = UTC_TIMESTAMP(6);
@@ -108,7 +109,7 @@ BEGIN
       CALL outbox_internal_audit_v1('replay', JSON_OBJECT(
         'from_id', p_from_id, 'to_id', p_to_id, 'biz_type', p_biz_type, 'topic', p_topic, 'limit', p_limit,
         'messages', p_replayed, 'last_id', v_last_id), v_audit_id);
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
     END WHILE;
   END;
   SELECT IF(p_replayed > 0, v_from - 1, NULL) AS last_id, v_to AS to_id;

@@ -16,13 +16,17 @@ CREATE PROCEDURE outbox_register_biz_type_v1 (
 )
 COMMENT '
 Registers a business type, or changes one: which procedure handles its messages, their order, and their retries. It
-also holds for messages that are waiting already, from their next claim, failure or consumption on.
+also holds for messages that are waiting already, from their next claim, mark, failure or consumption on.
+
+A type without a handler is publish-only, as one that is not registered is: Kafka''s acknowledgement consumes its
+messages. What was relayed before the type got its handler has no effect here; outbox_replay_v1 finds it.
 
 Parameters
   p_biz_type TEXT, 1 to 64 characters: the business type
-  p_handler TEXT, 1 to 64 characters: a procedure of this database, in the case in which it was created, that takes
-    (p_id BIGINT UNSIGNED, p_payload LONGTEXT) and does not commit; NULL: stays, and must be given for a new type. With
-    another handler the type loses its batch handler (outbox_register_batch_handler_v1)
+  p_handler TEXT, up to 64 characters: a procedure of this database, in the case in which it was created, that takes
+    (p_id BIGINT UNSIGNED, p_payload LONGTEXT) and does not commit; empty: none, the type is publish-only; NULL: stays,
+    and a new type has none. With another handler or none the type loses its batch handler
+    (outbox_register_batch_handler_v1)
   p_ordering TEXT: key, messages of one topic and key take effect in their order, or none; NULL: stays, or key
   p_max_retry INT: failures after which a message is dead, up to 1000000, whatever its enqueue said; 0: what its
     enqueue said; NULL: stays, or what its enqueue said
@@ -33,13 +37,13 @@ Parameters
 Result set: the row of outbox_biz_types, and changed, which is 0 if nothing changed.
 
 Errors
-  30001 a name is missing or empty; 30002 too long
+  30001 p_biz_type is NULL or empty; 30002 a name is too long
   30005 p_ordering is neither key nor none, or a number is out of range
-  30006 called inside a transaction
   30008 p_handler is no procedure of this database, or does not take two parameters
 
-Called by: operators, an application''s own migrations. Owns its transaction (READ COMMITTED). Writes to outbox_audit
-if it changes something.
+Called by: operators, an application''s own migrations. Transaction: joins the caller''s, so that a migration that is
+rolled back leaves nothing; under autocommit it has one of its own. Until it is committed the type keeps its former
+policy for all others, and another registration of it waits. Writes to outbox_audit if it changes something.
 
 Example
   mysql> CALL outbox_register_biz_type_v1(''order_paid'', ''on_order_paid'', NULL, 50, 2, 600);
@@ -53,12 +57,14 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_audit_id BIGINT UNSIGNED;
+  DECLARE v_is_own_transaction BOOLEAN DEFAULT FALSE;
+  DECLARE v_base_seconds, v_cap_seconds INT;
   DECLARE v_before, v_after JSON;
 
   IF COALESCE(CHAR_LENGTH(p_biz_type), 0) NOT BETWEEN 1 AND 64 THEN
     CALL outbox_internal_reject_text_v1('p_biz_type', p_biz_type, 64);
   END IF;
-  IF CHAR_LENGTH(p_handler) NOT BETWEEN 1 AND 64 THEN
+  IF CHAR_LENGTH(p_handler) > 64 THEN
     CALL outbox_internal_reject_text_v1('p_handler', p_handler, 64);
   END IF;
   IF p_ordering NOT IN ('key', 'none') THEN
@@ -74,22 +80,29 @@ BEGIN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_backoff_cap_seconds must be from 1 to 604800: ', p_backoff_cap_seconds));
   END IF;
 
-  CALL outbox_internal_require_no_transaction_v1('outbox_register_biz_type_v1');
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      IF v_is_own_transaction THEN
+        ROLLBACK AND NO CHAIN NO RELEASE;
+      END IF;
       RESIGNAL;
     END;
-    START TRANSACTION;
+    CALL outbox_internal_begin_v1(v_is_own_transaction);
     SELECT JSON_ARRAYAGG(JSON_OBJECT(
              'handler', handler, 'ordering', ordering, 'max_retry', max_retry,
-             'backoff_base_seconds', backoff_base_seconds, 'backoff_cap_seconds', backoff_cap_seconds))
-      INTO v_before
+             'backoff_base_seconds', backoff_base_seconds, 'backoff_cap_seconds', backoff_cap_seconds)),
+           COALESCE(p_backoff_base_seconds, MAX(backoff_base_seconds), 1),
+           COALESCE(p_backoff_cap_seconds, MAX(backoff_cap_seconds), 32)
+      INTO v_before, v_base_seconds, v_cap_seconds
       FROM outbox_biz_types
      WHERE biz_type = p_biz_type
        FOR UPDATE;
-    IF p_handler IS NOT NULL AND (
+    -- All is checked before anything is written: an error leaves the caller's transaction as it was.
+    IF v_base_seconds > v_cap_seconds THEN
+      CALL outbox_internal_raise_v1(30005, 'p_backoff_cap_seconds must not be less than the base: give both');
+    END IF;
+    IF p_handler <> '' AND (
         SELECT COUNT(*) <> 2 OR SUM(parameter_mode = 'IN') <> 2
           FROM information_schema.parameters
          WHERE specific_schema = DATABASE()
@@ -97,23 +110,17 @@ BEGIN
            AND routine_type = 'PROCEDURE') THEN
       CALL outbox_internal_raise_v1(30008, CONCAT('p_handler is no procedure (p_id, p_payload) of this database: ', p_handler));
     END IF;
-    IF v_before IS NULL AND p_handler IS NULL THEN
-      CALL outbox_internal_raise_v1(30001, CONCAT('p_handler must not be NULL for a new business type: ', p_biz_type));
-    END IF;
     IF v_before IS NULL THEN
-      INSERT INTO outbox_biz_types (biz_type, handler) VALUES (p_biz_type, p_handler);
+      INSERT INTO outbox_biz_types (biz_type) VALUES (p_biz_type);
     END IF;
     UPDATE outbox_biz_types
        SET batch_handler = IF(p_handler <> handler, NULL, batch_handler),
-           handler = COALESCE(p_handler, handler),
+           handler = IF(p_handler IS NULL, handler, NULLIF(p_handler, '')),
            ordering = COALESCE(p_ordering, ordering),
            max_retry = IF(p_max_retry IS NULL, max_retry, NULLIF(p_max_retry, 0)),
-           backoff_base_seconds = COALESCE(p_backoff_base_seconds, backoff_base_seconds),
-           backoff_cap_seconds = COALESCE(p_backoff_cap_seconds, backoff_cap_seconds)
+           backoff_base_seconds = v_base_seconds,
+           backoff_cap_seconds = v_cap_seconds
      WHERE biz_type = p_biz_type;
-    IF EXISTS (SELECT 1 FROM outbox_biz_types WHERE biz_type = p_biz_type AND backoff_base_seconds > backoff_cap_seconds) THEN
-      CALL outbox_internal_raise_v1(30005, 'p_backoff_cap_seconds must not be less than the base: give both');
-    END IF;
     SELECT JSON_ARRAYAGG(JSON_OBJECT(
              'handler', handler, 'ordering', ordering, 'max_retry', max_retry,
              'backoff_base_seconds', backoff_base_seconds, 'backoff_cap_seconds', backoff_cap_seconds))
@@ -124,7 +131,9 @@ BEGIN
       CALL outbox_internal_audit_v1('register_biz_type', JSON_OBJECT(
         'biz_type', p_biz_type, 'before', JSON_EXTRACT(v_before, '$[0]'), 'after', JSON_EXTRACT(v_after, '$[0]')), v_audit_id);
     END IF;
-    COMMIT;
+    IF v_is_own_transaction THEN
+      COMMIT AND NO CHAIN NO RELEASE;
+    END IF;
   END;
   SELECT p_biz_type AS biz_type, handler, ordering, max_retry, backoff_base_seconds, backoff_cap_seconds, v_audit_id IS NOT NULL AS changed
     FROM JSON_TABLE(v_after, '$[0]' COLUMNS (

@@ -30,16 +30,15 @@ Result set: biz_type, handler, batch_handler, and changed, which is 0 if nothing
 
 Errors
   30001 a name is missing or empty; 30002 too long
-  30006 called inside a transaction
-  30008 p_biz_type is not registered, or p_batch_handler is no procedure of this database with one parameter
+  30008 p_biz_type is not registered or has no handler, or p_batch_handler is no procedure of this database with one parameter
 
-Called by: operators, an application''s own migrations. Owns its transaction (READ COMMITTED). Writes to outbox_audit
-if it changes something.
+Called by: operators, an application''s own migrations. Transaction: joins the caller''s, so that a migration that is
+rolled back leaves nothing; under autocommit it has one of its own. Writes to outbox_audit if it changes something.
 
 Example
   mysql> CREATE PROCEDURE ship_orders_v1 (IN p_is_check BOOLEAN)
       -> INSERT INTO shipments (order_id, message_id)
-      -> SELECT JSON_EXTRACT(payload, ''$.order''), id FROM outbox_batch WHERE outcome = ''offered'' AND NOT p_is_check;
+      -> SELECT JSON_VALUE(payload, ''$.order'' RETURNING UNSIGNED), id FROM outbox_batch WHERE outcome = ''offered'' AND NOT p_is_check;
   mysql> CALL outbox_register_batch_handler_v1(''order_placed'', ''ship_orders_v1'');
   +--------------+---------------+----------------+---------+
   | biz_type     | handler       | batch_handler  | changed |
@@ -51,6 +50,7 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_audit_id BIGINT UNSIGNED;
+  DECLARE v_is_own_transaction, v_is_registered BOOLEAN DEFAULT FALSE;
   DECLARE v_handler, v_before VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
   IF COALESCE(CHAR_LENGTH(p_biz_type), 0) NOT BETWEEN 1 AND 64 THEN
@@ -60,17 +60,24 @@ BEGIN
     CALL outbox_internal_reject_text_v1('p_batch_handler', p_batch_handler, 64);
   END IF;
 
-  CALL outbox_internal_require_no_transaction_v1('outbox_register_batch_handler_v1');
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      IF v_is_own_transaction THEN
+        ROLLBACK AND NO CHAIN NO RELEASE;
+      END IF;
       RESIGNAL;
     END;
-    START TRANSACTION;
-    SELECT MAX(handler), MAX(batch_handler) INTO v_handler, v_before FROM outbox_biz_types WHERE biz_type = p_biz_type FOR UPDATE;
-    IF v_handler IS NULL THEN
+    CALL outbox_internal_begin_v1(v_is_own_transaction);
+    SELECT COUNT(*) > 0, MAX(handler), MAX(batch_handler)
+      INTO v_is_registered, v_handler, v_before
+      FROM outbox_biz_types
+     WHERE biz_type = p_biz_type
+       FOR UPDATE;
+    IF NOT v_is_registered THEN
       CALL outbox_internal_raise_v1(30008, CONCAT('p_biz_type is not registered in outbox_biz_types: ', p_biz_type));
+    ELSEIF v_handler IS NULL THEN
+      CALL outbox_internal_raise_v1(30008, CONCAT('p_biz_type has no handler, which must come first: ', p_biz_type));
     END IF;
     IF p_batch_handler IS NOT NULL AND (
         SELECT COUNT(*) <> 1 OR SUM(parameter_mode = 'IN') <> 1
@@ -85,7 +92,9 @@ BEGIN
       CALL outbox_internal_audit_v1('register_batch_handler', JSON_OBJECT(
         'biz_type', p_biz_type, 'before', v_before, 'after', p_batch_handler), v_audit_id);
     END IF;
-    COMMIT;
+    IF v_is_own_transaction THEN
+      COMMIT AND NO CHAIN NO RELEASE;
+    END IF;
   END;
   SELECT p_biz_type AS biz_type, v_handler AS handler, p_batch_handler AS batch_handler, v_audit_id IS NOT NULL AS changed;
 END $$

@@ -46,7 +46,7 @@ READS SQL DATA
 BEGIN
   DECLARE v_to BIGINT UNSIGNED DEFAULT COALESCE(p_to_id, 18446744073709551615);
   IF p_status = 'consumed' THEN
-    SELECT COUNT(*)
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ COUNT(*)
       INTO p_messages
       FROM agent_outbox_messages FORCE INDEX (PRIMARY)
      WHERE id BETWEEN COALESCE(p_from_id, 0) AND v_to
@@ -56,7 +56,7 @@ BEGIN
        AND (p_error_like IS NULL OR last_error LIKE p_error_like)
        AND (p_before IS NULL OR COALESCE(consumed_at, updated_at) < p_before);
   ELSE
-    SELECT COUNT(*)
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ COUNT(*)
       INTO p_messages
       FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
      WHERE id BETWEEN COALESCE(p_from_id, 0) AND v_to

@@ -38,15 +38,15 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     START TRANSACTION;
     SELECT MAX(installation_id) INTO v_before FROM outbox_installation FOR UPDATE;
-    UPDATE outbox_installation SET installation_id = UUID(), made_at = UTC_TIMESTAMP(6);
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_installation SET installation_id = UUID(), made_at = UTC_TIMESTAMP(6);
     CALL outbox_internal_audit_v1('new_identity', JSON_OBJECT(
       'before', v_before, 'after', (SELECT installation_id FROM outbox_installation)), v_audit_id);
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END;
   CALL outbox_identity_v1();
 END $$

@@ -82,7 +82,7 @@ BEGIN
          TIMESTAMPDIFF(MICROSECOND, (SELECT created_at FROM agent_outbox_messages WHERE id = v_first_pending), v_now) / 1e6 AS pending_seconds,
          TIMESTAMPDIFF(MICROSECOND, (SELECT created_at FROM agent_outbox_messages WHERE id = v_first_published), v_now) / 1e6 AS published_seconds,
          TIMESTAMPDIFF(MICROSECOND, v_now, v_next_due) / 1e6 AS next_due_seconds;
-  COMMIT;
+  COMMIT AND NO CHAIN NO RELEASE;
 END $$
 
 DELIMITER ;

@@ -28,7 +28,7 @@ Example
 SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
-  SELECT status,
+  SELECT /*+ SET_VAR(sql_big_selects = 1) */ status,
          CAST(SUM(messages) AS SIGNED) AS messages,
          MAX(oldest_seconds) AS oldest_seconds,
          MIN(next_due_seconds) AS next_due_seconds

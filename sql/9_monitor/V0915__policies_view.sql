@@ -7,7 +7,9 @@ SET SESSION lock_wait_timeout = 2;
 -- Columns
 --   kind                  biz_type or topic
 --   name                  the business type; or a topic, where it is paused
---   handler, ordering, max_retry, backoff_base_seconds, backoff_cap_seconds
+--   handler               of a registered business type that has one; NULL otherwise: it is publish-only, Kafka's
+--                         acknowledgement consumes its messages
+--   ordering, max_retry, backoff_base_seconds, backoff_cap_seconds
 --                         of a registered business type (outbox_register_biz_type_v1); NULL otherwise
 --   batch_handler         of a registered business type that has one (outbox_register_batch_handler_v1); NULL otherwise
 --   paused_at             since when it is paused (outbox_pause_v1), UTC; NULL: it is not

@@ -208,7 +208,7 @@ def test_purge_asks_and_deletes_what_is_old(
 
 
 def test_purge_goes_on_until_all_are_gone(operate: Invoke, db: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outboxd.asking._PART", 100)
+    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     fill(db, 250, "consumed", age_seconds=60)
     done(operate("purge", "--older-than", "30s", "--yes"), "250 consumed messages purged")
     assert db.statuses() == {}
@@ -322,7 +322,7 @@ def test_biz_types_are_listed_set_and_kept(operate: Invoke, db: Session) -> None
     assert rows[0] == [CHAT, *chat]
     assert rows[1][:5] == ["order_paid", "outbox_internal_write_chat_history_v1", "none", "as enqueued", "2 to 900 s"]
     assert rows[1][5] == f"{db.value('SELECT MIN(paused_at) FROM outbox_pauses'):%F %T}"
-    assert rows[2][:2] == ["other", "not registered"]
+    assert rows[2][:2] == ["other", "not registered: publish-only"]
 
 
 def test_biz_type_with_an_unknown_handler_is_one_line(outboxd: Run, operator_url: str) -> None:

@@ -15,12 +15,9 @@ OWN_TRANSACTION: dict[str, list[Any]] = {
     "outbox_requeue_dead_v1": [None, None, None, None, None, None, None],
     "outbox_discard_v1": [1, None],
     "outbox_discard_dead_v1": [None, None, None, None, None, None],
-    "outbox_pause_v1": ["chat", None],
-    "outbox_resume_v1": ["chat", None],
     "outbox_purge_v1": ["2000-01-01", None],
     "outbox_purge_dead_v1": ["2000-01-01", None],
     "outbox_recover_published_v1": [0, None, None],
-    "outbox_register_biz_type_v1": ["b", "outbox_internal_write_chat_history_v1", None, None, None, None],
     "outbox_replay_v1": [None, None, None, None, None, None],
 }
 

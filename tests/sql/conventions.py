@@ -54,6 +54,10 @@ def offences(path: Path) -> Iterator[str]:
         yield "has a DEFINER clause"
     if re.search(r"\bVIEW\s+\w+\s", code) and not re.search(r"\bSQL SECURITY DEFINER\s+VIEW\b", code):
         yield "its view is not SQL SECURITY DEFINER"
+    if re.search(r"^\s+(?:COMMIT|ROLLBACK);", code, re.MULTILINE):
+        yield "ends a transaction without AND NO CHAIN NO RELEASE, as the caller's completion_type says"
+    if re.search(r"\bCEIL(?:ING)?\(.* / ", code):
+        yield "rounds a quotient, whose digits are the caller's div_precision_increment: use DIV"
     yield from _tables(code)
     created = _CREATE.findall(code)
     if len(created) > 1:

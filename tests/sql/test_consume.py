@@ -80,11 +80,11 @@ def test_mixed_batch_gives_each_its_own_outcome(db: Session, app: Application) -
     failing = db.enqueue_published("g", biz_type="fails", payload="{}")
     recorded = db.enqueue_published("h", biz_type="records", payload="{}")
     last_try = db.enqueue_published("i", biz_type="fails", payload="{}", max_retry=1)
-    unregistered = db.enqueue_published("j", biz_type="nobody_knows_it", payload="{}")
+    publish_only = db.enqueue_published("j", biz_type="nobody_knows_it", payload="{}")
     early = db.enqueue_published("k")
     deferred = db.enqueue_published("k")
     unknown = deferred + 1
-    outcomes = db.consume(consumed, dead, *good, hopeless, failing, recorded, last_try, unregistered, deferred, unknown)
+    outcomes = db.consume(consumed, dead, *good, hopeless, failing, recorded, last_try, publish_only, deferred, unknown)
     assert outcomes == {
         consumed: "duplicate",
         dead: "dead",
@@ -93,7 +93,7 @@ def test_mixed_batch_gives_each_its_own_outcome(db: Session, app: Application) -
         failing: "failed",
         recorded: "consumed",
         last_try: "dead",
-        unregistered: "dead",
+        publish_only: "duplicate",
         deferred: "deferred",
         unknown: "unknown",
     }

@@ -1,6 +1,7 @@
 """Purge: what goes, what stays, what it costs, and that nobody notices."""
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +18,7 @@ DAY = 86_400
 def purge(db: Session, seconds: int = 0, limit: int | None = None, routine: str = "outbox_purge_v1") -> int:
     """Purge what is older than that; return how many the result set says."""
     (row,) = db.call(routine, ago(db, seconds), limit)
-    assert list(row) == ["deleted"]
+    assert next(iter(row)) == "deleted"
     return int(row["deleted"])
 
 
@@ -107,6 +108,44 @@ def test_bad_arguments_are_refused(db: Session, routine: str) -> None:
         with refused(30005, f"p_limit must be from 0 to 1000000: {limit}"):
             db.call(routine, ago(db, 0), limit)
     assert db.statuses() == before
+
+
+# Foreign keys
+
+
+@pytest.fixture
+def shipments(db: Session) -> Iterator[str]:
+    """An application's table with a foreign key on the messages that it has handled."""
+    db.execute(
+        "CREATE TABLE app_shipments (message BIGINT UNSIGNED NOT NULL PRIMARY KEY,"
+        " FOREIGN KEY (message) REFERENCES agent_outbox_messages (id))"
+    )
+    yield "app_shipments"
+    db.execute("DROP TABLE app_shipments")
+
+
+def test_message_that_a_foreign_key_points_to_is_skipped_and_counted(db: Session, shipments: str) -> None:
+    messages = fill(db, 2500, "consumed", age_seconds=60)
+    held = [*messages[:3], messages[1500], messages[-1]]
+    db.execute(f"INSERT INTO {shipments} SELECT id FROM agent_outbox_messages WHERE id IN %s" % f"{(*held,)}")
+    (row,) = db.call("outbox_purge_v1", ago(db, 30), 1_000_000)
+    assert row == {"deleted": 2495, "referenced": 5}
+    assert list(db.statuses()) == held
+    (entry,) = audit(db)
+    assert (entry["messages"], entry["referenced"]) == (2495, 5)
+    # Nothing is deleted: no entry, each minute, of the event.
+    assert db.call("outbox_purge_v1", ago(db, 30), None) == [{"deleted": 0, "referenced": 5}]
+    assert len(audit(db)) == 1
+    db.execute(f"DELETE FROM {shipments}")
+    assert db.call("outbox_purge_v1", ago(db, 30), None) == [{"deleted": 5, "referenced": 0}]
+    assert "referenced" not in audit(db)[1]
+
+
+def test_limit_counts_what_is_deleted_and_not_what_is_skipped(db: Session, shipments: str) -> None:
+    messages = fill(db, 300, "consumed", age_seconds=60)
+    db.execute(f"INSERT INTO {shipments} SELECT id FROM agent_outbox_messages WHERE id <= %s", messages[99])
+    assert db.call("outbox_purge_v1", ago(db, 30), 150) == [{"deleted": 150, "referenced": 100}]
+    assert list(db.statuses()) == [*messages[:100], *messages[250:]]
 
 
 # What it costs

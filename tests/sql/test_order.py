@@ -158,13 +158,6 @@ def test_order_holds_across_business_types_of_a_key(db: Session, app: Applicatio
     assert db.consume(first, second) == {first: "consumed", second: "consumed"}
 
 
-def test_unregistered_message_holds_back_until_it_is_dead(db: Session) -> None:
-    stray = db.enqueue_published(biz_type="nobody_knows_it")
-    (second,) = published(db, "2")
-    assert db.consume(second) == {second: "deferred"}
-    assert db.consume(stray, second) == {stray: "dead", second: "consumed"}
-
-
 # Copies
 
 

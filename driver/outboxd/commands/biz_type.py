@@ -30,10 +30,11 @@ def list_policies(settings: Settings) -> None:
     columns = ("business type", "handler", "ordering", "max retry", "backoff", "paused since (UTC)", "batch handler")
     table = Table(*columns, box=None)
     for name, handler, batch_handler, ordering, max_retry, base, cap, paused_at in rows:
-        backoff = f"{base} to {cap} s" if handler else ""
+        backoff = f"{base} to {cap} s" if ordering else ""
         since = f"{paused_at:%F %T}" if paused_at else ""
-        retries = str(max_retry or "as enqueued") if handler else ""
-        handlers = cell(handler or "not registered"), cell(batch_handler or "")
+        retries = str(max_retry or "as enqueued") if ordering else ""
+        without = "none: publish-only" if ordering else "not registered: publish-only"
+        handlers = cell(handler or without), cell(batch_handler or "")
         table.add_row(cell(name), handlers[0], ordering, retries, backoff, since, handlers[1])
     console.print(table)
 
@@ -41,6 +42,7 @@ def list_policies(settings: Settings) -> None:
 @biz_type.command(name="set")
 @click.argument("name", metavar="BIZ_TYPE")
 @click.option("--handler", help="procedure (p_id, p_payload) of this database")
+@click.option("--no-handler", is_flag=True, help="none: Kafka's acknowledgement consumes the messages (publish-only)")
 @click.option("--batch-handler", help="procedure (p_is_check) of this database, which takes many messages at once")
 @click.option("--no-batch-handler", is_flag=True, help="the handler takes each message by itself")
 @click.option("--ordering", type=click.Choice(["key", "none"]), help="order by topic and key, or none")
@@ -48,12 +50,25 @@ def list_policies(settings: Settings) -> None:
 @click.option("--backoff-base", type=age, help="wait after the first failure, such as 1s")
 @click.option("--backoff-cap", type=age, help="longest wait, such as 15m")
 @with_settings(*MYSQL)
-def set_policy(settings: Settings, name: str, batch_handler: str | None, no_batch_handler: bool, **policy: Any) -> None:
-    """Register BIZ_TYPE, or change what is given of it. With another handler it loses its batch handler."""
+def set_policy(
+    settings: Settings,
+    name: str,
+    handler: str | None,
+    no_handler: bool,
+    batch_handler: str | None,
+    no_batch_handler: bool,
+    **policy: Any,
+) -> None:
+    """Register BIZ_TYPE, or change what is given of it.
+
+    A new one without --handler is publish-only. With another handler it loses its batch handler.
+    """
+    if handler is not None and no_handler:
+        raise click.UsageError("give --handler or --no-handler")
     if batch_handler is not None and no_batch_handler:
         raise click.UsageError("give --batch-handler or --no-batch-handler")
     with OperatorProcedures(settings) as database:
-        row = database.register_biz_type(name, **policy)
+        row = database.register_biz_type(name, handler="" if no_handler else handler, **policy)
         is_changed = bool(row["changed"])
         if batch_handler is not None or no_batch_handler:
             is_changed |= database.register_batch_handler(name, batch_handler)
@@ -61,4 +76,5 @@ def set_policy(settings: Settings, name: str, batch_handler: str | None, no_batc
     backoff = f"backoff {row['backoff_base_seconds']} to {row['backoff_cap_seconds']} s"
     done = "is set" if is_changed else "was so already"
     in_bulk = f", batch handler {batch_handler}" if batch_handler else ""
-    say(f"{name} {done}: handler {row['handler']}, ordering {row['ordering']}, {retries}, {backoff}{in_bulk}")
+    handles = f"handler {row['handler']}" if row["handler"] else "publish-only"
+    say(f"{name} {done}: {handles}, ordering {row['ordering']}, {retries}, {backoff}{in_bulk}")

@@ -16,9 +16,20 @@ from outboxd.settings import Settings
 def purge(settings: Settings, older_than: int, dead_too: bool, yes: bool) -> None:
     """Delete old consumed messages, or with --dead old dead letters."""
     with OperatorProcedures(settings, answers_in_time=False) as database:
-        status, delete = ("dead", database.purge_dead) if dead_too else ("consumed", database.purge)
+        referenced = 0
+
+        def delete(limit: int) -> int:
+            nonlocal referenced
+            if dead_too:
+                return database.purge_dead(before, limit)
+            deleted, referenced = database.purge(before, limit)
+            return deleted
+
+        status = "dead" if dead_too else "consumed"
         before = ago(database, older_than)
         count = ask(database, "purge", status, yes=yes, before=before)
         if count:
-            purged = in_parts("purged", count, lambda limit: delete(before, limit))
+            purged = in_parts("purged", count, delete)
             click.echo(f"{in_words(purged, status)} purged")
+            if referenced:
+                click.echo(f"{in_words(referenced, status)} left: a foreign key of another table points there")

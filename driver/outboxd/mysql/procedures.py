@@ -229,9 +229,10 @@ class OperatorProcedures(Connection):
         return self.call(name, topic, biz_type)[0]
 
     @procedure("outbox_purge_v1")
-    def purge(self, name: str, before: datetime, limit: int) -> int:
-        """Returns how many consumed messages were deleted."""
-        return int(self.call(name, before, limit)[0]["deleted"])
+    def purge(self, name: str, before: datetime, limit: int) -> tuple[int, int]:
+        """Returns how many consumed messages were deleted, and how many were left out: a foreign key points to them."""
+        row = self.call(name, before, limit)[0]
+        return int(row["deleted"]), int(row["referenced"])
 
     @procedure("outbox_purge_dead_v1")
     def purge_dead(self, name: str, before: datetime, limit: int) -> int:
@@ -264,7 +265,10 @@ class OperatorProcedures(Connection):
         backoff_base: int | None,
         backoff_cap: int | None,
     ) -> Row:
-        """Change what is given, backoffs in seconds; returns the whole policy, and whether anything changed."""
+        """Change what is given, backoffs in seconds; returns the whole policy, and whether anything changed.
+
+        An empty handler takes it away: the type is publish-only.
+        """
         return self.call(name, biz_type, handler, ordering, max_retry, backoff_base, backoff_cap)[0]
 
     @procedure("outbox_new_identity_v1")
