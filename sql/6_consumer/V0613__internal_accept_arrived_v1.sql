@@ -23,7 +23,7 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   -- Asked first: an UPDATE would lock what it reads of the duplicates again.
-  IF EXISTS (SELECT 1 FROM outbox_batch WHERE outcome = 'duplicate' AND handler IS NULL) THEN
+  IF EXISTS (SELECT 1 FROM outbox_batch WHERE outcome = 'duplicate') THEN
     UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch AS b
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
        SET m.status = 'consumed',
@@ -33,7 +33,6 @@ BEGIN
            m.consumed_at = v_now,
            m.updated_at = v_now
      WHERE b.outcome = 'duplicate'
-       AND b.handler IS NULL
        AND m.status IN ('pending', 'published');
   END IF;
 END $$
