@@ -15,7 +15,7 @@ CREATE PROCEDURE outbox_internal_mark_batch_v1 (
 COMMENT '
 Marks a relay''s batch: only where the relay still owns the message''s slot under a live lease, and only for the claim
 that handed the message out. Everything else stays as it is.
-Internal: outbox_mark_published_batch_v1, outbox_mark_failed_batch_v1 and outbox_mark_dead_batch_v1 call it.
+Internal: outbox_internal_mark_in_parts_v1 calls it.
 
 Parameters
   p_relay VARCHAR(128): the relay

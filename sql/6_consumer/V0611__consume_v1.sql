@@ -25,12 +25,14 @@ outcome, except for not reached:
   dead         it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
   failed       pending again, to be sent again after the backoff; error says why
   deferred     an earlier message of its lane (topic and key) is not final yet: pending again, to be sent behind it
-  not reached  the handlers of others took too long: give it to the next call
+  not reached  the handlers of others took too long, or the server found the transaction too large: give it to the next
+               call
 
 Errors
   30003 p_messages is not JSON; 30006 called inside a transaction
-  1205, 1213 no lock on a message of the outbox, or for a batch handler, and other errors of the server: everything is
-    rolled back; call again
+  1205, 1213 no lock on a message of the outbox, or for a batch handler, or on a table that a handler needs, and the
+    errors of outbox_internal_judge_error_v1, which are the server''s own: everything is rolled back, no failure is
+    counted; call again
 
 Order: where the business type is ordered by key, a message takes effect only when no earlier one of its lane is pending
 or published, whichever copy of which record arrives when.
@@ -61,7 +63,11 @@ BEGIN
   DECLARE v_failed JSON DEFAULT '[]';
   DECLARE v_in_bulk BOOLEAN DEFAULT TRUE;
   DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  DECLARE v_id BIGINT UNSIGNED;
+  DECLARE v_id, v_last_id, v_most BIGINT UNSIGNED;
+  DECLARE v_errno, v_messages INT;
+  DECLARE v_skipped INT DEFAULT 0;
+  DECLARE v_trouble TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+  DECLARE v_verdict VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
   IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
     CALL outbox_internal_raise_v1(30003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
@@ -94,12 +100,25 @@ BEGIN
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_id, v_error));
       END;
+      -- If the transaction was too large for the server, the batch begins anew with half as many.
       DECLARE EXIT HANDLER FOR SQLEXCEPTION
       BEGIN
-        ROLLBACK;
-        RESIGNAL;
+        GET STACKED DIAGNOSTICS CONDITION 1 v_errno = MYSQL_ERRNO, v_trouble = MESSAGE_TEXT;
+        SET v_messages = COALESCE(v_most, GREATEST(2, JSON_LENGTH(p_messages)));
+        CALL outbox_internal_shrink_v1(v_errno, v_messages, v_messages, v_most, v_skipped, v_verdict);
+        IF v_verdict = 'raise' THEN
+          RESIGNAL;
+        ELSEIF v_verdict = 'alone' THEN
+          CALL outbox_internal_bury_v1(v_last_id, v_trouble);
+        END IF;
       END;
       CALL outbox_internal_open_batch_v1(p_messages, v_failed);
+      IF v_most IS NOT NULL THEN
+        SELECT MAX(first.id)
+          INTO v_last_id
+          FROM (SELECT id FROM outbox_batch WHERE outcome = 'todo' ORDER BY id LIMIT v_most) AS first;
+        UPDATE outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo' AND id > v_last_id;
+      END IF;
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';
       in_bulk: WHILE v_in_bulk DO
