@@ -25,7 +25,7 @@ Parameters
 Reads no data; transaction: the caller''s.
 
 Example
-  mysql> CALL outbox_internal_judge_error_v1(1197, @is_servers, @is_too_large);
+  mysql> CALL outbox_internal_judge_error_v1(3100, @is_servers, @is_too_large);
   mysql> SELECT @is_servers, @is_too_large;
   +-------------+---------------+
   | @is_servers | @is_too_large |

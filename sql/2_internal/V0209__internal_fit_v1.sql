@@ -21,7 +21,8 @@ whole batch fits.
 Parameters
   INOUT p_ids JSON: array of ids; comes back cut. NULL: none
   p_most_bytes BIGINT UNSIGNED: the bound in bytes; NULL: 32 MiB, a quarter of what group replication takes by default
-    (group_replication_transaction_size_limit, 150 MB); MySQL by itself has no limit by default (max_binlog_cache_size)
+    (group_replication_transaction_size_limit, 150 MB). Three quarters of max_binlog_cache_size are the bound if they are
+    less: it has no limit by default, and no handler of a procedure catches its error, 1197
   OUT p_messages INT: how many are left
   OUT p_bytes BIGINT UNSIGNED: their bytes
 
@@ -34,7 +35,8 @@ Example
 SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
-  DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT COALESCE(p_most_bytes, 33554432);
+  DECLARE v_default_bytes BIGINT UNSIGNED DEFAULT 33554432;
+  DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT LEAST(COALESCE(p_most_bytes, v_default_bytes), @@GLOBAL.max_binlog_cache_size DIV 4 * 3);
   -- Of a row: everything but its texts, and the headers of its event.
   DECLARE v_row_bytes INT DEFAULT 256;
   DECLARE v_images INT DEFAULT 2;

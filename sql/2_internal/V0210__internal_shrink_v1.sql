@@ -17,6 +17,7 @@ CREATE PROCEDURE outbox_internal_shrink_v1 (
 COMMENT '
 What a routine that works in batches does about an error: rolls the batch back and, if the server may have found the
 transaction too large, halves the bound, so that the caller goes on with a smaller one.
+That is for the errors of a commit, such as that of group replication; 1197 (max_binlog_cache_size) reaches no handler.
 Internal: called by the EXIT HANDLER of a batch, in a transaction that the caller owns.
 
 Parameters
@@ -35,7 +36,7 @@ Transaction: ends the caller''s, and leaves the next one READ COMMITTED.
 
 Example
   mysql> SET @most = NULL, @skipped = 0;
-  mysql> CALL outbox_internal_shrink_v1(1197, 1000, 33000000, @most, @skipped, @verdict);
+  mysql> CALL outbox_internal_shrink_v1(3100, 1000, 33000000, @most, @skipped, @verdict);
   mysql> SELECT @most, @verdict;
   +----------+----------+
   | @most    | @verdict |

@@ -14,7 +14,8 @@ COMMENT '
 Makes a message dead that is larger by itself than the transactions that the server takes, so that nothing behind it
 stops. Where even that is too large a change (it writes the payload twice, where outbox_internal_spare_images_v1 can do
 nothing) the message is copied as a dead letter, under an id of its own, and then deleted: each of these writes the
-payload once, as its enqueuing did.
+payload once, as its enqueuing did. Where the limit has been lowered below that, too, it stays as it is: no statement can
+change it.
 Internal: outbox_internal_mark_batch_v1 and outbox_consume_v1 call it.
 
 Parameters
@@ -24,12 +25,12 @@ Parameters
 Owns its transactions (READ COMMITTED); a crash between two of them leaves a dead letter more.
 
 Example
-  mysql> CALL outbox_internal_bury_v1(1, ''Multi-statement transaction required more than max_binlog_cache_size bytes'');
+  mysql> CALL outbox_internal_bury_v1(1, ''Error on observer while running replication hook before_commit.'');
   mysql> SELECT status, last_error FROM agent_outbox_messages WHERE id = 1;
   +--------+-----------------------------------------------------------------------------------------------------------+
   | status | last_error                                                                                                |
   +--------+-----------------------------------------------------------------------------------------------------------+
-  | dead   | larger than a transaction of this server: Multi-statement transaction required more than ...              |
+  | dead   | larger than a transaction of this server: Error on observer while running replication hook before_commit. |
   +--------+-----------------------------------------------------------------------------------------------------------+
 '
 SQL SECURITY DEFINER
@@ -64,19 +65,29 @@ BEGIN
       COMMIT;
     END;
     IF v_verdict = 'alone' THEN
-      START TRANSACTION;
-      INSERT INTO agent_outbox_messages
-        (biz_type, topic, message_key, payload, headers, status, retry_count, max_retry, next_retry_at, last_error, published_at, created_at, updated_at)
-      SELECT biz_type, topic, message_key, payload, headers, 'dead', retry_count, max_retry, NULL,
-             LEFT(CONCAT('copy of message ', id, ', ', v_reason), 2000), published_at, created_at, v_now
-        FROM agent_outbox_messages FORCE INDEX (PRIMARY)
-       WHERE id = p_id
-         AND status IN ('pending', 'published');
-      COMMIT;
-      SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-      START TRANSACTION;
-      DELETE FROM agent_outbox_messages WHERE id = p_id AND status IN ('pending', 'published');
-      COMMIT;
+      BEGIN
+        DECLARE EXIT HANDLER FOR SQLEXCEPTION
+        BEGIN
+          GET STACKED DIAGNOSTICS CONDITION 1 v_errno = MYSQL_ERRNO;
+          CALL outbox_internal_shrink_v1(v_errno, 1, 1, v_most, v_skipped, v_verdict);
+          IF v_verdict = 'raise' THEN
+            RESIGNAL;
+          END IF;
+        END;
+        START TRANSACTION;
+        INSERT INTO agent_outbox_messages
+          (biz_type, topic, message_key, payload, headers, status, retry_count, max_retry, next_retry_at, last_error, published_at, created_at, updated_at)
+        SELECT biz_type, topic, message_key, payload, headers, 'dead', retry_count, max_retry, NULL,
+               LEFT(CONCAT('copy of message ', id, ', ', v_reason), 2000), published_at, created_at, v_now
+          FROM agent_outbox_messages FORCE INDEX (PRIMARY)
+         WHERE id = p_id
+           AND status IN ('pending', 'published');
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        START TRANSACTION;
+        DELETE FROM agent_outbox_messages WHERE id = p_id AND status IN ('pending', 'published');
+        COMMIT;
+      END;
     END IF;
   END;
   CALL outbox_internal_spare_images_v1(v_row_image);

@@ -59,13 +59,16 @@ BEGIN
   DECLARE v_patience_us INT DEFAULT 100000;
   DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL v_patience_us MICROSECOND;
   DECLARE v_error VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  -- Messages whose handler rolled everything back, with the errors: [[id, error], ...].
+  -- Messages whose handler rolled everything back, or that are too large alone, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
   DECLARE v_in_bulk BOOLEAN DEFAULT TRUE;
   DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_id, v_last_id, v_most BIGINT UNSIGNED;
   DECLARE v_errno, v_messages INT;
   DECLARE v_skipped INT DEFAULT 0;
+  DECLARE v_any INT DEFAULT 1000000;
+  -- A batch of the daemon stays far below: 8 MiB of payload, and what handlers make of them.
+  DECLARE v_ample_bytes BIGINT UNSIGNED DEFAULT 268435456;
   DECLARE v_trouble TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_verdict VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
@@ -110,14 +113,12 @@ BEGIN
           RESIGNAL;
         ELSEIF v_verdict = 'alone' THEN
           CALL outbox_internal_bury_v1(v_last_id, v_trouble);
+          SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_last_id, LEFT(v_trouble, 128)));
         END IF;
       END;
       CALL outbox_internal_open_batch_v1(p_messages, v_failed);
-      IF v_most IS NOT NULL THEN
-        SELECT MAX(first.id)
-          INTO v_last_id
-          FROM (SELECT id FROM outbox_batch WHERE outcome = 'todo' ORDER BY id LIMIT v_most) AS first;
-        UPDATE outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo' AND id > v_last_id;
+      IF v_most IS NOT NULL OR @@GLOBAL.max_binlog_cache_size < v_ample_bytes THEN
+        CALL outbox_internal_cut_batch_v1(COALESCE(v_most, v_any), v_last_id);
       END IF;
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';
