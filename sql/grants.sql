@@ -43,6 +43,7 @@ GRANT EXECUTE ON PROCEDURE outbox_mark_failed_batch_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_mark_dead_batch_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_relay;
+GRANT EXECUTE ON PROCEDURE outbox_identity_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_recover_published_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_slots_owned_v1 TO outbox_relay;
@@ -56,9 +57,11 @@ GRANT EXECUTE ON PROCEDURE outbox_mark_dead_v1 TO outbox_relay;
 
 -- Consumers: let messages take effect.
 GRANT EXECUTE ON PROCEDURE outbox_consume_v1 TO outbox_consumer;
+GRANT EXECUTE ON PROCEDURE outbox_recognize_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_consumer;
+GRANT EXECUTE ON PROCEDURE outbox_identity_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_consumer;
 -- Consumers of the legacy Go service, one record a call.
 GRANT EXECUTE ON PROCEDURE outbox_persist_chat_history_v1 TO outbox_consumer;
@@ -83,9 +86,11 @@ GRANT EXECUTE ON PROCEDURE outbox_recover_published_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_register_biz_type_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_register_batch_handler_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_replay_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_new_identity_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_status_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_identity_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_operator;
 GRANT SELECT ON outbox_status TO outbox_operator;
 GRANT SELECT ON outbox_dead_letters TO outbox_operator;

@@ -36,6 +36,30 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """A record that claims to be of a message of this outbox; outbox_consume_v1 checks it against the message's row."""
+
+    id: int
+    created_at: datetime | None
+    topic: str
+    key: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The element of the JSON array that outbox_consume_v1 takes."""
+        time = self.created_at and self.created_at.isoformat(sep=" ")
+        return {"id": self.id, "created_at": time, "topic": self.topic, "key": self.key}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an outbox is: the row of outbox_identity_v1."""
+
+    installation_id: str
+    source: str
+    consumer_group: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one consumed record: a row of outbox_consume_v1."""
 
@@ -45,7 +69,7 @@ class Outcome:
 
     @property
     def is_not_reached(self) -> bool:
-        """Whether the call's time was up before this record's turn: the next call takes it."""
+        """Whether the call had no time or room left for this record: the next call takes it."""
         return self.outcome == "not reached"
 
 

@@ -4,10 +4,10 @@ import os
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -38,10 +38,10 @@ class Settings(BaseSettings):
     topics: Annotated[list[str], NoDecode] = Field(
         default=[], description="topics to consume, comma separated; a name that begins with ^ is a pattern"
     )
-    group: str = Field(default="outboxd", min_length=1, description="Kafka consumer group")
+    group: str = Field(default="", description="Kafka consumer group; empty: outboxd-<installation>")
     source: str = Field(
         default="",
-        description="CloudEvents source of this outbox, /outboxd/<database> if empty; records of others are skipped",
+        description="CloudEvents source of this outbox; empty: /outboxd/<database>/<installation>",
     )
     name: str = Field(
         default_factory=socket.gethostname,
@@ -53,11 +53,6 @@ class Settings(BaseSettings):
     consumer_workers: int = Field(default=1, ge=1, le=64, description="consumer threads, members of the group")
     batch_size: int = Field(
         default=2000, ge=1, le=10_000, description="the most messages in a claim and in a consume call"
-    )
-    batch_bytes: int = Field(
-        default=8 << 20,
-        ge=1 << 10,
-        description="the most payload bytes in one consume call; must be less than max_allowed_packet",
     )
     lease_seconds: int = Field(
         default=10, ge=2, le=3600, description="how long a relay that does not call keeps its slots"
@@ -74,6 +69,8 @@ class Settings(BaseSettings):
         default=120, ge=1, le=3600, description="a worker without progress for this long makes /healthz fail"
     )
     stop_seconds: int = Field(default=15, ge=1, le=600, description="how long a stop may wait for acknowledgements")
+
+    _installation: str = PrivateAttr(default="")
 
     @field_validator("topics", mode="before")
     @classmethod
@@ -125,9 +122,16 @@ class Settings(BaseSettings):
         return unquote(urlsplit(self.mysql_url).path.strip("/"))
 
     @property
-    def event_source(self) -> str:
-        """`source` of the CloudEvents headers."""
-        return self.source or f"/outboxd/{self.database}"
+    def client_id(self) -> str:
+        """The client.id by which brokers, and other installations, know this daemon."""
+        return "-".join(part for part in ("outboxd", self.name, self._installation) if part)
+
+    def identified(self, installation_id: str, source: str, consumer_group: str) -> Self:
+        """The settings of the outbox with this identity: source and group follow from it where they are not set."""
+        update = {"source": self.source or source, "group": self.group or consumer_group}
+        identified = self.model_copy(update=update)
+        identified._installation = installation_id[:8]
+        return identified
 
     def mysql_arguments(self) -> dict[str, Any]:
         """Arguments of mysql.connector.connect: mysql_url, then mysql_options on top."""

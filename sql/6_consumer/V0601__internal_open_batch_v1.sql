@@ -8,29 +8,34 @@ DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_open_batch_v1 (
   IN p_messages LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
-  IN p_failed JSON
+  IN p_failed JSON,
+  IN p_most_bytes BIGINT UNSIGNED
 )
 COMMENT '
 Opens a batch of outbox_consume_v1: starts its transaction, locks its messages, and puts them into the session''s
-temporary table outbox_batch, where outcome todo means still to do.
+temporary table outbox_batch, where outcome todo means still to do. A record that does not agree with the row of its
+message is foreign. Where the payloads are more than one transaction should hold, the last messages are not reached.
 Internal: outbox_consume_v1 calls it.
 
 MySQL cannot open a temporary table twice in one statement. So what is computed from outbox_batch to change it
 goes through a JSON array in between.
 
 Parameters
-  p_messages LONGTEXT: JSON array of {"id", "payload"}, by ascending id
+  p_messages LONGTEXT: as of outbox_consume_v1
   p_failed JSON: [[id, error], ...] of messages that have failed already, in an earlier attempt at this batch
+  p_most_bytes BIGINT UNSIGNED: bytes of payload in one transaction; a single message may have more
 
 Transaction: starts one and leaves it open. The isolation level is the caller''s next. Locks: the messages, in the order
 in which they are given.
 
 Example
-  mysql> CALL outbox_internal_open_batch_v1(''[{"id":1,"payload":"{}"}]'', ''[]'');
+  mysql> CALL outbox_internal_open_batch_v1(''[{"id":1,"created_at":"2026-01-01 12:00:00.123456"}]'', ''[]'', 33554432);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_last_id BIGINT UNSIGNED;
+
   DROP TEMPORARY TABLE IF EXISTS outbox_batch;
   CREATE TEMPORARY TABLE outbox_batch (
     id            BIGINT UNSIGNED NOT NULL PRIMARY KEY,
@@ -41,7 +46,7 @@ BEGIN
     handler       VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     lane          INT UNSIGNED NULL COMMENT 'the hash of topic and message_key; NULL where the business type has no order',
-    outcome       ENUM('todo', 'offered', 'consumed', 'duplicate', 'unknown', 'dead', 'failed', 'deferred', 'not reached')
+    outcome       ENUM('todo', 'offered', 'consumed', 'duplicate', 'unknown', 'foreign', 'dead', 'failed', 'deferred', 'not reached')
                   CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL DEFAULT 'todo' COMMENT 'of a fixed size: it changes in place',
     error         VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     turn          INT NULL COMMENT 'its place among those of its lane that are handled one by one, from 1; NULL: not one of them',
@@ -51,18 +56,44 @@ BEGIN
 
   START TRANSACTION;
   -- By primary key: with the statistics of a table that was just empty the server scans all of it, and locks it.
-  INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, handler, batch_handler, lane, outcome)
-  SELECT given.id, m.biz_type, m.topic, m.message_key, JSON_UNQUOTE(given.payload), t.handler, t.batch_handler,
+  INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, handler, batch_handler, lane, outcome, error)
+  SELECT given.id, m.biz_type, m.topic, m.message_key, m.payload, t.handler, t.batch_handler,
          IF(t.ordering = 'none', NULL, m.open_lane),
-         CASE COALESCE(m.status, '') WHEN 'pending' THEN 'todo' WHEN 'published' THEN 'todo'
-           WHEN 'consumed' THEN 'duplicate' WHEN 'dead' THEN 'dead' ELSE 'unknown' END
+         CASE
+           WHEN m.id IS NULL THEN 'unknown'
+           WHEN NOT m.created_at <=> given.created_at OR given.topic <> m.topic OR given.message_key <> m.message_key THEN 'foreign'
+           WHEN m.status = 'consumed' THEN 'duplicate'
+           WHEN m.status = 'dead' THEN 'dead'
+           ELSE 'todo'
+         END,
+         CASE
+           WHEN m.id IS NULL THEN NULL
+           WHEN NOT m.created_at <=> given.created_at THEN CONCAT('its ce_time is not that of message ', m.id, ', ', COALESCE(m.created_at, 'which has none'))
+           WHEN given.topic <> m.topic THEN CONCAT('message ', m.id, ' is of topic ', m.topic)
+           WHEN given.message_key <> m.message_key THEN CONCAT('message ', m.id, ' has another key')
+         END
     FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$.id' ERROR ON EMPTY ERROR ON ERROR,
-           payload JSON PATH '$.payload')) AS given
+           created_at DATETIME(6) PATH '$.created_at',
+           topic VARCHAR(255) PATH '$.topic',
+           message_key TEXT PATH '$.key')) AS given
     LEFT JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = given.id
     LEFT JOIN outbox_biz_types AS t ON t.biz_type = m.biz_type
      FOR UPDATE OF m
-  ON DUPLICATE KEY UPDATE outbox_batch.payload = outbox_batch.payload;
+  -- Of two records with one id, the own one counts.
+  ON DUPLICATE KEY UPDATE
+    outbox_batch.error = IF(outbox_batch.outcome = 'foreign', VALUES(error), outbox_batch.error),
+    outbox_batch.outcome = IF(outbox_batch.outcome = 'foreign', VALUES(outcome), outbox_batch.outcome);
+  IF (SELECT SUM(LENGTH(payload)) FROM outbox_batch WHERE outcome = 'todo') > p_most_bytes THEN
+    SELECT COALESCE(MAX(IF(bytes <= p_most_bytes, id, NULL)), MIN(id))
+      INTO v_last_id
+      FROM (
+        SELECT id, SUM(LENGTH(payload)) OVER (ORDER BY id) AS bytes
+          FROM outbox_batch
+         WHERE outcome = 'todo'
+      ) AS summed;
+    UPDATE outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo' AND id > v_last_id;
+  END IF;
   UPDATE JSON_TABLE(p_failed, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$[0]',
            error VARCHAR(128) PATH '$[1]')) AS failed

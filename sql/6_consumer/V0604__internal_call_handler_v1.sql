@@ -7,7 +7,8 @@ DROP PROCEDURE IF EXISTS outbox_internal_call_handler_v1;
 DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_call_handler_v1 (
-  IN p_call TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_is_batch BOOLEAN,
   OUT p_errno INT,
   OUT p_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   OUT p_has_ended BOOLEAN
@@ -18,7 +19,9 @@ caller has set. A handler that ends the transaction by itself is found out by th
 Internal: outbox_internal_handle_v1 and outbox_internal_handle_in_bulk_v1 call it.
 
 Parameters
-  p_call TEXT: the statement: CALL, the handler''s quoted name, and its arguments, which are session variables
+  p_handler VARCHAR(64): the procedure''s name, of outbox_biz_types
+  p_is_batch BOOLEAN: whether it is a batch handler, which takes @outbox_is_check; else it takes @outbox_id and
+    @outbox_payload
   OUT p_errno INT: the error''s number; 0: there was none
   OUT p_error TEXT: its text
   OUT p_has_ended BOOLEAN: whether the transaction has ended, by the handler or as the victim of a deadlock
@@ -27,10 +30,10 @@ Errors
   the server''s own (outbox_internal_judge_error_v1), and 1205 where a table has been locked for lock_wait_timeout: they
   count against no message, so the caller gets them as they are
 
-Transaction: the caller''s. Uses the session variable @outbox_call.
+Transaction: the caller''s. Uses the session variables @outbox_call, @outbox_id, @outbox_payload and @outbox_is_check.
 
 Example
-  mysql> CALL outbox_internal_call_handler_v1(''CALL ship_order_v1(1, @outbox_payload)'', @errno, @error, @has_ended);
+  mysql> CALL outbox_internal_call_handler_v1(''ship_order_v1'', FALSE, @errno, @error, @has_ended);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -40,7 +43,8 @@ BEGIN
   DECLARE v_is_servers, v_is_too_large BOOLEAN DEFAULT FALSE;
   DECLARE v_sqlstate CHAR(5) CHARACTER SET utf8mb4;
 
-  SET p_errno = 0, p_error = NULL, p_has_ended = FALSE, @outbox_call = p_call;
+  SET p_errno = 0, p_error = NULL, p_has_ended = FALSE;
+  SET @outbox_call = CONCAT('CALL `', REPLACE(p_handler, '`', '``'), IF(p_is_batch, '`(@outbox_is_check)', '`(@outbox_id, @outbox_payload)'));
   BEGIN
     -- NOT FOUND: an unhandled FETCH beyond the end is an error of no SQLEXCEPTION's class.
     DECLARE EXIT HANDLER FOR SQLEXCEPTION, NOT FOUND

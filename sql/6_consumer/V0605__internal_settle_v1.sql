@@ -8,7 +8,6 @@ DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_settle_v1 (
   IN p_id BIGINT UNSIGNED,
-  IN p_is_genuine BOOLEAN,
   IN p_errno INT,
   IN p_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
 )
@@ -17,19 +16,18 @@ Settles what the handler of a message has left: the message stays consumed, or h
 stands in outbox_batch. Where it has failed, its later messages in the batch are deferred behind it.
 Internal: outbox_internal_handle_v1 calls it.
 
-A message goes dead at once where the handler refuses, with error 30003 or 30007, the very payload that the outbox holds:
-it can never succeed. Every other error is retried with backoff.
+A message goes dead at once where the handler rejects its payload with error 30003 or 30007: it can never succeed. Every
+other error is retried with backoff.
 
 Parameters
   p_id BIGINT UNSIGNED: a message of outbox_batch
-  p_is_genuine BOOLEAN: whether the payload that the handler got is the outbox''s own
   p_errno INT: the handler''s error; 0: none
   p_error TEXT: its text
 
 Transaction: the caller''s.
 
 Example
-  mysql> CALL outbox_internal_settle_v1(1, TRUE, 1062, ''Duplicate entry'');
+  mysql> CALL outbox_internal_settle_v1(1, 1062, ''Duplicate entry'');
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -37,7 +35,7 @@ BEGIN
   DECLARE v_outcome VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT 'consumed';
 
   IF p_errno <> 0 THEN
-    IF p_is_genuine AND p_errno IN (30003, 30007) THEN
+    IF p_errno IN (30003, 30007) THEN
       CALL outbox_mark_dead_v1(p_id, p_error);
     ELSE
       CALL outbox_mark_failed_v1(p_id, p_error);

@@ -25,7 +25,7 @@ Errors
   30009 the handler has rolled back, or was the victim of a deadlock, and with it all that the batch had done
   the server''s own, see outbox_internal_call_handler_v1
 
-Transaction: the caller''s. Uses the session variables @outbox_call, @outbox_id and @outbox_payload.
+Transaction: the caller''s. Uses the session variables @outbox_id and @outbox_payload.
 
 Example
   mysql> CALL outbox_internal_handle_v1(1);
@@ -35,14 +35,14 @@ MODIFIES SQL DATA
 main: BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_biz_type, v_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  DECLARE v_is_genuine, v_has_ended BOOLEAN;
+  DECLARE v_has_ended BOOLEAN;
   DECLARE v_errno INT;
   DECLARE v_deadlock INT DEFAULT 1213;
   DECLARE v_no_savepoint INT DEFAULT 1305;
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
-  SELECT MAX(m.biz_type), MAX(b.handler), MAX(b.payload <=> m.payload)
-    INTO v_biz_type, v_handler, v_is_genuine
+  SELECT MAX(m.biz_type), MAX(b.handler)
+    INTO v_biz_type, v_handler
     FROM outbox_batch AS b
     STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
    WHERE b.id = p_id
@@ -68,8 +68,7 @@ main: BEGIN
          consumed_at = v_now,
          updated_at = v_now
    WHERE id = p_id;
-  CALL outbox_internal_call_handler_v1(
-    CONCAT('CALL `', REPLACE(v_handler, '`', '``'), '`(@outbox_id, @outbox_payload)'), v_errno, v_error, v_has_ended);
+  CALL outbox_internal_call_handler_v1(v_handler, FALSE, v_errno, v_error, v_has_ended);
   SET @outbox_payload = NULL;
   IF v_error = '' THEN
     SET v_error = CONCAT('error ', v_errno, ' of handler ', v_handler, ', without a text');
@@ -99,7 +98,7 @@ main: BEGIN
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
   END IF;
-  CALL outbox_internal_settle_v1(p_id, v_is_genuine, v_errno, v_error);
+  CALL outbox_internal_settle_v1(p_id, v_errno, v_error);
 END $$
 
 DELIMITER ;

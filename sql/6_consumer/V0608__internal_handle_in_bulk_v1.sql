@@ -23,7 +23,7 @@ Errors
   30010 the batch handler has ended the transaction, or was the victim of a deadlock: what the batch had done may be lost
   1205 it could not have a lock, and the server''s own (outbox_internal_call_handler_v1): no message''s trouble
 
-Reads and changes outbox_batch. Transaction: the caller''s.
+Reads and changes outbox_batch. Transaction: the caller''s. Uses the session variable @outbox_is_check.
 
 Example
   mysql> CALL outbox_internal_handle_in_bulk_v1(''outbox_internal_write_chat_histories_v1'');
@@ -33,7 +33,6 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_lock_wait_timeout INT DEFAULT 1205;
-  DECLARE v_call TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT CONCAT('CALL `', REPLACE(p_batch_handler, '`', '``'), '`(@outbox_is_check)');
   DECLARE v_errno INT;
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_text VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
@@ -42,7 +41,7 @@ BEGIN
   UPDATE outbox_batch SET outcome = 'offered' WHERE outcome = 'todo' AND batch_handler = p_batch_handler;
   SAVEPOINT outbox_handler;
   SET @outbox_is_check = TRUE;
-  CALL outbox_internal_call_handler_v1(v_call, v_errno, v_error, v_has_ended);
+  CALL outbox_internal_call_handler_v1(p_batch_handler, TRUE, v_errno, v_error, v_has_ended);
   IF v_errno = 0 THEN
     CALL outbox_internal_keep_order_v1();
     SAVEPOINT outbox_handler;
@@ -54,7 +53,7 @@ BEGIN
            m.updated_at = v_now
      WHERE b.outcome = 'offered';
     SET @outbox_is_check = FALSE;
-    CALL outbox_internal_call_handler_v1(v_call, v_errno, v_error, v_has_ended);
+    CALL outbox_internal_call_handler_v1(p_batch_handler, TRUE, v_errno, v_error, v_has_ended);
   END IF;
   SET v_text = LEFT(v_error, 128);
   IF v_has_ended THEN

@@ -11,22 +11,25 @@ CREATE PROCEDURE outbox_consume_v1 (
 )
 COMMENT '
 Consumes a batch: each message takes effect through the handler of its business type and is marked consumed, all in
-one transaction; one bad message harms no other.
+one transaction; one bad message harms no other. The payload is the outbox''s own, never the record''s: a record says only
+which message has arrived.
 
 Parameters
-  p_messages LONGTEXT: JSON array of {"id": the outbox id, "payload": the record''s value as a JSON text (or as JSON)},
-    by ascending id: that is the order in which the messages are locked
+  p_messages LONGTEXT: JSON array of {"id": the record''s ce_id, "created_at": its ce_time in UTC, "topic": its topic,
+    "key": its key}, by ascending id: that is the order in which the messages are locked. All must agree with the
+    message''s row; topic and key may be left out.
 
 Result set, by id: id, outcome, error. A record is done with, and the consumer commits its offset, whatever the
 outcome, except for not reached:
   consumed     the effect and the mark are committed
   duplicate    it was consumed before
   unknown      no such message: purged, or a foreign record
+  foreign      the message with this id is another one: error says in what; nothing is changed
   dead         it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
   failed       pending again, to be sent again after the backoff; error says why
   deferred     an earlier message of its lane (topic and key) is not final yet: pending again, to be sent behind it
-  not reached  the handlers of others took too long, or the server found the transaction too large: give it to the next
-               call
+  not reached  the handlers of others took too long, or the payloads are too many bytes for one transaction: give it to
+               the next call
 
 Errors
   30003 p_messages is not JSON; 30006 called inside a transaction
@@ -46,7 +49,7 @@ slow handler delays the later messages of its own lane, and others by one messag
 Called by: consumers. Owns its transaction (READ COMMITTED). Locks: messages by ascending id, then what handlers lock.
 
 Example
-  mysql> CALL outbox_consume_v1(''[{"id":1,"payload":{"user_id":7,"conversation_id":"c-1","role":"user","message":"hi"}}]'');
+  mysql> CALL outbox_consume_v1(''[{"id":1,"created_at":"2026-01-01 12:00:00.123456","topic":"chat","key":"c-1"}]'');
   +----+----------+-------+
   | id | outcome  | error |
   +----+----------+-------+
@@ -62,13 +65,14 @@ BEGIN
   -- Messages whose handler rolled everything back, or that are too large alone, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
   DECLARE v_in_bulk BOOLEAN DEFAULT TRUE;
+  -- A mark writes a message's row into the binary log twice; group replication takes 150 MB in a transaction by default.
+  -- Where max_binlog_cache_size is less, a handler may write as much again, and there is room for the rest of the rows.
+  DECLARE v_default_bytes BIGINT UNSIGNED DEFAULT LEAST(32 << 20, @@GLOBAL.max_binlog_cache_size DIV 4);
+  DECLARE v_most_bytes BIGINT UNSIGNED;
   DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  DECLARE v_id, v_last_id, v_most BIGINT UNSIGNED;
-  DECLARE v_errno, v_messages INT;
-  DECLARE v_skipped INT DEFAULT 0;
-  DECLARE v_any INT DEFAULT 1000000;
-  -- A batch of the daemon stays far below: 8 MiB of payload, and what handlers make of them.
-  DECLARE v_ample_bytes BIGINT UNSIGNED DEFAULT 268435456;
+  DECLARE v_id, v_first_id, v_bytes BIGINT UNSIGNED;
+  DECLARE v_errno INT;
+  DECLARE v_messages, v_skipped INT DEFAULT 0;
   DECLARE v_trouble TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_verdict VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
@@ -103,23 +107,21 @@ BEGIN
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_id, v_error));
       END;
-      -- If the transaction was too large for the server, the batch begins anew with half as many.
+      -- If the transaction was too large for the server, the batch begins anew with half of it.
       DECLARE EXIT HANDLER FOR SQLEXCEPTION
       BEGIN
         GET STACKED DIAGNOSTICS CONDITION 1 v_errno = MYSQL_ERRNO, v_trouble = MESSAGE_TEXT;
-        SET v_messages = COALESCE(v_most, GREATEST(2, JSON_LENGTH(p_messages)));
-        CALL outbox_internal_shrink_v1(v_errno, v_messages, v_messages, v_most, v_skipped, v_verdict);
+        CALL outbox_internal_shrink_v1(v_errno, v_messages, v_bytes, v_most_bytes, v_skipped, v_verdict);
         IF v_verdict = 'raise' THEN
           RESIGNAL;
         ELSEIF v_verdict = 'alone' THEN
-          CALL outbox_internal_bury_v1(v_last_id, v_trouble);
-          SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_last_id, LEFT(v_trouble, 128)));
+          CALL outbox_internal_bury_v1(v_first_id, v_trouble);
+          SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_first_id, LEFT(v_trouble, 128)));
         END IF;
       END;
-      CALL outbox_internal_open_batch_v1(p_messages, v_failed);
-      IF v_most IS NOT NULL OR @@GLOBAL.max_binlog_cache_size < v_ample_bytes THEN
-        CALL outbox_internal_cut_batch_v1(COALESCE(v_most, v_any), v_last_id);
-      END IF;
+      SET v_messages = 0;
+      CALL outbox_internal_open_batch_v1(p_messages, v_failed, COALESCE(v_most_bytes, v_default_bytes));
+      SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0), MIN(id) INTO v_messages, v_bytes, v_first_id FROM outbox_batch WHERE outcome = 'todo';
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';
       in_bulk: WHILE v_in_bulk DO

@@ -319,12 +319,13 @@ def test_handler_is_called_with_the_owners_right_to_execute_it(site: Site) -> No
         + ";".join(f"GRANT EXECUTE ON PROCEDURE {routine} TO {OWNER}" for routine in site.routines())
     )
     try:
+        record = site.root.record(message)
         with site.connect(_account("outbox_consumer")) as consumer:
-            (row,) = consumer.call("outbox_consume_v1", f'[{{"id": {message}, "payload": "{{}}"}}]')
+            (row,) = consumer.consume_rows(record)
             assert row["outcome"] == "failed"
             assert re.search(rf"execute command denied to user '{OWNER}'@.*send_mail", row["error"])
             site.root.execute(f"GRANT EXECUTE ON {DATABASE}.* TO {OWNER}")
-            (row,) = consumer.call("outbox_consume_v1", f'[{{"id": {message}, "payload": "{{}}"}}]')
+            (row,) = consumer.consume_rows(record)
             assert row["outcome"] == "consumed"
     finally:
         site.root.execute(f"GRANT EXECUTE ON {DATABASE}.* TO {OWNER}; DELETE FROM mails")

@@ -68,7 +68,7 @@ def work(db: Session) -> None:
     db.execute("UPDATE orders SET id = id")
     db.execute(f"INSERT INTO orders VALUES ({orders[5]}, 'in the way')")  # this one's handler fails
     db.consume(*chats, *orders, *odd)
-    db.consume(chats[-1], (10**6, "{}"))
+    db.consume(chats[-1], 10**6)
     for message, status in db.statuses().items():
         if status == "pending":
             db.call("outbox_mark_failed_v1", message, "once more")

@@ -69,7 +69,7 @@ def test_message_goes_its_way_in_any_session(db: Session, session: Session) -> N
 
     db.make_due(first)
     assert out(session, "outbox_mark_published_batch_v1", "relay-a", json.dumps(claim(session))) == 2
-    batch = json.dumps([{"id": id_, "payload": db.message(id_)["payload"]} for id_ in (first, second)])
+    batch = json.dumps([db.record(id_) for id_ in (first, second)])
     for outcome in ("consumed", "duplicate"):
         assert [row["outcome"] for row in call(session, "outbox_consume_v1", batch)] == [outcome] * 2
     call(session, "outbox_leave_v1", "relay-a")

@@ -1,6 +1,5 @@
 """What the docs show is what happens: the sessions of README.md line by line, and no COMMENT has a wrong example."""
 
-import json
 import re
 from collections.abc import Iterator
 
@@ -41,7 +40,7 @@ def run_the_daemon(session: Session) -> None:
     session.execute("UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6)")
     for message in session.claim():
         session.call("outbox_mark_published_v1", message["id"])
-        session.call("outbox_consume_v1", json.dumps([{"id": message["id"], "payload": message["payload"]}]))
+        session.consume(message["id"])
 
 
 def test_sessions_of_the_readme_go_as_shown(shop: Session, client: Client) -> None:

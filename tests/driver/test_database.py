@@ -10,6 +10,7 @@ import mysql.connector
 import pytest
 from mysql.connector.connection_cext import CMySQLConnection
 
+from outboxd.messages import Arrival, Message
 from outboxd.mysql.errors import is_rejection
 from outboxd.mysql.procedures import Database as Driver
 from outboxd.retry import Unavailable
@@ -59,6 +60,11 @@ def test_driver_runs_on_the_c_extension(driver: Driver) -> None:
     assert type(driver._connection) is CMySQLConnection
 
 
+def arrival(message: Message) -> Arrival:
+    """What the record of a message says."""
+    return Arrival(message.id, message.created_at, message.topic, message.key)
+
+
 def test_driver_speaks_utf8mb4_and_commits_each_call(driver: Driver) -> None:
     assert driver.query("SELECT @@character_set_client, @@autocommit") == [("utf8mb4", 1)]
 
@@ -71,7 +77,7 @@ def test_account_with_execute_alone_can_do_all_that_the_daemon_does(driver: Driv
     assert driver.mark_failed_batch(RELAY, [(claimed[second].receipt, "not now")]) == 1
     assert driver.mark_dead_batch(RELAY, [(claimed[third].receipt, "never")]) == 1
     driver.leave(RELAY)
-    assert [outcome.outcome for outcome in driver.consume([(first, claimed[first].payload)])] == ["consumed"]
+    assert [outcome.outcome for outcome in driver.consume([arrival(claimed[first])])] == ["consumed"]
     assert db.statuses() == {first: "consumed", second: "pending", third: "dead"}
     assert {row["status"] for row in driver.status()} == {"consumed", "pending", "dead"}
     assert driver.get(third) == db.message(third)
@@ -86,7 +92,7 @@ def test_marking_nothing_marks_nothing(driver: Driver, marked: Any) -> None:
 
 def test_records_are_consumed_by_ascending_id_however_they_come(driver: Driver, db: Session) -> None:
     first, second = (db.enqueue_published("k", payload=chat_payload(text)) for text in ("one", "two"))
-    outcomes = driver.consume([(second, chat_payload("two")), (first, chat_payload("one"))])
+    outcomes = driver.consume([Arrival(id_, db.message(id_)["created_at"], "chat", "k") for id_ in (second, first)])
     assert [(outcome.id, outcome.outcome) for outcome in outcomes] == [(first, "consumed"), (second, "consumed")]
     assert db.chats() == ["one", "two"]
 
@@ -116,7 +122,7 @@ def test_word_that_is_a_command_of_the_mysql_client_is_a_text_like_any_other(
     driver.enqueue_with_options("chat_history_persist", "chat", "k", chat_payload(text), None)
     (message,) = driver.claim(RELAY, 10, 30, 0)
     assert json.loads(message.payload)["message"] == text
-    assert [outcome.outcome for outcome in driver.consume([(message.id, message.payload)])] == ["consumed"]
+    assert [outcome.outcome for outcome in driver.consume([arrival(message)])] == ["consumed"]
     assert db.chats() == [text]
 
 

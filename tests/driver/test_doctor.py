@@ -10,10 +10,12 @@ from outboxd.mysql.connection import Connection
 from outboxd.schema import files
 from tests.kit.account import Account
 from tests.kit.command import Invoke, settings
-from tests.kit.kafka import create_topic
+from tests.kit.daemon import StartDaemon
+from tests.kit.kafka import create_topic, joined, members, put
 from tests.kit.mock_cluster import MockCluster
 from tests.kit.server import Server
-from tests.kit.session import Session
+from tests.kit.session import Row, Session
+from tests.kit.waiting import eventually
 from tests.servers.kafka import RunningKafka
 
 
@@ -45,7 +47,7 @@ def root_url(server: Server, database: str) -> str:
 
 
 @contextmanager
-def variable(db: Session, name: str, value: str) -> Iterator[None]:
+def variable(db: Session, name: str, value: str | int) -> Iterator[None]:
     """Give a global variable of the server another value for a while."""
     before = db.value(f"SELECT @@GLOBAL.{name}")
     db.execute(f"SET GLOBAL {name} = %s", value)
@@ -56,17 +58,18 @@ def variable(db: Session, name: str, value: str) -> Iterator[None]:
 
 
 def test_nothing_is_to_be_done_where_all_is_well(
-    invoke: Invoke, cluster: MockCluster, mysql_server: Server, installed_database: str
+    invoke: Invoke, cluster: MockCluster, mysql_server: Server, installed_database: str, db: Session
 ) -> None:
     url = root_url(mysql_server, installed_database)
-    as_daemon = invoke("doctor", kafka_bootstrap=cluster.bootstrap)
-    as_owner = invoke("doctor", kafka_bootstrap=cluster.bootstrap, mysql_url=url)
+    with variable(db, "innodb_flush_log_at_trx_commit", 1), variable(db, "sync_binlog", 1):
+        as_daemon = invoke("doctor", kafka_bootstrap=cluster.bootstrap)
+        as_owner = invoke("doctor", kafka_bootstrap=cluster.bootstrap, mysql_url=url)
     for done in (as_daemon, as_owner):
         found = findings(done)
-        assert {verdict for verdict, _, _ in found.values()} == {"ok"}
+        assert {name: what for name, what in found.items() if what[0] != "ok"} == {}
         assert set(found) >= {
             *("server version", "sql_mode", "isolation", "binary log", "clocks", "migrations", "rights"),
-            *("event scheduler", "Kafka", "max_allowed_packet"),
+            *("event scheduler", "Kafka", "identity", "redo log", "binary log sync"),
         }
     assert found["migrations"][1] == "all installed, none edited"
 
@@ -156,24 +159,61 @@ def test_pattern_of_topics_that_is_none_is_told(invoke: Invoke, cluster: MockClu
     assert found["topic chat"][0] == "ok"
 
 
-def test_batches_that_do_not_fit_into_a_packet_are_told(invoke: Invoke, cluster: MockCluster, db: Session) -> None:
-    packet = int(db.value("SELECT @@GLOBAL.max_allowed_packet"))
-    found = findings(invoke("doctor", kafka_bootstrap=cluster.bootstrap, batch_bytes=packet))
-    verdict, _, to_do = found["max_allowed_packet"]
-    assert verdict == "FIX"
-    assert f"set batch_bytes to {packet // 2} or less" in to_do
+@pytest.mark.parametrize(
+    ("name", "subject"), [("innodb_flush_log_at_trx_commit", "redo log"), ("sync_binlog", "binary log sync")]
+)
+def test_setting_by_which_committed_messages_may_be_lost_is_told(
+    invoke: Invoke, cluster: MockCluster, db: Session, name: str, subject: str
+) -> None:
+    with variable(db, name, 0):
+        verdict, state, to_do = findings(invoke("doctor", kafka_bootstrap=cluster.bootstrap))[subject]
+    assert (verdict, state) == ("FIX", f"{name} is 0")
+    assert to_do.startswith(f"SET PERSIST {name} = 1")
+
+
+def identity(db: Session) -> Row:
+    """Who the outbox of the tests is."""
+    (row,) = db.call("outbox_identity_v1")
+    return row
 
 
 @pytest.mark.kafka
-def test_records_that_do_not_fit_into_a_packet_are_told(
+def test_consumer_of_another_installation_in_the_group_is_told(
+    invoke: Invoke, kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Session
+) -> None:
+    topic = create_topic(kafka_broker.bootstrap, 4)
+    start_daemon("--only", "consumer", kafka_bootstrap=kafka_broker.bootstrap, topics=topic, kafka_options={})
+
+    def doctor() -> tuple[str, str, str]:
+        return findings(invoke("doctor", kafka_bootstrap=kafka_broker.bootstrap, topics=topic))["consumer group"]
+
+    group = str(identity(db)["consumer_group"])
+    eventually(lambda: len(members(kafka_broker.bootstrap, group)) == 1, seconds=60)
+    verdict, state, _ = doctor()
+    assert (verdict, state) == ("ok", f"{group}: 1 members")
+    with joined(kafka_broker.bootstrap, group, "outboxd-elsewhere-0a1b2c3d", topic):
+        verdict, state, to_do = doctor()
+    assert (verdict, state) == ("FIX", f"{group}: 2 members, not of this outbox: outboxd-elsewhere-0a1b2c3d")
+    assert to_do.startswith("each installation needs a group of its own")
+
+
+@pytest.mark.kafka
+def test_records_of_another_installation_under_the_same_source_are_told(
     invoke: Invoke, kafka_broker: RunningKafka, db: Session
 ) -> None:
-    packet = int(db.value("SELECT @@GLOBAL.max_allowed_packet"))
-    topics = {
-        "ok": create_topic(kafka_broker.bootstrap, 4, **{"max.message.bytes": str(packet // 2)}),
-        "FIX": create_topic(kafka_broker.bootstrap, 4, **{"max.message.bytes": str(packet // 2 + 1)}),
-    }
-    for verdict, topic in topics.items():
-        output = invoke("doctor", kafka_bootstrap=kafka_broker.bootstrap, topics=topic).output
-        (line,) = [line for line in output.splitlines() if line[5:].startswith("records of ")]
-        assert line.startswith(verdict)
+    topic = create_topic(kafka_broker.bootstrap, 2)
+    message = db.enqueue("k", topic=topic)
+    time = f"{db.message(message)['created_at'].isoformat()}Z"
+    headers = {"ce_source": "/shop", "ce_id": str(message), "ce_time": time}
+
+    def doctor() -> tuple[str, str, str]:
+        shop = invoke("doctor", kafka_bootstrap=kafka_broker.bootstrap, topics=topic, source="/shop")
+        return findings(shop)["source"]
+
+    put(kafka_broker.bootstrap, topic, {"key": "k", "value": "{}", "headers": headers})
+    assert doctor()[:2] == ("ok", "/shop: 1 records")
+    old = headers | {"ce_time": "2020-01-01T00:00:00Z"}
+    put(kafka_broker.bootstrap, topic, {"key": "k", "value": "{}", "headers": old})
+    verdict, state, _ = doctor()
+    assert verdict == "FIX"
+    assert "its ce_time is not that of message" in state

@@ -10,8 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
-import pytest
-
 from tests.kit.account import Account
 from tests.kit.command import OUTBOXD, Run, Setting, environment, the_one_line
 from tests.kit.server import Connect, Server
@@ -113,7 +111,6 @@ class HeldCommit:
             behind.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.xfail(strict=True, reason="what has committed is counted after the interrupt: it says that nothing is in")
 def test_ctrl_c_before_the_answer_to_a_commit_counts_what_is_in(
     mysql_server: Server, db: Session, tmp_path: Path
 ) -> None:

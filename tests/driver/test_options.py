@@ -31,7 +31,7 @@ TAKEN = {
     "biz-type list": MYSQL,
     "biz-type set": MYSQL,
     "audit": MYSQL,
-    "doctor": MYSQL | {"kafka_bootstrap", "kafka_options", "name", "topics", "consumer_workers", "batch_bytes"},
+    "doctor": MYSQL | {"kafka_bootstrap", "kafka_options", "name", "topics", "source", "group", "consumer_workers"},
     "top": MYSQL,
 }
 

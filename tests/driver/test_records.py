@@ -1,6 +1,7 @@
 """The Kafka record of a message, and which records a consumer takes for its own."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from confluent_kafka import Message as KafkaRecord
 
 from outboxd.kafka.records import headers_of, parse
-from outboxd.messages import Message, Receipt
+from outboxd.messages import Arrival, Message, Receipt
 
 SOURCE = "/outboxd/app"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, 678)  # noqa: DTZ001 - as the connector returns it, in UTC
@@ -25,16 +26,16 @@ CLOUD_EVENT = {
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-Headers = list[tuple[str, str | bytes | None]]
+Headers = Sequence[tuple[str, str | bytes | None]]
 
 
-def received(headers: Headers | None, value: bytes | None = b"{}") -> Any:
+def received(headers: Headers | None, value: bytes | None = b"{}", key: bytes | None = b"k") -> Any:
     """A record as the Kafka client hands it out."""
-    return KafkaRecord(topic="orders", headers=headers, value=value)
+    return KafkaRecord(topic="orders", headers=None if headers is None else list(headers), value=value, key=key)
 
 
-def sent(event_id: bytes | None = b"7", source: bytes | None = SOURCE.encode()) -> Headers:
-    return [("ce_id", event_id), ("ce_source", source)]
+def sent(event_id: bytes | None = b"7", source: bytes | None = SOURCE.encode(), time: bytes | None = None) -> Headers:
+    return [("ce_id", event_id), ("ce_source", source), *([("ce_time", time)] if time is not None else [])]
 
 
 def test_headers_are_those_of_cloudevents_in_binary_mode() -> None:
@@ -58,14 +59,28 @@ def test_own_headers_cannot_replace_those_of_cloudevents(name: str) -> None:
     assert headers_of(message, SOURCE) == [*CLOUD_EVENT.items(), ("traceparent", TRACE.encode())]
 
 
-@pytest.mark.parametrize("value", [b"{}", '{"text":"漢字 🎉"}'.encode(), b"not even JSON", b""])
-def test_record_of_this_outbox_gives_id_and_payload(value: bytes) -> None:
-    assert parse(received(sent(), value), SOURCE) == (7, value.decode())
+@pytest.mark.parametrize("value", [b"{}", b"not even JSON", b"\xff", b"", None])
+def test_record_says_which_message_it_is_of_whatever_its_value(value: bytes | None) -> None:
+    record = received(headers_of(MESSAGE, SOURCE), value, MESSAGE.key.encode())
+    assert parse(record, SOURCE) == Arrival(MESSAGE.id, MESSAGE.created_at, "orders", MESSAGE.key)
+
+
+@pytest.mark.parametrize(
+    ("time", "created_at"),
+    [
+        (b"2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5)),  # noqa: DTZ001
+        (b"2026-01-02T03:04:05.000678Z", datetime(2026, 1, 2, 3, 4, 5, 678)),  # noqa: DTZ001
+        (b"2026-01-02T05:04:05.1+02:00", datetime(2026, 1, 2, 3, 4, 5, 100_000)),  # noqa: DTZ001
+        (None, None),
+    ],
+)
+def test_time_of_a_record_is_taken_in_utc(time: bytes | None, created_at: datetime | None) -> None:
+    assert parse(received(sent(time=time)), SOURCE).created_at == created_at
 
 
 @pytest.mark.parametrize("event_id", [b"0", b"18446744073709551615"])
 def test_every_id_that_mysql_can_hold_is_taken(event_id: bytes) -> None:
-    assert parse(received(sent(event_id)), SOURCE) == (int(event_id), "{}")
+    assert parse(received(sent(event_id)), SOURCE).id == int(event_id)
 
 
 @pytest.mark.parametrize(
@@ -93,10 +108,14 @@ def test_every_id_that_mysql_can_hold_is_taken(event_id: bytes) -> None:
         (received(sent("²".encode())), "ce_id"),
         (received(sent("７".encode() * 10_000)), "ce_id"),
         (received(sent(b"7" * 10_000)), "ce_id"),
-        (received(sent(), None), "no value"),
-        (received(sent(), b'{"text":"\xff"}'), "not UTF-8"),
-        (received(sent(), "{}".encode("utf-16")), "not UTF-8"),
-        (received(sent(), b"\xed\xa0\x80"), "not UTF-8"),
+        (received(sent(), key=None), "it has no key"),
+        (received(sent(), key=b"\xff"), "its key is not UTF-8"),
+        (received(sent(), key=b"\xed\xa0\x80"), "its key is not UTF-8"),
+        (received(sent(time=b"")), "its ce_time is ''"),
+        (received(sent(time=b"yesterday")), "its ce_time is 'yesterday'"),
+        (received(sent(time=b"9" * 10_000)), "its ce_time is '999"),
+        (received(sent(time=b"0001-01-01T00:00:00+23:59")), "its ce_time is '0001"),
+        (received(sent(time=b"\xff")), "its ce_time is"),
     ],
 )
 def test_foreign_record_is_told_from_an_own_one_with_the_reason(record: Any, reason: str) -> None:

@@ -22,7 +22,7 @@ def refusal(**flags: object) -> str:
 
 
 def test_flag_wins_over_environment_over_file_over_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load(mysql_url=URL).group == "outboxd"
+    assert load(mysql_url=URL).group == ""
     write_toml(f'mysql_url = "{URL}"\ngroup = "of the file"\n')
     assert load().group == "of the file"
     monkeypatch.setenv("OUTBOXD_GROUP", "of the environment")
@@ -63,7 +63,7 @@ def test_a_file_can_hold_every_setting() -> None:
     assert settings.model_fields_set == set(Settings.model_fields)
     assert settings.topics == ["chat", "^orders-.*"]
     assert settings.mysql_arguments()["connection_timeout"] == 3
-    assert settings.event_source == "/shop"
+    assert settings.source == "/shop"
 
 
 def test_topics_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +83,29 @@ def test_named_file_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPa
     assert refusal(mysql_url=URL) == "OUTBOXD_CONFIG: there is no file /nowhere/outboxd.toml"
 
 
+IDENTITY = ("6f1c2a3b-c0de-11f0-9d2c-0242ac120002", "/outboxd/app/6f1c2a3b", "outboxd-6f1c2a3b")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (IDENTITY[1], IDENTITY[2])),
+        ({"source": "/shop"}, ("/shop", IDENTITY[2])),
+        ({"source": "/shop", "group": "workers"}, ("/shop", "workers")),
+    ],
+)
+def test_source_and_group_follow_from_the_identity_where_they_are_not_set(
+    given: dict[str, str], expected: tuple[str, str]
+) -> None:
+    settings = load(mysql_url=URL, name="here", **given).identified(*IDENTITY)
+    assert (settings.source, settings.group) == expected
+    assert settings.client_id == "outboxd-here-6f1c2a3b"
+
+
 def test_without_a_file_the_defaults_hold() -> None:
     settings = load(mysql_url=URL)
     assert settings.model_fields_set == {"mysql_url"}
-    assert settings.event_source == "/outboxd/app"
+    assert (settings.source, settings.group) == ("", "")
     assert settings.name
 
 
@@ -104,12 +123,11 @@ def test_missing_setting_is_named_with_both_ways_to_give_it() -> None:
         ("relay_workers", "65"),
         ("consumer_workers", "many"),
         ("batch_size", "10001"),
-        ("batch_bytes", "-1"),
         ("lease_seconds", "1"),
         ("lease_seconds", "2.5"),
         ("wait_ms", "60001"),
         ("stop_seconds", ""),
-        ("group", ""),
+        ("name", ""),
         ("name", "n" * 65),
         ("mysql_options", "{"),
         ("kafka_options", "[]"),
@@ -121,8 +139,8 @@ def test_wrong_value_is_an_error_that_names_the_setting(monkeypatch: pytest.Monk
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
-    message = refusal(batch_size="none", group="")
-    assert [name for name in ("mysql_url", "batch_size", "group") if name not in message] == []
+    message = refusal(batch_size="none", name="")
+    assert [name for name in ("mysql_url", "batch_size", "name") if name not in message] == []
 
 
 @pytest.mark.parametrize(

@@ -31,3 +31,7 @@ class OwnMySQL(LastingMySQL):
     def connect(self) -> Session:
         """A session."""
         return Session(host=process.LOOPBACK, port=self.port, user=_NAME, password=_PASSWORD, database=_NAME)
+
+    def connect_as_root(self) -> Session:
+        """A session of root, in no database of the outbox's."""
+        return Session(host=process.LOOPBACK, port=self.port, user="root", database="mysql")

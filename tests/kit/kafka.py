@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -92,6 +92,40 @@ def count_records(bootstrap: str, topics: Sequence[str]) -> int:
     """How many records the topics hold."""
     with _consumer(bootstrap) as consumer:
         return sum(end - begin for begin, end in _offsets(consumer, topics).values())
+
+
+def members(bootstrap: str, group: str) -> list[str]:
+    """The client.ids of the members of a consumer group that have partitions."""
+    client = admin(bootstrap)  # which must live until its answer is there
+    try:
+        described = client.describe_consumer_groups([group])[group].result(_PATIENCE_S)
+    except KafkaException:  # its coordinator is being found
+        return []
+    return [member.client_id for member in described.members if member.assignment.topic_partitions]
+
+
+@contextmanager
+def joined(bootstrap: str, group: str, client_id: str, topic: str) -> Iterator[None]:
+    """Be a member of a consumer group, with partitions, while the block runs."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "client.id": client_id,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
+    )
+    try:
+        consumer.subscribe([topic])
+        deadline = time.monotonic() + 2 * _PATIENCE_S
+        while not consumer.assignment():
+            assert time.monotonic() < deadline, "no partitions"
+            consumer.poll(0.2)
+        yield
+    finally:
+        consumer.close()
 
 
 def _to_the_ends(consumer: Any, topics: Sequence[str]) -> Iterator[Record]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,13 @@ from mysql.connector.errors import DatabaseError
 CHAT = "chat_history_persist"
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """The record of a message whose handler fails this time."""
+
+    message: int
 
 
 class Session:
@@ -152,19 +160,53 @@ class Session:
         """Return the texts in chat_histories in the order in which they were written."""
         return [str(text) for text in self.column("SELECT message_content FROM chat_histories ORDER BY id")]
 
-    def consume(self, *messages: int | tuple[int, Any]) -> dict[int, str]:
-        """Consume messages, each with its own payload unless one is given; return the outcomes."""
-        return {row["id"]: row["outcome"] for row in self.consume_rows(*messages)}
+    def consume(self, *records: "int | Row | Failing") -> dict[int, str]:
+        """Consume the records of these messages, or records as they are given; return the outcomes."""
+        return {row["id"]: row["outcome"] for row in self.consume_rows(*records)}
 
-    def consume_rows(self, *messages: int | tuple[int, Any]) -> list[Row]:
+    def consume_rows(self, *records: "int | Row | Failing") -> list[Row]:
         """As consume(), but return the rows of the result set."""
-        batch = [
-            {"id": message[0], "payload": message[1]}
-            if isinstance(message, tuple)
-            else {"id": message, "payload": self.message(message)["payload"]}
-            for message in messages
-        ]
-        return self.call("outbox_consume_v1", json.dumps(batch))
+        failing = [record.message for record in records if isinstance(record, Failing)]
+        own = [record.message if isinstance(record, Failing) else record for record in records]
+        batch = [self.record(record) if isinstance(record, int) else record for record in own]
+        with self._failing(failing):
+            return self.call("outbox_consume_v1", json.dumps(batch))
+
+    @contextmanager
+    def _failing(self, messages: Sequence[int]) -> Iterator[None]:
+        """Let these messages have a handler that fails, with the policy of their own business type."""
+        if not messages:
+            yield
+            return
+        ids = ", ".join(map(str, messages))
+        self.execute(
+            "CREATE PROCEDURE kit_fails (IN p_id BIGINT UNSIGNED, IN p_payload LONGTEXT CHARACTER SET utf8mb4)"
+            " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'it fails';"
+            "INSERT INTO outbox_biz_types"
+            " (biz_type, handler, ordering, max_retry, backoff_base_seconds, backoff_cap_seconds)"
+            " SELECT DISTINCT CONCAT('fails ', t.biz_type), 'kit_fails', ordering, t.max_retry, backoff_base_seconds,"
+            " backoff_cap_seconds FROM outbox_biz_types AS t JOIN agent_outbox_messages AS m USING (biz_type)"
+            f" WHERE m.id IN ({ids});"
+            f"UPDATE agent_outbox_messages SET biz_type = CONCAT('fails ', biz_type) WHERE id IN ({ids})"
+        )
+        try:
+            yield
+        finally:
+            self.execute(
+                f"UPDATE agent_outbox_messages SET biz_type = SUBSTR(biz_type, 7) WHERE id IN ({ids});"
+                "DELETE FROM outbox_biz_types WHERE handler = 'kit_fails'; DROP PROCEDURE kit_fails"
+            )
+
+    def source(self) -> str:
+        """Return the CloudEvents source of the outbox, by its identity."""
+        return str(self.call("outbox_identity_v1")[0]["source"])
+
+    def record(self, message: int, **changes: object) -> Row:
+        """Return what a consumer says of the record of a message, but for these changes."""
+        found = self.rows("SELECT topic, message_key, created_at FROM agent_outbox_messages WHERE id = %s", message)
+        row: Row = found[0] if found else {"topic": "chat", "message_key": "k", "created_at": None}
+        time = as_text(row["created_at"])
+        return {"id": message, "created_at": time, "topic": row["topic"], "key": row["message_key"]} | changes
 
     def claim(
         self, relay: str = "relay-a", limit: int | None = 1000, lease: int | None = 30, wait_ms: int | None = 0

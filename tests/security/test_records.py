@@ -56,7 +56,7 @@ def test_foreign_records_change_nothing_whatever_they_say(
     start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     cluster.create_topic("chat", partitions=1)
-    source = f"/outboxd/{db.value('SELECT DATABASE()')}"
+    source = db.source()
     bystanders.arrange(db)
     before = bystanders.look(db)
     ids = [*hostile.QUOTES[:6], hostile.TERMINAL, "1 OR 1=1", "1; DROP TABLE chat_histories"]

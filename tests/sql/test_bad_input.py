@@ -184,7 +184,7 @@ def test_consume_of_no_messages_returns_no_rows(db: Session, messages: str) -> N
 def test_consume_with_an_id_that_is_no_id_changes_nothing(db: Session, bad: Any) -> None:
     message = db.enqueue()
     before = db.messages()
-    good = {"id": message, "payload": before[0]["payload"]}
+    good = db.record(message)
     with pytest.raises(Exception, match=r"(?i)json|id"):
         db.call("outbox_consume_v1", json.dumps([good, bad]))
     assert db.messages() == before

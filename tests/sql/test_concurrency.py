@@ -11,7 +11,7 @@ import pytest
 from tests.kit.application import Application
 from tests.kit.names import key_of, slot_of
 from tests.kit.server import Connect
-from tests.kit.session import Session, chat_payload, ids
+from tests.kit.session import CHAT, Failing, Session, chat_payload, ids
 from tests.kit.waiting import Result, background, eventually
 
 
@@ -90,7 +90,7 @@ def test_two_consumers_of_one_message_have_one_effect(db: Session, app: Applicat
 
 def test_consumers_in_a_race_for_the_same_batch_write_each_message_once(db: Session, connect: Connect) -> None:
     messages = [db.enqueue_published(f"key {n % 5}", payload=chat_payload(str(n))) for n in range(30)]
-    batch = json.dumps([{"id": message, "payload": chat_payload(str(n))} for n, message in enumerate(messages)])
+    batch = json.dumps([db.record(message) for message in messages])
     sessions = [connect() for _ in range(4)]
     with ThreadPoolExecutor(len(sessions)) as pool:
         results = list(pool.map(lambda session: session.call("outbox_consume_v1", batch), sessions))
@@ -126,15 +126,17 @@ def test_of_persist_and_mark_dead_the_first_wins(db: Session, connect: Connect, 
 
 
 @pytest.mark.parametrize("kind", ["published", "failed", "dead"])
-@pytest.mark.parametrize(("record", "outcome"), [(chat_payload("k"), "consumed"), ("garbage", "failed")])
+@pytest.mark.parametrize(("biz_type", "outcome"), [(CHAT, "consumed"), ("fails", "failed")])
 def test_relays_mark_that_comes_during_the_consumption_does_nothing(
-    db: Session, connect: Connect, kind: str, record: str, outcome: str
+    db: Session, app: Application, connect: Connect, kind: str, biz_type: str, outcome: str
 ) -> None:
     relay, consumer, holder = connect(), connect(), connect()
-    message = db.enqueue()
+    app.business("fails", "SIGNAL SQLSTATE '45000'")
+    message = db.enqueue(biz_type=biz_type)
     claimed = relay.claim()
+    record = db.record(message)
     holder.execute("START TRANSACTION; SELECT * FROM agent_outbox_messages FOR UPDATE")
-    with blocked(db, consumer, lambda: consumer.consume((message, record))) as consume:  # noqa: SIM117
+    with blocked(db, consumer, lambda: consumer.consume(record)) as consume:  # noqa: SIM117
         with blocked(db, relay, lambda: relay.mark(kind, claimed)) as marked:
             holder.execute("COMMIT")
             assert consume.result(timeout=60) == {message: outcome}
@@ -161,7 +163,7 @@ def test_failure_and_consumption_of_its_follower_end_in_order(db: Session, conne
     failing, consumer, holder = connect(), connect(), connect()
     first, second = (db.enqueue_published(payload=chat_payload(text)) for text in ("1", "2"))
     holder.execute("START TRANSACTION; SELECT * FROM agent_outbox_messages FOR UPDATE")
-    with blocked(db, failing, lambda: failing.consume((first, "garbage"))) as failure:  # noqa: SIM117
+    with blocked(db, failing, lambda: failing.consume(Failing(first))) as failure:  # noqa: SIM117
         with blocked(db, consumer, lambda: consumer.consume(second)) as follower:
             holder.execute("COMMIT")
             assert failure.result(timeout=60) == {first: "failed"}
@@ -175,7 +177,7 @@ def test_failure_leaves_a_follower_to_the_consumer_that_has_locked_it(db: Sessio
     first, second, third = (db.enqueue_published(payload=chat_payload(text)) for text in ("1", "2", "3"))
     with open_transaction(consumer):
         consumer.execute("SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", second)
-        assert db.consume((first, "garbage")) == {first: "failed"}
+        assert db.consume(Failing(first)) == {first: "failed"}
         assert db.statuses() == {first: "pending", second: "published", third: "pending"}
     assert db.consume(second) == {second: "deferred"}
     assert db.chats() == []
@@ -192,8 +194,8 @@ CALLS: dict[str, Callable[[Session, int], object]] = {
     "mark batch failed": lambda db, message: mark_batch(db, "failed", message),
     "mark batch dead": lambda db, message: mark_batch(db, "dead", message),
     "persist": lambda db, message: db.call("outbox_persist_chat_history_v1", message, chat_payload()),
-    "consume": lambda db, message: db.call("outbox_consume_v1", one_record(message, chat_payload())),
-    "consume a bad one": lambda db, message: db.call("outbox_consume_v1", one_record(message, "garbage")),
+    "consume": lambda db, message: db.consume(message),
+    "consume a bad one": lambda db, message: db.consume(Failing(message)),
     "get": lambda db, message: db.call("outbox_get_v1", message),
     "list due": lambda db, _: db.call("outbox_list_due_v1", 10),
     "status": lambda db, _: db.call("outbox_status_v1"),
@@ -205,10 +207,6 @@ CALLS: dict[str, Callable[[Session, int], object]] = {
 def mark_batch(db: Session, kind: str, message: int) -> None:
     receipt = db.value("SELECT next_retry_at FROM agent_outbox_messages WHERE id = %s", message)
     assert db.mark(kind, [{"id": message, "receipt": receipt}]) == 1
-
-
-def one_record(message: int, payload: str) -> str:
-    return json.dumps([{"id": message, "payload": payload}])
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

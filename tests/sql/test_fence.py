@@ -7,7 +7,7 @@ import pytest
 
 from tests.kit.names import slot_of
 from tests.kit.server import Connect
-from tests.kit.session import Row, Session, as_text, ids
+from tests.kit.session import Failing, Row, Session, as_text, ids
 from tests.kit.waiting import background, eventually
 
 KINDS = pytest.mark.parametrize("kind", ["published", "failed", "dead"])
@@ -122,7 +122,7 @@ def test_another_relays_name_marks_nothing(db: Session, claimed: list[Row], kind
 def test_message_that_failed_and_came_back_meanwhile_is_not_marked(db: Session, claimed: list[Row], kind: str) -> None:
     came_back = claimed[0]["id"]
     # The consumer was faster than this mark, failed, and the backoff has passed.
-    assert db.consume((came_back, "garbage")) == {came_back: "failed"}
+    assert db.consume(Failing(came_back)) == {came_back: "failed"}
     db.make_due(came_back)
     before = db.message(came_back)
     assert db.mark(kind, claimed) == 15

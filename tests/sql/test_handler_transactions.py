@@ -96,7 +96,7 @@ def test_failing_messages_cost_as_much_each_however_many_there_are(db: Session, 
         db.execute("START TRANSACTION")
         messages = [db.enqueue(f"k-{key}", biz_type="fails", payload="{}") for key in range(number)]
         db.execute("COMMIT")
-        batch = json.dumps([{"id": message, "payload": "{}"} for message in messages])
+        batch = json.dumps([db.record(message) for message in messages])
         read = reads(db, lambda: db.call("outbox_consume_v1", batch))
         db.execute("DELETE FROM agent_outbox_messages")
         return read / number
@@ -110,10 +110,11 @@ def test_failure_that_cannot_be_entered_leaves_no_transaction_open(
 ) -> None:
     app.business("rolls_back", "DO SLEEP(1); ROLLBACK")
     message = db.enqueue_published(biz_type="rolls_back", payload="{}")
+    record = db.record(message)
     consumer, other = connect(), connect()
     consumer.execute(f"SET SESSION autocommit = {autocommit}, SESSION innodb_lock_wait_timeout = 1")
     other.execute("START TRANSACTION")
-    with background(lambda: consumer.consume((message, "{}"))) as consuming:
+    with background(lambda: consumer.consume(record)) as consuming:
         eventually(lambda: db.is_in(consumer.session_id, "User sleep"))
         # Waits, and has the lock once the handler has rolled back.
         assert other.rows("SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", message)
@@ -122,7 +123,7 @@ def test_failure_that_cannot_be_entered_leaves_no_transaction_open(
     assert raised.value.errno == errorcode.ER_LOCK_WAIT_TIMEOUT
     assert not consumer.in_transaction()
     other.execute("ROLLBACK")
-    assert consumer.consume((message, "{}")) == {message: "failed"}
+    assert consumer.consume(record) == {message: "failed"}
     assert db.message(message)["retry_count"] == 1
 
 

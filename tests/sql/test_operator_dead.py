@@ -80,9 +80,9 @@ def test_discard_deletes_only_a_dead_message(db: Session, state: str) -> None:
 
 def test_discarded_message_that_kafka_delivers_after_all_does_nothing(db: Session) -> None:
     message = db.enqueue_in("dead")
-    payload = db.message(message)["payload"]
+    record = db.record(message)
     db.out("outbox_discard_v1", message)
-    assert db.consume((message, payload)) == {message: "unknown"}
+    assert db.consume(record) == {message: "unknown"}
     assert db.chats() == []
 
 

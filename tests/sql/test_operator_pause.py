@@ -8,7 +8,7 @@ from tests.kit.application import Application
 from tests.kit.names import key_of
 from tests.kit.operators import audit, fill
 from tests.kit.server import Connect
-from tests.kit.session import CHAT, Session, reads, refused
+from tests.kit.session import CHAT, Failing, Session, reads, refused
 from tests.kit.waiting import background, eventually
 
 
@@ -62,7 +62,7 @@ def test_enqueuing_and_what_is_under_way_go_on_in_a_pause(db: Session) -> None:
 def test_failed_message_of_a_paused_topic_waits_for_the_end_of_the_pause(db: Session) -> None:
     first, second = db.enqueue_published(), db.enqueue_published()
     pause(db, topic="chat")
-    assert db.consume((first, "not what the outbox holds")) == {first: "failed"}
+    assert db.consume(Failing(first)) == {first: "failed"}
     assert db.consume(second) == {second: "deferred"}
     db.make_due(first, second)
     assert db.claim_ids() == []
@@ -160,9 +160,9 @@ def test_pause_and_failures_end_in_order(db: Session) -> None:
         claimed = db.claim()
         db.mark("published", claimed)
         for row in claimed:
-            payload = "broken" if row["id"] == failed and failed not in broken else row["payload"]
+            record = Failing(failed) if row["id"] == failed and failed not in broken else row["id"]
             broken.add(row["id"])
-            if db.consume((row["id"], payload))[row["id"]] == "consumed":
+            if db.consume(record)[row["id"]] == "consumed":
                 done.append(row["id"])
         return [row["id"] for row in claimed]
 

@@ -79,10 +79,10 @@ def test_old_messages_behind_many_that_stay_are_found(db: Session) -> None:
 
 def test_purged_message_that_kafka_delivers_again_does_nothing(db: Session) -> None:
     message = db.enqueue_in("consumed")
-    payload = chat_payload()
+    record = db.record(message)
     chats = db.chats()
     assert purge(db) == 1
-    assert db.consume((message, payload)) == {message: "unknown"}
+    assert db.consume(record) == {message: "unknown"}
     assert db.chats() == chats
 
 
@@ -170,7 +170,7 @@ def test_purge_of_all_that_is_consumed_under_full_load_disturbs_nobody(db: Sessi
     """Two writers, a relay and two consumers that see every record twice, while everything consumed goes at once."""
     keys, each = 5, 80
     written: list[list[int]] = [[], []]
-    records: list[tuple[int, str]] = []
+    records: list[int] = []
     outcomes: dict[int, list[str]] = {}
     purged: list[int] = []
 
@@ -181,15 +181,15 @@ def test_purge_of_all_that_is_consumed_under_full_load_disturbs_nobody(db: Sessi
     def relay(session: Session) -> None:
         while len(records) < 2 * each:
             claimed = session.claim("relay-a", 50)
-            records.extend((row["id"], row["payload"]) for row in claimed)
+            records.extend(row["id"] for row in claimed)
             session.mark("published", claimed)
 
     def consume(session: Session) -> None:
         done = 0
         while done < 2 * each:
-            batch = [{"id": id_, "payload": payload} for id_, payload in sorted(records[done : done + 20])]
-            for row in session.call("outbox_consume_v1", json.dumps(batch)) if batch else []:
-                outcomes.setdefault(row["id"], []).append(row["outcome"])
+            batch = sorted(records[done : done + 20])
+            for message, outcome in session.consume(*batch).items():
+                outcomes.setdefault(message, []).append(outcome)
             done += len(batch)
 
     def purge_all(session: Session) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.kit.application import Application
 from tests.kit.names import TWINS
 from tests.kit.server import Connect
-from tests.kit.session import Session, chat_payload
+from tests.kit.session import Failing, Session, chat_payload
 
 
 def published(db: Session, *texts: str, key: str = "k", **options: str) -> list[int]:
@@ -69,7 +69,7 @@ def test_follower_that_failed_does_not_touch_the_message_before_it(db: Session) 
 
 def test_failure_at_consumption_takes_followers_back_too(db: Session) -> None:
     failed, in_batch, elsewhere = published(db, "1", "2", "3")
-    outcomes = db.consume((failed, "garbage"), in_batch)
+    outcomes = db.consume(Failing(failed), in_batch)
     assert outcomes == {failed: "failed", in_batch: "deferred"}
     assert set(db.statuses().values()) == {"pending"}
     assert db.chats() == []
@@ -170,7 +170,7 @@ def test_unregistered_message_holds_back_until_it_is_dead(db: Session) -> None:
 
 def test_old_copy_that_arrives_after_the_take_back_does_not_pass_the_failed_one(db: Session) -> None:
     failed, follower = published(db, "1", "2")
-    db.consume((failed, "garbage"))
+    db.consume(Failing(failed))
     assert db.statuses() == {failed: "pending", follower: "pending"}
     assert db.consume(follower) == {follower: "deferred"}
     assert db.chats() == []
@@ -212,7 +212,7 @@ def test_dead_message_no_longer_blocks(db: Session) -> None:
 def test_message_that_dies_in_a_batch_lets_the_next_through(db: Session) -> None:
     dying, hopeless = db.enqueue_published(max_retry=1), db.enqueue_published(payload="{}")
     (third,) = published(db, "3")
-    outcomes = db.consume((dying, "garbage"), hopeless, third)
+    outcomes = db.consume(Failing(dying), hopeless, third)
     assert outcomes == {dying: "dead", hopeless: "dead", third: "consumed"}
     assert db.chats() == ["3"]
 
@@ -220,7 +220,7 @@ def test_message_that_dies_in_a_batch_lets_the_next_through(db: Session) -> None
 def test_bad_message_in_the_middle_keeps_its_key_in_order(db: Session) -> None:
     messages = published(db, "1", "2", "3", "4")
     bad = messages[1]
-    outcomes = db.consume(messages[0], (bad, "garbage"), *messages[2:])
+    outcomes = db.consume(messages[0], Failing(bad), *messages[2:])
     assert list(outcomes.values()) == ["consumed", "failed", "deferred", "deferred"]
     assert db.chats() == ["1"]
     db.make_due(*messages)
@@ -236,7 +236,7 @@ def test_messages_without_order_take_effect_as_they_come(db: Session) -> None:
     db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
     first, second, third = published(db, "1", "2", "3", biz_type="free")
     assert db.consume(third) == {third: "consumed"}
-    assert db.consume((first, "garbage"), second) == {first: "failed", second: "consumed"}
+    assert db.consume(Failing(first), second) == {first: "failed", second: "consumed"}
     assert db.chats() == ["3", "2"]
 
 
@@ -268,14 +268,14 @@ def test_topics_do_not_wait_for_each_other(db: Session) -> None:
     (chat,) = published(db, "1", topic="chat")
     (audit,) = published(db, "2", topic="audit")
     assert db.consume(audit) == {audit: "consumed"}
-    assert db.consume((chat, "garbage")) == {chat: "failed"}
+    assert db.consume(Failing(chat)) == {chat: "failed"}
     assert db.statuses() == {chat: "pending", audit: "consumed"}
 
 
 def test_keys_compare_by_bytes_at_the_consumer_too(db: Session) -> None:
     (failed,) = published(db, "1", key="a")
     others = [published(db, key, key=key)[0] for key in ("A", "a ", "ä", "á", "a\u0301")]
-    outcomes = db.consume((failed, "garbage"), *others)
+    outcomes = db.consume(Failing(failed), *others)
     assert outcomes == {failed: "failed", **dict.fromkeys(others, "consumed")}
 
 
@@ -291,19 +291,19 @@ def test_lanes_with_the_same_hash_do_not_wait_for_each_other(db: Session, of: st
     (other,) = published(db, "3", **twin)
     (hopeless,) = published(db, "4", **lane)
     (last,) = published(db, "5", **twin)
-    outcomes = db.consume((failed, "garbage"), other, hopeless, last)
+    outcomes = db.consume(Failing(failed), other, hopeless, last)
     assert outcomes == {failed: "failed", other: "consumed", hopeless: "deferred", last: "consumed"}
     assert db.chats() == ["2", "3", "5"]
 
 
 def test_failing_key_delays_no_other(db: Session) -> None:
-    batch: list[int | tuple[int, str]] = []
+    batch: list[int | Failing] = []
     expected: dict[int, str] = {}
     for number in range(120):
         key = number % 12
         message = db.enqueue_published(f"key {key}", payload=chat_payload(f"{key}:{number}"))
         if key == 5:
-            batch.append((message, "garbage"))
+            batch.append(Failing(message))
             expected[message] = "failed" if number == 5 else "deferred"
         else:
             batch.append(message)
@@ -312,9 +312,9 @@ def test_failing_key_delays_no_other(db: Session) -> None:
     assert len(db.chats()) == 110
 
 
-@pytest.mark.parametrize(("locked", "record", "outcome"), [(1, "garbage", "failed"), (0, None, "consumed")])
+@pytest.mark.parametrize(("locked", "fails", "outcome"), [(1, True, "failed"), (0, False, "consumed")])
 def test_consumption_of_one_key_waits_for_no_other_keys_transaction(
-    db: Session, connect: Connect, locked: int, record: str | None, outcome: str
+    db: Session, connect: Connect, locked: int, fails: bool, outcome: str
 ) -> None:
     slow, quick = connect(), connect()
     messages = [*published(db, "1", key="a"), *published(db, "2", key="b")]
@@ -322,5 +322,5 @@ def test_consumption_of_one_key_waits_for_no_other_keys_transaction(
     slow.call("outbox_mark_failed_v1", messages.pop(locked), "not committed")
     quick.execute("SET innodb_lock_wait_timeout = 1")
     (free,) = messages
-    assert quick.consume(free if record is None else (free, record)) == {free: outcome}
+    assert quick.consume(Failing(free) if fails else free) == {free: outcome}
     slow.execute("ROLLBACK")

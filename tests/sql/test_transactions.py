@@ -75,7 +75,7 @@ def relays(db: Session) -> list[Row]:
 OWNERS: dict[str, tuple[str, list[Any]]] = {
     "claim": ("outbox_claim_v1", ["relay-a", 10, 30, 0]),
     "persist": ("outbox_persist_chat_history_v1", [1, chat_payload()]),
-    "consume": ("outbox_consume_v1", [json.dumps([{"id": 1, "payload": chat_payload()}])]),
+    "consume": ("outbox_consume_v1", [json.dumps([{"id": 1}])]),
 }
 
 
@@ -120,7 +120,7 @@ def test_owned_transaction_is_over_when_the_call_returns_even_without_autocommit
     if routine == "claim":
         assert ids(session.claim()) == [message]
     elif routine == "consume":
-        assert session.consume((message, chat_payload())) == {message: "consumed"}
+        assert session.consume(db.record(message)) == {message: "consumed"}
     else:
         session.call("outbox_persist_chat_history_v1", message, chat_payload())
     assert not session.in_transaction()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.kit.session import Session, chat_payload
+from tests.kit.session import Failing, Session, chat_payload
 
 Transition = Callable[[Session, int], None]
 
@@ -30,7 +30,7 @@ def consume(db: Session, message: int) -> None:
 
 
 def consume_failing(db: Session, message: int) -> None:
-    db.consume((message, "this is not what the outbox holds"))
+    db.consume(Failing(message))
 
 
 def batch(kind: str) -> Transition:

@@ -6,6 +6,7 @@ from typing import BinaryIO
 import click
 
 from outboxd import jsonl
+from outboxd.commands.interrupts import interruptible
 from outboxd.commands.options import MYSQL, with_settings
 from outboxd.commands.output import progress, say
 from outboxd.mysql.procedures import ApplicationProcedures
@@ -25,9 +26,9 @@ def enqueue(settings: Settings, topic: str, strict: bool, file: BinaryIO) -> Non
     """
     enqueued = rejected = last = 0
     try:
-        with ApplicationProcedures(settings) as database, progress() as bar:
+        with ApplicationProcedures(settings) as database, progress() as bar, interruptible(file) as given:
             task = bar.add_task("enqueued", total=None)
-            for lines in jsonl.enqueue(database, topic, file, strict=strict):
+            for lines in jsonl.enqueue(database, topic, given, strict=strict):
                 enqueued += sum(line.error is None for line in lines)
                 last = lines[-1].number if lines else last
                 for line in lines:

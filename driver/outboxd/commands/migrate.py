@@ -6,6 +6,7 @@ from rich.table import Table
 from outboxd.commands.options import MYSQL, with_settings
 from outboxd.commands.output import console
 from outboxd.mysql.connection import Connection
+from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.schema import files, migrations
 from outboxd.schema.files import Migration
 from outboxd.schema.migrations import Installed
@@ -16,13 +17,14 @@ from outboxd.settings import Settings
 @click.option("--status", is_flag=True, help="only show what is installed")
 @click.option("--dry-run", is_flag=True, help="only print the SQL that would run, for the mysql client")
 @click.option("--post", is_flag=True, help="also drop what only older releases call")
+@click.option("--new-identity", is_flag=True, help="then make it another outbox: for a copy of a database")
 @with_settings(*MYSQL)
-def migrate(settings: Settings, status: bool, dry_run: bool, post: bool) -> None:
+def migrate(settings: Settings, status: bool, dry_run: bool, post: bool, new_identity: bool) -> None:
     """Install or upgrade the schema: applies the migrations that are missing.
 
     Daemons and applications of the release before go on working. What they need is dropped with --post alone.
     """
-    with Connection(settings, answers_in_time=False) as database:  # an ALTER may take long
+    with OperatorProcedures(settings, answers_in_time=False) as database:  # an ALTER may take long
         if status:
             _show(database)
             return
@@ -34,7 +36,10 @@ def migrate(settings: Settings, status: bool, dry_run: bool, post: bool) -> None
             click.echo(f"applied {migration.file}")
             count += 1
         left = [migration.file for migration in migrations.pending(database, post=True)]
+        identity = database.new_identity() if new_identity else None
     click.echo(f"{count} applied, {len(files.available()) - len(left)} installed in {settings.database}")
+    if identity:
+        click.echo(f"new identity: source {identity.source}, consumer group {identity.consumer_group}")
     if left:
         click.echo(f"left for --post, once nobody calls what it drops: {', '.join(left)}")
 

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import mysql.connector
 import structlog
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from mysql.connector import errorcode
 
 from outboxd.kafka.client import Outage, connect
-from outboxd.kafka.records import parse
-from outboxd.messages import Outcome
-from outboxd.mysql.errors import NO_SUCH_MESSAGE
+from outboxd.kafka.records import ForeignRecord, parse
+from outboxd.messages import Arrival
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.observe import metrics, tracing
 from outboxd.observe.health import Pulse
@@ -49,13 +46,12 @@ _POLL_SECONDS = 0.5
 _FOREIGN_LOGGED = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    """A record of this outbox, with the id and the payload of its message."""
+    """A record that claims to be of this outbox, and of which message."""
 
     record: Any
-    id: int
-    payload: str
+    arrival: Arrival
 
 
 class Consumer:
@@ -93,7 +89,7 @@ class Consumer:
     def _round(self) -> None:
         self._pulse.holds(len(self._kafka.assignment()))
         records = self._poll()
-        entries = self._waiting + list(_own(records, self._settings.event_source))
+        entries = self._waiting + list(_own(records, self._settings.source))
         if entries or records:
             self._waiting = self._consume(entries)
             self._store([entry.record for entry in entries] + records)
@@ -121,50 +117,30 @@ class Consumer:
         return records
 
     def _consume(self, entries: Sequence[_Entry]) -> list[_Entry]:
-        """Let the records take effect; returns those that the next call must take again."""
-        waiting: set[int] = set()
-        for batch in _batches(entries, self._settings.batch_bytes):
-            self._pulse.beat()
-            began_ns = time.time_ns()
-            outcomes = list(self._call(batch))
-            tracing.consumed(((entry.id, entry.record) for entry in batch), outcomes, began_ns)
-            counts = Counter(outcome.outcome for outcome in outcomes)
-            metrics.count_outcomes(counts)
-            log.debug("consumed", **counts)
-            waiting.update(outcome.id for outcome in outcomes if outcome.is_not_reached)
-            for outcome in outcomes:
-                if outcome.error and outcome.outcome != "deferred":
-                    # Without the error, which may quote the message: last_error has it.
-                    log.warning(outcome.outcome, id=outcome.id)
-        return [entry for entry in entries if entry.id in waiting]
-
-    def _call(self, batch: Sequence[_Entry]) -> Iterator[Outcome]:
-        """Call the procedure for all, or for each where all together are more than the server takes.
-
-        A record that is too large by itself counts as its message's failure. Each call is retried by itself, so that
-        no failure is counted twice.
-        """
-        records = [(entry.id, entry.payload) for entry in batch]
-        try:
-            yield from until_available(self._stop, partial(self._database.consume, records))
-        except mysql.connector.Error as error:
-            if error.errno != errorcode.ER_NET_PACKET_TOO_LARGE:
-                raise
-            if len(batch) > 1:
-                for entry in batch:
-                    yield from self._call([entry])
-            else:
-                reason = f"MySQL takes no record of {len(batch[0].payload.encode())} bytes: {error.msg}"
-                yield until_available(self._stop, partial(self._fail, batch[0].id, reason))
-
-    def _fail(self, message_id: int, reason: str) -> Outcome:
-        try:
-            self._database.mark_failed(message_id, reason)
-        except mysql.connector.Error as error:
-            if error.errno != NO_SUCH_MESSAGE:
-                raise
-            return Outcome(message_id, "unknown", None)
-        return Outcome(message_id, "failed", reason)
+        """Let the messages take effect; returns the records that the next call must take again."""
+        # One record a message, because outcomes are by id: a forged copy must not hide the true one.
+        batch = list({entry.arrival.id: entry for entry in reversed(entries)}.values())
+        self._pulse.beat()
+        began_ns = time.time_ns()
+        call = partial(self._database.consume, [entry.arrival for entry in batch])
+        outcomes = {outcome.id: outcome for outcome in until_available(self._stop, call)} if batch else {}
+        tracing.consumed(((entry.arrival.id, entry.record) for entry in batch), outcomes.values(), began_ns)
+        counts = Counter(outcome.outcome for outcome in outcomes.values())
+        metrics.count_outcomes(counts)
+        log.debug("consumed", **counts)
+        done: list[_Entry] = []
+        foreign: list[tuple[Any, ForeignRecord]] = []
+        for entry in batch:
+            outcome = outcomes[entry.arrival.id]
+            if not outcome.is_not_reached:
+                done.append(entry)
+            if outcome.outcome == "foreign":
+                foreign.append((entry.record, ForeignRecord("row", str(outcome.error))))
+            elif outcome.error and outcome.outcome != "deferred":
+                # Without the error, which may quote the message: last_error has it.
+                log.warning(outcome.outcome, id=outcome.id)
+        _tell_foreign(foreign)
+        return [entry for entry in entries if entry not in done]
 
     def _store(self, records: Sequence[Any]) -> None:
         """Store the offsets behind the last record of each partition, but not behind one that waits."""
@@ -186,32 +162,23 @@ class Consumer:
 
 
 def _own(records: Sequence[Any], source: str) -> Iterator[_Entry]:
-    """The records of this outbox. Foreign ones are counted, and the first of them logged."""
-    foreign = 0
+    """The records that claim to be of this outbox. The others are foreign."""
+    foreign: list[tuple[Any, ForeignRecord]] = []
     for record in records:
         try:
-            id_, payload = parse(record, source)
-        except ValueError as error:
-            foreign += 1
+            yield _Entry(record, parse(record, source))
+        except ForeignRecord as error:
             metrics.consumed.labels("foreign").inc()
-            if foreign <= _FOREIGN_LOGGED:
-                place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
-                log.warning("foreign", record=place, reason=str(error))
-        else:
-            yield _Entry(record, id_, payload)
-    if foreign > _FOREIGN_LOGGED:
-        log.warning("more foreign records", records=foreign - _FOREIGN_LOGGED)
+            foreign.append((record, error))
+    _tell_foreign(foreign)
 
 
-def _batches(entries: Sequence[_Entry], most_bytes: int) -> Iterator[list[_Entry]]:
-    """The entries in calls of at most most_bytes of payload each; a single payload may be larger."""
-    batch: list[_Entry] = []
-    size = 0
-    for entry in entries:
-        size += len(entry.record.value())
-        if batch and size > most_bytes:
-            yield batch
-            batch, size = [], len(entry.record.value())
-        batch.append(entry)
-    if batch:
-        yield batch
+def _tell_foreign(foreign: Sequence[tuple[Any, ForeignRecord]]) -> None:
+    """Count foreign records by reason, and log the first of them."""
+    for number, (record, error) in enumerate(foreign):
+        metrics.foreign.labels(error.reason).inc()
+        if number < _FOREIGN_LOGGED:
+            place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
+            log.warning("foreign", record=place, reason=str(error))
+    if len(foreign) > _FOREIGN_LOGGED:
+        log.warning("more foreign records", records=len(foreign) - _FOREIGN_LOGGED)

@@ -120,7 +120,7 @@ class Publisher:
             batch.in_flight -= 1
             batch.is_answered(message, error)
 
-        headers = headers_of(message, self._settings.event_source)
+        headers = headers_of(message, self._settings.source)
         while not self._has_given_up():
             try:
                 self._producer.produce(message.topic, message.key, message.payload, headers, on_answer)

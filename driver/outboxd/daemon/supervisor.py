@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import partial
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from outboxd.daemon.consumer import Consumer
 from outboxd.daemon.recovery import Recovery
 from outboxd.daemon.relay import Relay
 from outboxd.daemon.sampler import Sampler
+from outboxd.mysql.procedures import WorkerProcedures
 from outboxd.observe import systemd, tracing
 from outboxd.observe.health import Health, Pulse
 from outboxd.observe.http import serving
@@ -50,7 +52,7 @@ def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
     health = Health(stop, settings.stall_seconds + settings.wait_ms / 1000)
     with serving(settings, health) as served, tracing.starting():
         try:
-            until_available(stop, partial(check_schema, settings))
+            settings = until_available(stop, partial(_identified, settings))
         except Unavailable:
             return  # stopped while waiting for MySQL
 
@@ -69,13 +71,28 @@ def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
             starts["sampler"] = partial(Sampler, settings, names, health, stop)
 
         topics = settings.topics if consumers else None
-        log.info("started", name=me, workers=list(starts), topics=topics, metrics=served.address)
+        log.info(
+            "started",
+            name=me,
+            workers=list(starts),
+            source=settings.source,
+            topics=topics,
+            group=settings.group if consumers else None,
+            metrics=served.address,
+        )
         if served.problem:
             log.warning("no metrics", reason=served.problem)
         failures = _work_until_stopped(starts, health, stop)
         log.info("stopped", name=me)
     if failures:
         raise failures[0]
+
+
+def _identified(settings: Settings) -> Settings:
+    """Check the schema; returns the settings of the outbox that is installed there."""
+    check_schema(settings)
+    with WorkerProcedures(settings) as database:
+        return settings.identified(*astuple(database.identity()))
 
 
 def _work_until_stopped(starts: dict[str, _Start], health: Health, stop: threading.Event) -> list[Exception]:

@@ -31,7 +31,7 @@ def connect(kind: Callable[[dict[str, Any]], Any], settings: Settings, propertie
     The setting kafka_options takes precedence over properties. Raises SettingsError where librdkafka rejects a
     property.
     """
-    common = {"bootstrap.servers": settings.kafka_bootstrap, "client.id": f"outboxd-{settings.name}", "log_level": 2}
+    common = {"bootstrap.servers": settings.kafka_bootstrap, "client.id": settings.client_id, "log_level": 2}
     try:
         return kind({**common, **properties, **settings.kafka_options})
     except (KafkaException, TypeError, ValueError) as error:

@@ -4,9 +4,10 @@ https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protoco
 """
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
-from outboxd.messages import Message
+from outboxd.messages import Arrival, Message
 
 # Values as bytes, because librdkafka's client ends a text at a NUL.
 Headers = list[tuple[str, bytes]]
@@ -33,23 +34,45 @@ def headers_of(message: Message, source: str) -> Headers:
     return headers
 
 
-def parse(record: Any, source: str) -> tuple[int, str]:
-    """The outbox id and payload of a consumed record.
+class ForeignRecord(ValueError):
+    """A record that is none of this outbox; `reason` is the label under which it is counted."""
 
-    Raises ValueError with the reason why the record is foreign: another ce_source, a ce_id that is no id of a message,
-    no value, or one that is not UTF-8.
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def parse(record: Any, source: str) -> Arrival:
+    """Which message a consumed record claims to be of.
+
+    Its value is not read: the payload is the outbox's own. Raises ForeignRecord where ce_source is another, or where
+    ce_id, ce_time or the key cannot be those of a message.
     """
     headers = dict(record.headers() or [])
-    sent_by = (headers.get("ce_source") or b"").decode(errors="replace")
+    sent_by = _text(headers.get("ce_source"))
     if sent_by != source:
-        raise ValueError(f"its ce_source is {sent_by[:80]!r}, not {source!r}")
-    event_id = (headers.get("ce_id") or b"").decode(errors="replace")
+        raise ForeignRecord("source", f"its ce_source is {sent_by[:80]!r}, not {source!r}")
+    event_id = _text(headers.get("ce_id"))
     if not (len(event_id) <= 20 and event_id.isascii() and event_id.isdigit() and int(event_id) < 2**64):
-        raise ValueError(f"its ce_id is {event_id[:40]!r}, not the id of a message")
-    value = record.value()
-    if value is None:
-        raise ValueError("it has no value")
+        raise ForeignRecord("headers", f"its ce_id is {event_id[:40]!r}, not the id of a message")
+    if record.key() is None:
+        raise ForeignRecord("headers", "it has no key")
     try:
-        return int(event_id), value.decode()
+        key = record.key().decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"its value is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise ForeignRecord("headers", f"its key is not UTF-8: {error.reason} at byte {error.start}") from error
+    return Arrival(int(event_id), _time(headers.get("ce_time")), record.topic(), key)
+
+
+def _text(header: bytes | None) -> str:
+    return (header or b"").decode(errors="replace")
+
+
+def _time(header: bytes | None) -> datetime | None:
+    if header is None:
+        return None
+    text = _text(header)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
+        raise ForeignRecord("headers", f"its ce_time is {text[:40]!r}, not a time") from error

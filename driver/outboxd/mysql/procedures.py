@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from outboxd.messages import Message, Outcome, Receipt, Refusal
+from outboxd.messages import Arrival, Identity, Message, Outcome, Receipt, Refusal
 from outboxd.mysql.connection import Connection, Row
 
 _Calls = TypeVar("_Calls", bound=Connection)
@@ -50,6 +50,11 @@ class WorkerProcedures(Connection):
     def installed(self, name: str) -> dict[int, str | None]:
         """The numbers of the migrations that are installed, each with the file that has dropped what it made."""
         return {row["version"]: row["dropped_by"] for row in self.call(name)}
+
+    @procedure("outbox_identity_v1")
+    def identity(self, name: str) -> Identity:
+        """Who this outbox is."""
+        return Identity(**self.call(name)[0])
 
     @procedure("outbox_lag_v1")
     def lag(self, name: str) -> Row:
@@ -114,15 +119,14 @@ class ConsumerProcedures(WorkerProcedures):
     """What a consumer calls."""
 
     @procedure("outbox_consume_v1")
-    def consume(self, name: str, records: Iterable[tuple[int, str]]) -> list[Outcome]:
-        """Let outbox ids with their payloads take effect, by ascending id: the order in which rows are locked."""
-        batch = [{"id": id_, "payload": payload} for id_, payload in sorted(records, key=lambda record: record[0])]
-        return [Outcome(**row) for row in self.call(name, json.dumps(batch, ensure_ascii=False))]
+    def consume(self, name: str, arrivals: Iterable[Arrival]) -> list[Outcome]:
+        """Let the messages of these records take effect."""
+        return [Outcome(**row) for row in self.call(name, _by_id(arrivals))]
 
-    @procedure("outbox_mark_failed_v1")
-    def mark_failed(self, name: str, message_id: int, reason: str) -> None:
-        """Fail one message, whose record outbox_consume_v1 cannot take; raises error 30004 for an unknown id."""
-        self.call(name, message_id, reason)
+    @procedure("outbox_recognize_v1")
+    def recognize(self, name: str, arrivals: Iterable[Arrival]) -> list[Outcome]:
+        """Tell what outbox_consume_v1 would make of these records, and change nothing."""
+        return [Outcome(**row) for row in self.call(name, _by_id(arrivals))]
 
 
 class DaemonProcedures(RelayProcedures, ConsumerProcedures):
@@ -263,6 +267,11 @@ class OperatorProcedures(Connection):
         """Change what is given, backoffs in seconds; returns the whole policy, and whether anything changed."""
         return self.call(name, biz_type, handler, ordering, max_retry, backoff_base, backoff_cap)[0]
 
+    @procedure("outbox_new_identity_v1")
+    def new_identity(self, name: str) -> Identity:
+        """Give this outbox another identity, and return that."""
+        return Identity(**self.call(name)[0])
+
     @procedure("outbox_register_batch_handler_v1")
     def register_batch_handler(self, name: str, biz_type: str, batch_handler: str | None) -> bool:
         """Give a registered business type a batch handler, or none; returns whether that changed anything."""
@@ -271,6 +280,12 @@ class OperatorProcedures(Connection):
 
 class Database(DaemonProcedures, ApplicationProcedures, OperatorProcedures):
     """A connection with all procedures, for the commands."""
+
+
+def _by_id(arrivals: Iterable[Arrival]) -> str:
+    """By ascending id: the order in which rows are locked."""
+    ordered = sorted(arrivals, key=lambda arrival: arrival.id)
+    return json.dumps([arrival.to_json() for arrival in ordered], ensure_ascii=False)
 
 
 def _with_reasons(refusals: Sequence[Refusal]) -> list[dict[str, Any]]:

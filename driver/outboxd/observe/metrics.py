@@ -66,6 +66,11 @@ consumed = _counter(
     "Records taken from Kafka, by the outcome of outbox_consume_v1.",
     outcome=_OUTCOMES,
 )
+foreign = _counter(
+    "outboxd_foreign_records_total",
+    "Records of other outboxes or of none, by what shows it: ce_source, other headers, or the message's row.",
+    reason=("source", "headers", "row"),
+)
 kafka_errors = _counter("outboxd_kafka_errors_total", "Errors of librdkafka and the brokers, by name.", error=())
 procedure_errors = _counter("outboxd_procedure_errors_total", "Calls of procedures that raised an error.", procedure=())
 batch_messages = Histogram(

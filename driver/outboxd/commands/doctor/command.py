@@ -1,6 +1,7 @@
 """`outboxd doctor`: examines MySQL, the schema, the account and Kafka, and says what to do about what is wrong."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 
 import click
 from mysql.connector import Error
@@ -8,12 +9,12 @@ from mysql.connector import Error
 from outboxd.commands.doctor import kafka, mysql
 from outboxd.commands.doctor.finding import Finding
 from outboxd.commands.options import MYSQL, with_settings
-from outboxd.mysql.connection import Connection
+from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings
 
 # `name` is in the client.id that the brokers know.
-_USED = (*MYSQL, "kafka_bootstrap", "kafka_options", "name", "topics", "consumer_workers", "batch_bytes")
+_USED = (*MYSQL, "kafka_bootstrap", "kafka_options", "name", "topics", "source", "group", "consumer_workers")
 
 
 @click.command()
@@ -35,13 +36,22 @@ def doctor(settings: Settings) -> None:
 
 def diagnose(settings: Settings) -> Iterator[Finding]:
     """Everything that can be examined, in order; a server that does not answer is one finding."""
-    packet = None
-    with Connection(settings) as database:
+    with ConsumerProcedures(settings) as database:
         try:
             yield from mysql.findings(database, settings)
-            packet = int(database.query("SELECT @@max_allowed_packet")[0][0])
         except (Unavailable, Error) as error:
             where = settings.mysql_arguments()
             to_do = f"see that {where.get('host')}:{where.get('port')} answers, and check mysql_url and mysql_options"
             yield Finding("MySQL", str(error).removeprefix("MySQL: "), to_do)
-    yield from kafka.findings(settings, packet)
+        identified = _identified(database, settings)
+        if identified:
+            yield Finding("identity", f"source {identified.source}, consumer group {identified.group}")
+        yield from kafka.findings(identified or settings, database if settings.source else None)
+
+
+def _identified(database: ConsumerProcedures, settings: Settings) -> Settings | None:
+    """The settings of the outbox that is installed; None where that cannot be asked, which other findings tell."""
+    try:
+        return settings.identified(*astuple(database.identity()))
+    except (Unavailable, Error):
+        return None

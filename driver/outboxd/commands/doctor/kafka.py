@@ -1,21 +1,25 @@
-"""What `outboxd doctor` examines in Kafka: the brokers, the topics, and whether their records fit into MySQL."""
+"""What `outboxd doctor` examines in Kafka: brokers, topics, who is in the group, and whose records are there."""
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from outboxd.commands.doctor.finding import Finding, fix_if
 from outboxd.kafka.client import connect
+from outboxd.kafka.records import ForeignRecord, parse
+from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.settings import Settings
 
 _PATIENCE_SECONDS = 3
+_LAST_RECORDS = 20
 
 
-def findings(settings: Settings, max_allowed_packet: int | None) -> Iterator[Finding]:
-    """Examine everything; max_allowed_packet is MySQL's, None where it is not known."""
+def findings(settings: Settings, database: ConsumerProcedures | None) -> Iterator[Finding]:
+    """Examine everything; the database tells own records from foreign ones, None: that is not asked."""
     errors: list[KafkaError] = []
     kafka = connect(AdminClient, settings, {"error_cb": errors.append})
     try:
@@ -42,15 +46,9 @@ def findings(settings: Settings, max_allowed_packet: int | None) -> Iterator[Fin
         found.update(names)
     for name in sorted(found):
         yield _partitions(name, len(there.topics[name].partitions), settings)
-    if max_allowed_packet is not None:
-        yield from _record_sizes(kafka, sorted(found), max_allowed_packet)
-        # Escaped, as a text inside JSON, a payload may grow to twice its size.
-        yield fix_if(
-            max_allowed_packet < 2 * settings.batch_bytes,
-            "max_allowed_packet",
-            f"{max_allowed_packet} bytes, batch_bytes is {settings.batch_bytes}",
-            f"set batch_bytes to {max_allowed_packet // 2} or less, or max_allowed_packet to twice batch_bytes",
-        )
+    yield from _group(kafka, settings)
+    if database is not None and found:
+        yield _records(database, settings, {name: sorted(there.topics[name].partitions) for name in sorted(found)})
 
 
 def _matching(wanted: str, topics: dict[str, Any]) -> list[str]:
@@ -68,20 +66,57 @@ def _partitions(topic: str, partitions: int, settings: Settings) -> Finding:
     )
 
 
-def _record_sizes(kafka: Any, topics: list[str], max_allowed_packet: int) -> Iterator[Finding]:
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
-    answers = kafka.describe_configs(resources, request_timeout=_PATIENCE_SECONDS) if resources else {}
-    for resource, answer in answers.items():
-        subject = f"records of {resource.name}"
-        try:
-            largest = int(answer.result()["max.message.bytes"].value)
-        except KafkaException as error:
-            yield Finding(subject, f"how large they may be, Kafka does not tell: {error.args[0].str()}")
-            continue
-        yield fix_if(
-            max_allowed_packet < 2 * largest,
-            subject,
-            f"up to {largest} bytes, MySQL's max_allowed_packet is {max_allowed_packet}",
-            f"a record that Kafka takes may be too large to consume: SET PERSIST max_allowed_packet = {2 * largest}, or"
-            " lower the topic's max.message.bytes",
-        )
+def _group(kafka: Any, settings: Settings) -> Iterator[Finding]:
+    """Whether other installations, or other programs, take partitions of the consumer group."""
+    if not settings.group or "client.id" in settings.kafka_options:
+        return
+    answer = kafka.describe_consumer_groups([settings.group], request_timeout=_PATIENCE_SECONDS)[settings.group]
+    try:
+        members = [member.client_id for member in answer.result().members]
+    except KafkaException as error:
+        yield Finding("consumer group", f"{settings.group}: Kafka does not tell its members: {error.args[0].str()}")
+        return
+    installation = settings.client_id.rpartition("-")[2]
+    others = sorted({member for member in members if not member.endswith(f"-{installation}")})
+    yield fix_if(
+        bool(others),
+        "consumer group",
+        f"{settings.group}: {len(members)} members" + (f", not of this outbox: {', '.join(others)}" if others else ""),
+        "each installation needs a group of its own: unset the setting group, or set another one",
+    )
+
+
+def _records(database: ConsumerProcedures, settings: Settings, partitions: dict[str, list[int]]) -> Finding:
+    """Whether another installation writes records under the source that was set for this one."""
+    own, wrong = 0, ""
+    for record in _last_records(settings, partitions):
+        with suppress(ForeignRecord):
+            (outcome,) = database.recognize([parse(record, settings.source)])
+            own += 1
+            if outcome.outcome == "foreign":
+                wrong = f"{record.topic()}[{record.partition()}]@{record.offset()}: {outcome.error}"
+    return fix_if(
+        bool(wrong),
+        "source",
+        f"{settings.source}: "
+        + (f"not all records under it are this outbox's: {wrong}" if wrong else f"{own} records"),
+        "another installation has the same setting source: unset it here, or there. After a restore of MySQL, such"
+        " records are of what was lost: they change nothing",
+    )
+
+
+def _last_records(settings: Settings, partitions: dict[str, list[int]]) -> list[Any]:
+    """The last records of each partition."""
+    consumer = connect(Consumer, settings, {"group.id": "outboxd-doctor", "enable.auto.commit": False})
+    try:
+        starts = []
+        for topic, numbers in partitions.items():
+            for number in numbers:
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_PATIENCE_SECONDS)
+                if high > low:
+                    starts.append(TopicPartition(topic, number, max(low, high - _LAST_RECORDS)))
+        consumer.assign(starts)
+        records = consumer.consume(_LAST_RECORDS * len(starts), timeout=_PATIENCE_SECONDS) if starts else []
+        return [record for record in records if record.error() is None]
+    finally:
+        consumer.close()

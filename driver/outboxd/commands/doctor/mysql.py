@@ -22,6 +22,7 @@ _APART_SECONDS = 2
 def findings(database: Connection, settings: Settings) -> Iterator[Finding]:
     """Examine everything; raises Unavailable and mysql.connector.Error as Connection does."""
     yield from _server(database)
+    yield from _durability(database)
     yield _clocks(database)
     schema = _schema(database, settings)
     yield schema
@@ -56,6 +57,21 @@ def _server(database: Connection) -> Iterator[Finding]:
         binary_log,
         "SET PERSIST binlog_format = 'ROW': with STATEMENT nothing can be written under READ COMMITTED",
     )
+
+
+def _durability(database: Connection) -> Iterator[Finding]:
+    flush, sync = database.query("SELECT @@innodb_flush_log_at_trx_commit, @@sync_binlog")[0]
+    for subject, name, value in (
+        ("redo log", "innodb_flush_log_at_trx_commit", flush),
+        ("binary log sync", "sync_binlog", sync),
+    ):
+        yield fix_if(
+            value != 1,
+            subject,
+            f"{name} is {value}",
+            f"SET PERSIST {name} = 1: a crash or a failover may lose transactions that were told committed, with their"
+            " messages; Kafka may have records of them already, which then are foreign",
+        )
 
 
 def _clocks(database: Connection) -> Finding:
