@@ -13,7 +13,8 @@ def put(db: Session, count: int, size: int, status: str = "pending", first_key: 
             "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload, status, next_retry_at,"
             " published_at, consumed_at, last_error, created_at, updated_at)"
             " SELECT 'large', 'chat', %s, JSON_QUOTE(REPEAT('x', %s)), %s, IF(%s = 'pending', at, NULL),"
-            "  IF(%s = 'pending', NULL, at), IF(%s = 'consumed', at, NULL), IF(%s = 'dead', 'as arranged', NULL), at, at"
+            "  IF(%s = 'pending', NULL, at), IF(%s = 'consumed', at, NULL), IF(%s = 'dead', 'as arranged', NULL),"
+            "  at, at"
             " FROM (SELECT UTC_TIMESTAMP(6) - INTERVAL 1 HOUR AS at) AS then_",
             *(f"k{first_key + number}", size - 2, status, status, status, status, status),
         )
