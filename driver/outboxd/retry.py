@@ -18,32 +18,42 @@ from tenacity import (
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
+_SAID_AGAIN_SECONDS = 60
 
 
 class Unavailable(Exception):
     """MySQL or Kafka cannot be reached, or could not finish just now; nothing is lost by trying again.
 
     announced: the reason is in the log already, and whoever logged it logs the return, too.
+    is_too_large: it was the size of the transaction; for fewer messages it may go through.
     """
 
-    def __init__(self, reason: str, *, announced: bool = False) -> None:
+    def __init__(self, reason: str, *, announced: bool = False, is_too_large: bool = False) -> None:
         super().__init__(reason)
         self.announced = announced
+        self.is_too_large = is_too_large
 
 
-def until_available(stop: threading.Event, action: Callable[[], Result]) -> Result:
+def until_available(
+    stop: threading.Event, action: Callable[[], Result], told: Callable[[str], None] = lambda _: None
+) -> Result:
     """Call action until it does not raise Unavailable, with exponential backoff from 0.1 to 5 seconds.
 
-    Logs each reason once as `unavailable` (after a failover the reason may change: the new server is read-only), and
-    then `available`. Raises the last Unavailable once stop is set.
+    Logs each reason as `unavailable`, once a minute (after a failover the reason may change: the new server is
+    read-only), and then `available`; `told` gets the reason after every attempt. Raises the last Unavailable once stop
+    is set.
     """
     began = time.monotonic()
-    said: set[str] = set()
+    said: dict[str, float] = {}
 
     def say_once(state: RetryCallState) -> None:
         error = state.outcome and state.outcome.exception()
-        if isinstance(error, Unavailable) and not error.announced and str(error) not in said:
-            said.add(str(error))
+        if not isinstance(error, Unavailable):
+            return
+        told(str(error))
+        now = time.monotonic()
+        if not error.announced and now - said.get(str(error), -_SAID_AGAIN_SECONDS) >= _SAID_AGAIN_SECONDS:
+            said[str(error)] = now
             log.warning("unavailable", reason=str(error))
 
     retrying = Retrying(

@@ -12,7 +12,7 @@ CREATE PROCEDURE outbox_internal_requeue_followers_v1 (
 COMMENT '
 Sends the published followers of a failed message back to pending, due when it is due: they have overtaken it and
 would only be deferred when a consumer reads them. No retry is counted for them. A follower that another transaction
-has locked is skipped: the consumer that has locked it will defer it.
+has locked is skipped, and so are those that do not fit into a transaction: the consumer will defer them.
 Internal: outbox_mark_failed_v1 calls it. Does nothing where the failed message is not pending.
 
 Parameters
@@ -29,6 +29,8 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_due_at DATETIME(6);
   DECLARE v_followers JSON;
+  DECLARE v_messages INT;
+  DECLARE v_bytes BIGINT UNSIGNED;
 
   -- Found without locks, then changed by primary key: an UPDATE that looks for them by their lane would wait for the
   -- transactions of applications that are enqueuing into it.
@@ -46,6 +48,7 @@ BEGIN
      AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = follower.biz_type AND t.ordering = 'none');
 
   IF v_followers IS NOT NULL THEN
+    CALL outbox_internal_fit_v1(v_followers, NULL, v_messages, v_bytes);
     CALL outbox_internal_lock_available_v1(v_followers, 'published');
   END IF;
   IF v_followers IS NOT NULL THEN

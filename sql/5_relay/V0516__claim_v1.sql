@@ -20,7 +20,8 @@ connection.
 
 Parameters
   p_relay TEXT, 1 to 128 characters: the relay; two relays must not share a name
-  p_limit INT: messages at most; NULL or 0: 100
+  p_limit INT: messages at most; NULL or 0: 100. The batch also ends where its mark would not fit into one transaction
+    of the server any more (16 MiB of payload, see outbox_internal_fit_v1); a larger message comes alone
   p_lease_seconds INT: how long the slots stay with a relay that does not call, by this server''s clock; NULL: 30
   p_wait_ms INT: how long to wait here for work, in milliseconds, at most 60000; NULL: 0
 
@@ -58,7 +59,9 @@ BEGIN
   DECLARE v_searched_from DATETIME(6);
   DECLARE v_owned INT;
   DECLARE v_top BIGINT UNSIGNED;
-  DECLARE v_batch JSON;
+  DECLARE v_batch, v_ids JSON;
+  DECLARE v_messages INT;
+  DECLARE v_bytes BIGINT UNSIGNED;
   DECLARE v_is_held BOOLEAN;
 
   IF COALESCE(CHAR_LENGTH(p_relay), 0) NOT BETWEEN 1 AND 128 THEN
@@ -96,12 +99,21 @@ BEGIN
     END LOOP;
 
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    START TRANSACTION;
+    SELECT JSON_ARRAYAGG(head.id)
+      INTO v_ids
+      FROM (
+        SELECT id
+          FROM JSON_TABLE(COALESCE(v_batch, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS found
+         ORDER BY id
+         LIMIT v_limit
+      ) AS head;
+    CALL outbox_internal_fit_v1(v_ids, NULL, v_messages, v_bytes);
     SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt
-      FROM JSON_TABLE(COALESCE(v_batch, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
+      FROM JSON_TABLE(COALESCE(v_ids, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS head
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
      WHERE m.status = 'pending'
-     ORDER BY head.id
-     LIMIT v_limit;
+     ORDER BY head.id;
     COMMIT AND NO CHAIN NO RELEASE;
   END;
 END $$

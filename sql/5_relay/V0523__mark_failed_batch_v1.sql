@@ -25,7 +25,8 @@ Parameters
 Errors
   30003 p_messages is not JSON
 
-Called by: relays, for records that Kafka refuses for their own sake. Transaction: joins the caller''s, which must be READ COMMITTED; has one of its own under autocommit.
+Called by: relays, for records that Kafka refuses for their own sake. Transaction: joins the caller''s, which must be READ COMMITTED; has its own under autocommit: one, or
+several where the server finds it too large.
 Locks: the relay''s slots, then the messages in the order in which they are given.
 
 Example
@@ -41,7 +42,7 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  CALL outbox_internal_mark_batch_v1(p_relay, p_messages, 'failed', p_marked);
+  CALL outbox_internal_mark_in_parts_v1(p_relay, p_messages, 'failed', p_marked);
 END $$
 
 DELIMITER ;

@@ -27,7 +27,8 @@ Parameters
   OUT p_has_ended BOOLEAN: whether the transaction has ended, by the handler or as the victim of a deadlock
 
 Errors
-  1317 the call was killed: the server''s trouble, not the message''s
+  the server''s own (outbox_internal_judge_error_v1), and 1205 where a table has been locked for lock_wait_timeout: they
+  count against no message, so the caller gets them as they are
 
 Transaction: the caller''s. Uses the session variables @outbox_call, @outbox_id, @outbox_payload and @outbox_is_check.
 
@@ -37,24 +38,40 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE EXIT HANDLER FOR 1317
-    RESIGNAL;
-  -- NOT FOUND: an unhandled FETCH beyond the end is an error of no SQLEXCEPTION's class.
-  DECLARE EXIT HANDLER FOR SQLEXCEPTION, NOT FOUND
-  BEGIN
-    DECLARE CONTINUE HANDLER FOR 1305 SET p_has_ended = TRUE;
-    GET STACKED DIAGNOSTICS CONDITION 1 p_errno = MYSQL_ERRNO, p_error = MESSAGE_TEXT;
-    ROLLBACK TO SAVEPOINT outbox_handler;
-  END;
-  -- A session that keeps no errors would hide them from the handler above, and a message that has failed would pass.
+  DECLARE v_began DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_lock_wait_timeout INT DEFAULT 1205;
+  DECLARE v_is_servers, v_is_too_large BOOLEAN DEFAULT FALSE;
+  DECLARE v_sqlstate CHAR(5) CHARACTER SET utf8mb4;
+
+  -- A session that keeps no errors would hide them from the handler below, and a message that has failed would pass.
   IF @@max_error_count = 0 THEN
     SET SESSION max_error_count = DEFAULT;
   END IF;
   SET p_errno = 0, p_error = NULL, p_has_ended = FALSE;
   SET @outbox_call = CONCAT('CALL `', REPLACE(p_handler, '`', '``'), IF(p_is_batch, '`(@outbox_is_check)', '`(@outbox_id, @outbox_payload)'));
-  PREPARE outbox_call FROM @outbox_call;
-  CALL outbox_internal_execute_handler_v1();
-  RELEASE SAVEPOINT outbox_handler;
+  BEGIN
+    -- NOT FOUND: an unhandled FETCH beyond the end is an error of no SQLEXCEPTION's class.
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION, NOT FOUND
+    BEGIN
+      DECLARE CONTINUE HANDLER FOR 1305 SET p_has_ended = TRUE;
+      GET STACKED DIAGNOSTICS CONDITION 1 p_errno = MYSQL_ERRNO, p_error = MESSAGE_TEXT, v_sqlstate = RETURNED_SQLSTATE;
+      -- 45000: a handler's own SIGNAL, whatever number it has chosen.
+      IF v_sqlstate <> '45000' THEN
+        CALL outbox_internal_judge_error_v1(p_errno, v_is_servers, v_is_too_large);
+        -- A row lock is waited for much shorter: this lock is on a table, and stops all messages of the business type.
+        IF v_is_servers OR (p_errno = v_lock_wait_timeout
+            AND @@lock_wait_timeout > @@innodb_lock_wait_timeout
+            AND TIMESTAMPDIFF(MICROSECOND, v_began, UTC_TIMESTAMP(6)) >= @@lock_wait_timeout * 1000000) THEN
+          RESIGNAL;
+        END IF;
+      END IF;
+      ROLLBACK TO SAVEPOINT outbox_handler;
+    END;
+    -- Here, too, an error may be the message's (there is no such handler) or the server's (max_prepared_stmt_count).
+    PREPARE outbox_call FROM @outbox_call;
+    CALL outbox_internal_execute_handler_v1();
+    RELEASE SAVEPOINT outbox_handler;
+  END;
 END $$
 
 DELIMITER ;

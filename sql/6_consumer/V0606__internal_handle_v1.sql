@@ -22,7 +22,7 @@ another session''s transaction must not stop the messages behind it.
 
 Errors
   30009 the handler has rolled back, or was the victim of a deadlock, and with it all that the batch had done
-  1317 the call was killed
+  the server''s own, see outbox_internal_call_handler_v1
 
 Transaction: the caller''s. Uses the session variables @outbox_id and @outbox_payload.
 

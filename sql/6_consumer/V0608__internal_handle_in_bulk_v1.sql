@@ -21,7 +21,7 @@ Parameters
 
 Errors
   30010 the batch handler has ended the transaction, or was the victim of a deadlock: what the batch had done may be lost
-  1205 it could not have a lock, and 1317, the call was killed: the server''s trouble, no message''s
+  1205 it could not have a lock, and the server''s own (outbox_internal_call_handler_v1): no message''s trouble
 
 Reads and changes outbox_batch. Transaction: the caller''s. Uses the session variable @outbox_is_check.
 

@@ -33,8 +33,9 @@ outcome, except for not reached:
 
 Errors
   30003 p_messages is not JSON; 30006 called inside a transaction
-  1205, 1213 no lock on a message of the outbox, or for a batch handler, and other errors of the server: everything is
-    rolled back; call again
+  1205, 1213 no lock on a message of the outbox, or for a batch handler, or on a table that a handler needs, and the
+    errors of outbox_internal_judge_error_v1, which are the server''s own: everything is rolled back, no failure is
+    counted; call again
 
 Order: where the business type is ordered by key, a message takes effect only when no earlier one of its lane is pending
 or published, whichever copy of which record arrives when.
@@ -61,15 +62,21 @@ BEGIN
   DECLARE v_patience_us INT DEFAULT 100000;
   DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL v_patience_us MICROSECOND;
   DECLARE v_error VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  -- Messages whose handler rolled everything back, with the errors: [[id, error], ...].
+  -- Messages whose handler rolled everything back, or that are too large alone, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
   DECLARE v_in_bulk BOOLEAN DEFAULT TRUE;
   -- A mark writes a message's row into the binary log twice; group replication takes 150 MB in a transaction by default.
-  DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT 32 << 20;
+  -- Where max_binlog_cache_size is less, a handler may write as much again, and there is room for the rest of the rows.
+  DECLARE v_default_bytes BIGINT UNSIGNED DEFAULT LEAST(32 << 20, @@GLOBAL.max_binlog_cache_size DIV 4);
+  DECLARE v_most_bytes BIGINT UNSIGNED;
   DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_is_any BOOLEAN;
   DECLARE v_turn INT;
-  DECLARE v_id BIGINT UNSIGNED;
+  DECLARE v_id, v_first_id, v_bytes BIGINT UNSIGNED;
+  DECLARE v_errno INT;
+  DECLARE v_messages, v_skipped INT DEFAULT 0;
+  DECLARE v_trouble TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+  DECLARE v_verdict VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
   IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
     CALL outbox_internal_raise_v1(30003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
@@ -78,16 +85,6 @@ BEGIN
 
   attempt: LOOP
     BEGIN
-      -- The transaction is more than the server takes: the batch begins anew with half of it.
-      DECLARE EXIT HANDLER FOR 1197, 3100
-      BEGIN
-        ROLLBACK AND NO CHAIN NO RELEASE;
-        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-        IF v_most_bytes = 0 THEN
-          RESIGNAL;
-        END IF;
-        SET v_most_bytes = v_most_bytes DIV 2;
-      END;
       -- A batch handler has undone what others had done: the batch begins anew, without batch handlers.
       DECLARE EXIT HANDLER FOR 30010
       BEGIN
@@ -112,13 +109,22 @@ BEGIN
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_id, v_error));
       END;
+      -- If the transaction was too large for the server, the batch begins anew with half of it.
       DECLARE EXIT HANDLER FOR SQLEXCEPTION
       BEGIN
-        ROLLBACK AND NO CHAIN NO RELEASE;
-        RESIGNAL;
+        GET STACKED DIAGNOSTICS CONDITION 1 v_errno = MYSQL_ERRNO, v_trouble = MESSAGE_TEXT;
+        CALL outbox_internal_shrink_v1(v_errno, v_messages, v_bytes, v_most_bytes, v_skipped, v_verdict);
+        IF v_verdict = 'raise' THEN
+          RESIGNAL;
+        ELSEIF v_verdict = 'alone' THEN
+          CALL outbox_internal_bury_v1(v_first_id, v_trouble);
+          SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_first_id, LEFT(v_trouble, 128)));
+        END IF;
       END;
-      CALL outbox_internal_open_batch_v1(p_messages, v_failed, v_most_bytes);
+      SET v_messages = 0;
+      CALL outbox_internal_open_batch_v1(p_messages, v_failed, COALESCE(v_most_bytes, v_default_bytes));
       CALL outbox_internal_accept_arrived_v1();
+      SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0), MIN(id) INTO v_messages, v_bytes, v_first_id FROM outbox_batch WHERE outcome = 'todo';
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';
       in_bulk: WHILE v_in_bulk DO

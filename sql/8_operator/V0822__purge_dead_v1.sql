@@ -23,8 +23,8 @@ Result set: deleted, the number.
 Errors
   30001 p_before is NULL; 30005 p_limit is out of range; 30006 called inside a transaction
 
-Called by: operators. Owns its transactions (READ COMMITTED), one for 1000 messages. Writes one row to outbox_audit,
-of the action discard_dead.
+Called by: operators. Owns its transactions (READ COMMITTED), one for at most 1000 messages (fewer if they are large:
+outbox_internal_fit_v1). Writes one row to outbox_audit, of the action discard_dead.
 
 Example
   mysql> CALL outbox_purge_dead_v1(UTC_TIMESTAMP(6) - INTERVAL 30 DAY, 1000);

@@ -34,8 +34,8 @@ Errors
 Order: a later message of the same topic and key that is in flight and arrives before this one is deferred by
 outbox_consume_v1.
 
-Called by: the daemon from time to time, operators. Owns its transaction (READ COMMITTED). Writes to outbox_audit if
-it recovers something.
+Called by: the daemon from time to time, operators. Owns its transactions (READ COMMITTED), one for at most 1000
+messages (fewer if they are large: outbox_internal_fit_v1). Writes to outbox_audit if it recovers something.
 
 Example
   mysql> CALL outbox_recover_published_v1(3600, 1000, @recovered);
@@ -54,8 +54,14 @@ BEGIN
   DECLARE v_too_late DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
   DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 1000);
   DECLARE v_audit_id BIGINT UNSIGNED;
-  DECLARE v_ids, v_handled_types JSON;
-  DECLARE v_consumed INT;
+  DECLARE v_most_messages INT DEFAULT 1000;
+  DECLARE v_at INT DEFAULT 0;
+  DECLARE v_ids, v_batch, v_handled_types JSON;
+  DECLARE v_consumed, v_ended INT DEFAULT 0;
+  DECLARE v_errno INT;
+  DECLARE v_messages, v_changed, v_skipped INT DEFAULT 0;
+  DECLARE v_bytes, v_most_bytes, v_new_audit_id BIGINT UNSIGNED;
+  DECLARE v_row_image, v_verdict VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
   IF p_older_than_seconds IS NULL THEN
     CALL outbox_internal_raise_v1(30001, 'p_older_than_seconds must not be NULL');
@@ -67,10 +73,12 @@ BEGIN
   END IF;
   CALL outbox_internal_require_no_transaction_v1('outbox_recover_published_v1');
   SET p_recovered = 0;
+  CALL outbox_internal_spare_images_v1(v_row_image);
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
       ROLLBACK AND NO CHAIN NO RELEASE;
+      CALL outbox_internal_spare_images_v1(v_row_image);
       RESIGNAL;
     END;
     START TRANSACTION;
@@ -111,35 +119,59 @@ BEGIN
          ORDER BY id
          LIMIT v_limit
       ) AS stale;
-    IF v_ids IS NOT NULL THEN
-      CALL outbox_internal_lock_available_v1(v_ids, 'published');
-      UPDATE JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS publish_only
-        STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = publish_only.id
-         SET m.status = 'consumed',
-             m.next_retry_at = NULL,
-             m.last_error = NULL,
-             m.consumed_at = v_now,
-             m.updated_at = v_now
-       WHERE NOT COALESCE(m.biz_type MEMBER OF (v_handled_types), FALSE);
-      SET v_consumed = ROW_COUNT();
-      UPDATE JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS stale
-        STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = stale.id
-         SET m.status = 'pending',
-             m.next_retry_at = v_now,
-             m.last_error = CONCAT('published at ', COALESCE(m.published_at, m.updated_at), ', not consumed within ', p_older_than_seconds, ' s: sent again'),
-             m.updated_at = v_now
-       -- Between the two reads it may have failed and been published again.
-       WHERE m.status = 'published'
-         AND COALESCE(m.published_at, m.updated_at) NOT BETWEEN v_before AND v_too_late;
-      SET p_recovered = ROW_COUNT();
-      IF p_recovered + v_consumed > 0 THEN
-        CALL outbox_internal_audit_v1('recover_published', JSON_OBJECT(
-          'older_than_seconds', p_older_than_seconds, 'limit', p_limit, 'messages', p_recovered + v_consumed,
-          'consumed', NULLIF(v_consumed, 0), 'first_id', JSON_EXTRACT(v_ids, '$[0]'), 'last_id', JSON_EXTRACT(v_ids, '$[last]')), v_audit_id);
-      END IF;
-    END IF;
     COMMIT AND NO CHAIN NO RELEASE;
+    WHILE v_at < JSON_LENGTH(v_ids) DO
+      BEGIN
+        DECLARE EXIT HANDLER FOR SQLEXCEPTION
+        BEGIN
+          GET STACKED DIAGNOSTICS CONDITION 1 v_errno = MYSQL_ERRNO;
+          CALL outbox_internal_shrink_v1(v_errno, v_messages, v_bytes, v_most_bytes, v_skipped, v_verdict);
+          IF v_verdict = 'raise' THEN
+            RESIGNAL;
+          ELSEIF v_verdict = 'alone' THEN
+            SET v_at = v_at + 1;
+          END IF;
+        END;
+        SET v_batch = JSON_EXTRACT(v_ids, CONCAT('$[', v_at, ' to ', v_at + v_most_messages - 1, ']'));
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        START TRANSACTION;
+        CALL outbox_internal_fit_v1(v_batch, v_most_bytes, v_messages, v_bytes);
+        CALL outbox_internal_lock_available_v1(v_batch, 'published');
+        UPDATE JSON_TABLE(COALESCE(v_batch, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS publish_only
+          STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = publish_only.id
+           SET m.status = 'consumed',
+               m.next_retry_at = NULL,
+               m.last_error = NULL,
+               m.consumed_at = v_now,
+               m.updated_at = v_now
+         WHERE NOT COALESCE(m.biz_type MEMBER OF (v_handled_types), FALSE);
+        SET v_ended = ROW_COUNT();
+        UPDATE JSON_TABLE(COALESCE(v_batch, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS stale
+          STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = stale.id
+           SET m.status = 'pending',
+               m.next_retry_at = v_now,
+               m.last_error = CONCAT('published at ', COALESCE(m.published_at, m.updated_at), ', not consumed within ', p_older_than_seconds, ' s: sent again'),
+               m.updated_at = v_now
+         -- Between the two reads it may have failed and been published again.
+         WHERE m.status = 'published'
+           AND COALESCE(m.published_at, m.updated_at) NOT BETWEEN v_before AND v_too_late;
+        SET v_changed = ROW_COUNT();
+        SET v_new_audit_id = v_audit_id;
+        IF v_changed + v_ended > 0 THEN
+          CALL outbox_internal_audit_v1('recover_published', JSON_OBJECT(
+            'older_than_seconds', p_older_than_seconds, 'limit', p_limit, 'messages', p_recovered + v_changed + v_consumed + v_ended,
+            'consumed', NULLIF(v_consumed + v_ended, 0),
+            'first_id', JSON_EXTRACT(v_ids, '$[0]'), 'last_id', JSON_EXTRACT(v_batch, '$[last]')), v_new_audit_id);
+        END IF;
+        COMMIT AND NO CHAIN NO RELEASE;
+        SET v_audit_id = v_new_audit_id;
+        SET p_recovered = p_recovered + v_changed;
+        SET v_consumed = v_consumed + v_ended;
+        SET v_at = v_at + v_messages;
+      END;
+    END WHILE;
   END;
+  CALL outbox_internal_spare_images_v1(v_row_image);
 END $$
 
 DELIMITER ;

@@ -137,7 +137,7 @@ def test_killed_connection_is_unavailable_and_the_next_call_connects_again(drive
 
 def test_killed_statement_is_unavailable_and_the_connection_stays_usable(driver: Driver, db: Session) -> None:
     """As with KILL QUERY, max_execution_time, or an operator's tool, while the server still sends a batch."""
-    for _ in range(24):
+    for _ in range(15):
         db.enqueue(payload=json.dumps("x" * (1 << 20)))
     session = session_of(driver)
     claim = driver.claim(RELAY, 100, 30, 0)
@@ -145,7 +145,7 @@ def test_killed_statement_is_unavailable_and_the_connection_stays_usable(driver:
     db.execute(f"KILL QUERY {session}")
     with pytest.raises(Unavailable):
         list(claim)
-    assert len(list(driver.claim(RELAY, 100, 30, 0))) == 24
+    assert len(list(driver.claim(RELAY, 100, 30, 0))) == 15
 
 
 def test_claim_that_is_given_up_half_way_leaves_a_usable_connection(driver: Driver, db: Session) -> None:

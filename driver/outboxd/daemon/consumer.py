@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import structlog
@@ -14,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from outboxd.kafka.client import Outage, connect
 from outboxd.kafka.records import ForeignRecord, parse
-from outboxd.messages import Arrival
+from outboxd.messages import Arrival, Outcome
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.observe import metrics, tracing
 from outboxd.observe.health import Pulse
@@ -54,6 +53,10 @@ class _Entry:
     arrival: Arrival
 
 
+class _TooLarge(Exception):
+    """A call was for more messages than the server takes in one transaction."""
+
+
 class Consumer:
     """One consumer worker, a member of the setting `group`.
 
@@ -70,6 +73,8 @@ class Consumer:
         callbacks = {"error_cb": self._outage.on_error, "on_commit": self._on_commit}
         self._kafka = connect(KafkaConsumer, settings, {**_PROPERTIES, "group.id": settings.group, **callbacks})
         self._waiting: list[_Entry] = []
+        # Messages in a call: less after one whose transaction was more than max_binlog_cache_size.
+        self._most = settings.batch_size
 
     def run(self) -> None:
         """Consume until stop is set, then leave the group.
@@ -120,10 +125,16 @@ class Consumer:
         """Let the messages take effect; returns the records that the next call must take again."""
         # One record a message, because outcomes are by id: a forged copy must not hide the true one.
         batch = list({entry.arrival.id: entry for entry in reversed(entries)}.values())
+        batch = sorted(batch, key=lambda entry: entry.arrival.id)[: self._most]
         self._pulse.beat()
         began_ns = time.time_ns()
-        call = partial(self._database.consume, [entry.arrival for entry in batch])
-        outcomes = {outcome.id: outcome for outcome in until_available(self._stop, call)} if batch else {}
+        try:
+            outcomes = self._call([entry.arrival for entry in batch])
+        except _TooLarge:
+            self._most = len(batch) // 2
+            return list(entries)
+        self._most = min(2 * self._most, self._settings.batch_size)
+        self._pulse.moves()
         tracing.consumed(((entry.arrival.id, entry.record) for entry in batch), outcomes.values(), began_ns)
         counts = Counter(outcome.outcome for outcome in outcomes.values())
         metrics.count_outcomes(counts)
@@ -141,6 +152,19 @@ class Consumer:
                 log.warning(outcome.outcome, id=outcome.id)
         _tell_foreign(foreign)
         return [entry for entry in entries if entry not in done]
+
+    def _call(self, arrivals: Sequence[Arrival]) -> dict[int, Outcome]:
+        def consume() -> list[Outcome]:
+            try:
+                return self._database.consume(arrivals)
+            except Unavailable as error:
+                if error.is_too_large and len(arrivals) > 1:
+                    raise _TooLarge from error
+                raise
+
+        if not arrivals:
+            return {}
+        return {outcome.id: outcome for outcome in until_available(self._stop, consume, self._pulse.is_held_up)}
 
     def _store(self, records: Sequence[Any]) -> None:
         """Store the offsets behind the last record of each partition, but not behind one that waits."""

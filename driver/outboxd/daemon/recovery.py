@@ -32,10 +32,11 @@ class Recovery:
             self._pulse.beat(idle_seconds=pause_seconds)
             while not self._stop.wait(pause_seconds):
                 try:
-                    recovered = until_available(self._stop, self._recover)
+                    recovered = until_available(self._stop, self._recover, self._pulse.is_held_up)
                 except Unavailable:
                     return  # stopped while waiting
                 self._pulse.beat(idle_seconds=pause_seconds)
+                self._pulse.moves()
                 metrics.recovered.inc(recovered)
                 if recovered:
                     stale_seconds = self._settings.stale_seconds

@@ -30,7 +30,7 @@ class Relay:
         self._name = name
         self._stop = stop
         self._pulse = pulse
-        self._database = RelayProcedures(settings)
+        self._database = RelayProcedures(settings, waits_for_work=True)
         # A connection of their own: on the other one rows of the claim may still be under way.
         self._heartbeats = RelayProcedures(settings)
         self._producer = ProducerHandle(settings)
@@ -44,7 +44,7 @@ class Relay:
         with self._database, self._heartbeats:
             try:
                 while not self._stop.is_set():
-                    until_available(self._stop, self._round)
+                    until_available(self._stop, self._round, self._pulse.is_held_up)
             except Unavailable:
                 pass  # stopped while waiting
             finally:
@@ -70,6 +70,10 @@ class Relay:
             + self._database.mark_failed_batch(self._name, done.failed)
             + self._database.mark_dead_batch(self._name, done.dead)
         )
+        if marked or not done.answered:
+            self._pulse.moves()
+        else:
+            self._pulse.is_held_up("no mark has changed a message")
         if marked < done.answered and self._database.slots_owned(self._name) == 0:
             metrics.fenced.inc(done.answered - marked)
         if done.claimed:

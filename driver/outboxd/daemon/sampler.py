@@ -18,6 +18,7 @@ from outboxd.settings import Settings
 
 log = structlog.get_logger()
 
+_LOCK_WAIT_SECONDS = 3
 _PATIENCE_SECONDS = 1  # a stop waits for it
 
 
@@ -46,19 +47,33 @@ class Sampler:
                     Kafka=self._why_kafka_is_not_ready(),
                     good_for_seconds=3 * pause_seconds + 10,
                 )
+                for pulse in self._health.pulses:
+                    metrics.held_up_seconds.labels(pulse.worker).set(pulse.held_up[0])
                 self._stop.wait(pause_seconds)
 
     def _why_mysql_is_not_ready(self) -> str | None:
         try:
             metrics.show_lag(self._database.lag())
             slots = sum(self._database.slots_owned(relay) for relay in self._relays)
+            lock_wait = self._lock_wait()
         except Unavailable as error:
             return str(error)
         except mysql.connector.Error as error:  # such as a right that was not given
             log.warning("not sampled", reason=str(error))
             return f"MySQL: {error}"
         metrics.slots_owned.set(slots)
+        if lock_wait:
+            return lock_wait
         return None if slots or self._health.partitions else "no slots are owned and no partitions assigned"
+
+    def _lock_wait(self) -> str | None:
+        """The lock that calls wait for longest, where that is more than a moment. Told in the log."""
+        wait = self._database.lock_wait()
+        if wait is None or wait[1] < _LOCK_WAIT_SECONDS:
+            return None
+        state, seconds = wait
+        log.warning("waits for a lock", state=state, seconds=seconds)
+        return f"MySQL: {state.lower()} for {seconds} s"
 
     def _why_kafka_is_not_ready(self) -> str | None:
         """Ask for the metadata of a topic that cannot exist: every broker answers, and no right is needed."""

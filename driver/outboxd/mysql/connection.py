@@ -12,12 +12,16 @@ import mysql.connector
 from _mysql_connector import MySQLInterfaceError  # type: ignore[import-not-found]
 from mysql.connector import errorcode, errors
 
-from outboxd.mysql.errors import is_passing
+from outboxd.mysql.errors import is_passing, is_too_large
 from outboxd.observe import metrics
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings, SettingsError
 
 Row = dict[str, Any]
+
+# A message waits no longer for a row lock than it may hold up messages of other keys behind it; and for a table lock no
+# longer than somebody should be left without a word in the log (the server's default is a year).
+_SESSION = "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 2, lock_wait_timeout = 10"
 
 
 class Connection:
@@ -26,10 +30,14 @@ class Connection:
     Every method raises Unavailable where trying again may help (connection lost, deadlock, read-only server), and
     mysql.connector.Error otherwise; errors of outboxd's own have SQLSTATE 45000 (see outbox_internal_raise_v1).
     answers_in_time: give a call up after stall_seconds and wait_ms; otherwise wait for as long as it takes.
+    waits_for_work: calls wait up to wait_ms in the server, which is no reason to enter them into its slow log.
     """
 
-    def __init__(self, settings: Settings, *, answers_in_time: bool = True) -> None:
+    def __init__(self, settings: Settings, *, answers_in_time: bool = True, waits_for_work: bool = False) -> None:
         self._arguments = settings.mysql_arguments()
+        self._session = _SESSION
+        if waits_for_work:
+            self._session += f", long_query_time = @@GLOBAL.long_query_time + {settings.wait_ms / 1000}"
         if answers_in_time:
             # A connection may be half-open: without a limit its worker would wait for ever.
             patience = settings.stall_seconds + math.ceil(settings.wait_ms / 1000)
@@ -112,8 +120,7 @@ class Connection:
             "autocommit": True,
             "charset": "utf8mb4",
             "connection_timeout": 10,
-            # A message waits no longer for a lock than it may hold up messages of other keys behind it.
-            "init_command": "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 2",
+            "init_command": self._session,
         }
         arguments = {**defaults, **self._arguments}
         try:
@@ -137,7 +144,7 @@ class Connection:
             # The server hangs up after a packet that is too large.
             finished = not passing and error.errno != errorcode.ER_NET_PACKET_TOO_LARGE
             if passing:
-                raise Unavailable(f"MySQL: {error}") from error
+                raise Unavailable(f"MySQL: {error}", is_too_large=is_too_large(error)) from error
             raise
         finally:
             if not finished:

@@ -61,6 +61,12 @@ class WorkerProcedures(Connection):
         """How far relays and consumers are behind."""
         return self.call(name, None)[0]
 
+    @procedure("outbox_lock_waits_v1")
+    def lock_wait(self, name: str) -> tuple[str, int] | None:
+        """What calls wait for longest, other than rows: the server's words for it, and for how many seconds."""
+        rows = self.call(name)
+        return (rows[0]["state"], int(rows[0]["seconds"])) if rows else None
+
 
 class RelayProcedures(WorkerProcedures):
     """What a relay calls."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from outboxd.observe import metrics
 
+_HELD_UP_SECONDS = 30
+
 
 class Pulse:
     """The signs of life of one worker: its thread writes them, Health reads them."""
@@ -17,6 +19,7 @@ class Pulse:
         self.failure: Exception | None = None
         self.has_ended = False
         self._due_at = time.monotonic()
+        self._held_up: tuple[float, str] | None = None
 
     def beat(self, idle_seconds: float = 0) -> None:
         """The worker makes progress, and may be idle for idle_seconds before its next beat."""
@@ -27,6 +30,21 @@ class Pulse:
         self.beat()
         self.partitions = partitions
         metrics.partitions_assigned.labels(self.worker).set(partitions)
+
+    def moves(self) -> None:
+        """The worker has moved messages, or has none to move."""
+        self._held_up = None
+
+    def is_held_up(self, reason: str) -> None:
+        """The worker has messages, and could not move them: it tries again."""
+        since = self._held_up[0] if self._held_up else time.monotonic()
+        self._held_up = since, reason
+
+    @property
+    def held_up(self) -> tuple[float, str]:
+        """For how many seconds nothing has moved, and why; 0 where all moves."""
+        held_up = self._held_up
+        return (time.monotonic() - held_up[0], held_up[1]) if held_up else (0.0, "")
 
     @property
     def silent_seconds(self) -> float:
@@ -55,6 +73,11 @@ class Health:
         self._fresh_until = time.monotonic() + good_for_seconds
 
     @property
+    def pulses(self) -> Sequence[Pulse]:
+        """Those of all workers."""
+        return self._pulses
+
+    @property
     def partitions(self) -> int:
         """How many partitions all workers have."""
         return sum(pulse.partitions for pulse in self._pulses)
@@ -75,6 +98,10 @@ class Health:
     def why_not_ready(self) -> list[str]:
         """The reasons of why_not_alive, and what is lacking: schema, MySQL, Kafka, slots, partitions; empty: ready."""
         reasons = self.why_not_alive() + [lack for lack in self._lacks.values() if lack]
+        for pulse in self._pulses:
+            seconds, reason = pulse.held_up
+            if seconds > _HELD_UP_SECONDS:
+                reasons.append(f"{pulse.worker} has moved nothing for {seconds:.0f} s: {reason}")
         if self._stop.is_set():
             reasons.append("the daemon is stopping")
         if time.monotonic() > self._fresh_until:

@@ -111,6 +111,12 @@ overdue_seconds = Gauge(
 dead_letters = Gauge(
     "outboxd_dead_letters", "Dead messages of the whole outbox; counted up to 100000.", registry=registry
 )
+held_up_seconds = Gauge(
+    "outboxd_held_up_seconds",
+    "How long a worker has had messages and moved none, though it tries; 0 where all moves.",
+    ["worker"],
+    registry=registry,
+)
 sampled_at = Gauge(
     "outboxd_sampled_timestamp_seconds",
     "When lag and slots were last looked up, in seconds since 1970; they are not newer than that.",

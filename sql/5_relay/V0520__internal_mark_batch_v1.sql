@@ -16,7 +16,7 @@ COMMENT '
 Marks a relay''s batch: only where the relay still owns the message''s slot under a live lease, and only for the claim
 that handed the message out. Everything else stays as it is. The mark published makes a message of a business type without
 a handler consumed.
-Internal: outbox_mark_published_batch_v1, outbox_mark_failed_batch_v1 and outbox_mark_dead_batch_v1 call it.
+Internal: outbox_internal_mark_in_parts_v1 calls it.
 
 Parameters
   p_relay VARCHAR(128): the relay
@@ -114,4 +114,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (521, 'V0521__internal_mark_batch_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (520, 'V0520__internal_mark_batch_v1.sql');
