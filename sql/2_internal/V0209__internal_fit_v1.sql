@@ -26,6 +26,9 @@ Parameters
   OUT p_messages INT: how many are left
   OUT p_bytes BIGINT UNSIGNED: their bytes
 
+The ids must ascend. JSON_ARRAYAGG promises no order; it takes the rows as they reach it, and those of a derived table with
+ORDER BY and LIMIT reach it in that order. The routines that cut a batch here make it from such a table.
+
 It reads the payloads of twice as many messages as fit, at most. Transaction: the caller''s; no locks.
 
 Example
