@@ -9,7 +9,7 @@ DELIMITER $$
 CREATE PROCEDURE outbox_lock_waits_v1 ()
 COMMENT '
 What calls of the procedures wait for at this moment, other than rows: that somebody has locked a table (LOCK TABLES, a
-backup, an ALTER TABLE behind a long transaction) or the whole server (FLUSH TABLES WITH READ LOCK).
+backup, an ALTER behind a long transaction) or the whole server (FLUSH TABLES WITH READ LOCK).
 
 Result set, one row, or none: state, the server''s own words for the longest wait, and seconds, how long it has lasted.
 

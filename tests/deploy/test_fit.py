@@ -169,12 +169,9 @@ def test_message_larger_than_a_transaction_is_passed_over(connect: Connect, limi
     assert routine == "replay" or (after.get(large) == status) == (changed == 6)
 
 
-def test_trouble_that_no_smaller_transaction_helps_against_is_raised(
-    connect: Connect, limit: Limit, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize(("connect", "limit"), [(_LOGGED, "group")], indirect=True)
+def test_trouble_that_no_smaller_transaction_helps_against_is_raised(connect: Connect, limit: Limit) -> None:
     """More than ten messages that are too large by themselves: the operator must know."""
-    if f"{_LOGGED}-group" not in request.node.name:
-        pytest.skip("nothing is too large there")
     put(connect(), 12, 3 * MIB, "dead")
     limit(LIMIT)
     db = connect()

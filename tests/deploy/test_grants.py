@@ -283,7 +283,7 @@ def test_daemon_needs_the_roles_of_relay_and_consumer_and_no_others(site: Site, 
         operator.call("outbox_register_biz_type_v1", "mail", "send_mail", None, None, None, None)
     with site.connect(SHOP) as shop:
         good = [shop.enqueue(), shop.enqueue(biz_type="mail", payload='{"to":"Ada"}')]
-        bad = shop.enqueue(biz_type="nobody knows it", payload="{}")
+        bad = shop.enqueue("of its own", payload="{}")
     with MockCluster() as cluster:
         # Published long ago and never heard of again: for the daemon's recovery to send anew.
         stale = site.root.enqueue_published()

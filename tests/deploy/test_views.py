@@ -34,6 +34,7 @@ def test_outbox_without_messages_has_an_empty_status(db: Session) -> None:
 
 def test_status_counts_by_topic_business_type_and_status(db: Session) -> None:
     random.seed(4)
+    db.register("mail", "outbox_internal_write_chat_history_v1")
     wanted: Counter[tuple[str, str, str]] = Counter()
     for number in range(60):
         topic, where = random.choice(("chat", "Chat", "orders")), random.choice(STATUSES)

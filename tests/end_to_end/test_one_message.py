@@ -56,7 +56,7 @@ def test_record_is_a_cloudevent_with_the_key_the_payload_and_the_messages_own_he
     daemon = start_daemon(
         "--only", "relay", kafka_bootstrap=broker.bootstrap, kafka_options=broker.options, source="/shop/eu"
     )
-    daemon.eventually(lambda: db.statuses() == {message: "published"}, "published")
+    daemon.eventually(lambda: db.statuses() == {message: "consumed"}, "Kafka has acknowledged it")
     (record,) = read_back(broker.bootstrap, topic, 1)
     assert record.key == "Ada 漢".encode()
     assert record.value == payload.encode()

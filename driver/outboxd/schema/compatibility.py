@@ -28,13 +28,6 @@ def check_schema(settings: Settings) -> None:
             if error.errno != errorcode.ER_SP_DOES_NOT_EXIST:
                 raise
             rows = []
-    gone = [row["gone"] for row in rows if row["gone"]]
-    if gone:
-        raise SchemaError(
-            f"database {settings.database} lacks {gone[0]}{f' and {len(gone) - 1} more' if gone[1:] else ''}, which its"
-            " migrations have made (a dump without routines?): run `outboxd migrate`, which makes them again, and apply"
-            " sql/grants.sql"
-        )
     dropped_by = {row["version"]: row["dropped_by"] for row in rows}
     needed = [migration for migration in files.available() if not migration.is_post]
     missing = [migration.file for migration in needed if migration.version not in dropped_by]
@@ -46,6 +39,14 @@ def check_schema(settings: Settings) -> None:
     too_old = why_too_old(dropped_by)
     if too_old:
         raise SchemaError(f"database {settings.database}: {too_old}")
+    known = {migration.file for migration in needed}
+    gone = [row["gone"] for row in rows if row["gone"] and row["file"] in known]
+    if gone:
+        raise SchemaError(
+            f"database {settings.database} lacks {gone[0]}{f' and {len(gone) - 1} more' if gone[1:] else ''}, which its"
+            " migrations have made (a dump without routines?): run `outboxd migrate`, which makes them again, and apply"
+            " sql/grants.sql"
+        )
 
 
 def why_too_old(dropped_by: Mapping[int, str | None]) -> str | None:

@@ -41,13 +41,13 @@ BEGIN
   BEGIN
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
-      ROLLBACK;
+      ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
     CALL outbox_internal_share_slots_v1(p_relay, p_lease_seconds, v_owned);
 
     work: LOOP
-      COMMIT;
+      COMMIT AND NO CHAIN NO RELEASE;
       CALL outbox_internal_find_unsettled_v1(v_top, v_late, v_gap);
       CALL outbox_internal_read_heads_v1(p_relay, p_limit, v_owned, v_top, v_heads);
       IF v_heads IS NOT NULL THEN
@@ -65,7 +65,7 @@ BEGIN
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
      WHERE m.status = 'pending'
      ORDER BY head.id;
-    COMMIT;
+    COMMIT AND NO CHAIN NO RELEASE;
   END;
 END $$
 
