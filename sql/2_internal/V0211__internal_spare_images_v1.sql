@@ -38,8 +38,8 @@ BEGIN
     IF p_row_image = 'FULL' THEN
       SET SESSION binlog_row_image = 'NOBLOB';
     END IF;
-  ELSEIF p_row_image <> @@SESSION.binlog_row_image THEN
-    SET SESSION binlog_row_image = p_row_image;
+  ELSEIF p_row_image = 'FULL' AND @@SESSION.binlog_row_image <> 'FULL' THEN
+    SET SESSION binlog_row_image = 'FULL';
   END IF;
 END $$
 

@@ -37,7 +37,7 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_reason TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT CONCAT('larger than a transaction of this server: ', p_reason);
+  DECLARE v_reason TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT CONCAT('larger than a transaction of this server: ', LEFT(p_reason, 1900));
   DECLARE v_row_image, v_verdict VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_most BIGINT UNSIGNED;
   DECLARE v_errno, v_skipped INT DEFAULT 0;

@@ -254,6 +254,7 @@ def relay(script: Script, messages: Messages) -> None:
     call("outbox_mark_published_v1", messages.chat)
     call("outbox_mark_published_v1", 999_999)
     call("outbox_lag_v1", None)
+    call("outbox_lock_waits_v1")
     call("outbox_status_v1")
 
 
