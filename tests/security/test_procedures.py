@@ -107,6 +107,7 @@ _MAY_ADD_TO = {
     "outbox_enqueue_v1": {"agent_outbox_messages"},
     "outbox_enqueue_with_options_v1": {"agent_outbox_messages"},
     "outbox_pause_v1": {"outbox_audit", "outbox_pauses"},
+    "outbox_register_biz_type_v1": {"outbox_audit", "outbox_biz_types"},
 }
 
 
