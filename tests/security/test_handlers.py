@@ -34,7 +34,7 @@ NAMES = (
     "SELECT",
 )
 # No procedure can have these names.
-IMPOSSIBLE = ("victim`(?, ?) -- ", "victim ", "victim\0", "victim\U0001f600", "")
+IMPOSSIBLE = ("victim`(?, ?) -- ", "victim ", "victim\0", "victim\U0001f600")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_handler_that_is_no_procedure_is_not_registered(app: Application, db: Se
     assert app.effects() == []
 
 
-@pytest.mark.parametrize("name", NAMES + IMPOSSIBLE)
+@pytest.mark.parametrize("name", [*NAMES, *IMPOSSIBLE, ""])
 def test_message_of_a_handler_that_is_no_procedure_fails_and_says_so(app: Application, db: Session, name: str) -> None:
     db.register("odd", name)
     bystanders.arrange(db)
