@@ -28,7 +28,7 @@ _VARIABLES = (
     "innodb_redo_log_capacity",
     "transaction_isolation",
 )
-_DAEMON_SETTINGS = ("relay_workers", "consumer_workers", "batch_size", "batch_bytes", "lease_seconds", "wait_ms")
+_DAEMON_SETTINGS = ("relay_workers", "consumer_workers", "batch_size", "lease_seconds", "wait_ms")
 _COMMITS = 50
 
 

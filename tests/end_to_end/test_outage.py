@@ -184,7 +184,7 @@ def test_failures_are_counted_once_while_another_message_of_the_batch_is_locked(
         holder = connect()
         holder.execute("START TRANSACTION")
         holder.rows("SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", locked)
-        daemon = start_daemon(batch_bytes=1024)  # so that each is a call of its own
+        daemon = start_daemon(batch_size=1)  # so that each is a call of its own
         daemon.says("unavailable", worker="consumer-0")
         # The relay holds the lock of both for a while, when it marks them.
         daemon.eventually(lambda: db.message(failing)["retry_count"] > 0, "the other has failed")
