@@ -63,12 +63,12 @@ BEGIN
            WHEN t.handler IS NULL THEN 'duplicate'
            ELSE 'todo'
          END,
-         IF(m.id IS NULL OR (m.created_at <=> given.created_at AND COALESCE(given.topic = m.topic AND given.message_key = m.message_key, TRUE)), NULL,
-           CASE
-             WHEN NOT m.created_at <=> given.created_at THEN CONCAT('its ce_time is not that of message ', m.id, ', ', COALESCE(m.created_at, 'which has none'))
-             WHEN given.topic <> m.topic THEN CONCAT('message ', m.id, ' is of topic ', m.topic)
-             ELSE CONCAT('message ', m.id, ' has another key')
-           END)
+         CASE
+           WHEN m.id IS NULL THEN NULL
+           WHEN NOT m.created_at <=> given.created_at THEN CONCAT('its ce_time is not that of message ', m.id, ', ', COALESCE(m.created_at, 'which has none'))
+           WHEN given.topic <> m.topic THEN CONCAT('message ', m.id, ' is of topic ', m.topic)
+           WHEN given.message_key <> m.message_key THEN CONCAT('message ', m.id, ' has another key')
+         END
     FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$.id' ERROR ON EMPTY ERROR ON ERROR,
            created_at DATETIME(6) PATH '$.created_at',
