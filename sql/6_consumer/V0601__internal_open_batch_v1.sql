@@ -9,7 +9,11 @@ DELIMITER $$
 CREATE PROCEDURE outbox_internal_open_batch_v1 (
   IN p_messages LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   IN p_failed JSON,
-  IN p_most_bytes BIGINT UNSIGNED
+  IN p_most_bytes BIGINT UNSIGNED,
+  OUT p_todo INT,
+  OUT p_bytes BIGINT UNSIGNED,
+  OUT p_first_id BIGINT UNSIGNED,
+  OUT p_duplicates INT
 )
 COMMENT '
 Opens a batch of outbox_consume_v1: starts its transaction, locks its messages, and puts them into the session''s
@@ -24,12 +28,17 @@ Parameters
   p_messages LONGTEXT: as of outbox_consume_v1
   p_failed JSON: [[id, error], ...] of messages that have failed already, in an earlier attempt at this batch
   p_most_bytes BIGINT UNSIGNED: bytes of payload in one transaction; a single message may have more
+  OUT p_todo INT: how many messages are still to do
+  OUT p_bytes BIGINT UNSIGNED: the bytes of their payloads
+  OUT p_first_id BIGINT UNSIGNED: the first of them; NULL: there is none
+  OUT p_duplicates INT: how many are duplicates
 
 Transaction: starts one and leaves it open. The isolation level is the caller''s next. Locks: the messages, in the order
 in which they are given.
 
 Example
-  mysql> CALL outbox_internal_open_batch_v1(''[{"id":1,"created_at":"2026-01-01 12:00:00.123456"}]'', ''[]'', 33554432);
+  mysql> CALL outbox_internal_open_batch_v1(''[{"id":1,"created_at":"2026-01-01 12:00:00.123456"}]'', ''[]'', 33554432,
+      ->   @todo, @bytes, @first_id, @duplicates);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -81,7 +90,23 @@ BEGIN
   ON DUPLICATE KEY UPDATE
     outbox_batch.error = IF(outbox_batch.outcome = 'foreign', VALUES(error), outbox_batch.error),
     outbox_batch.outcome = IF(outbox_batch.outcome = 'foreign', VALUES(outcome), outbox_batch.outcome);
-  IF (SELECT SUM(LENGTH(payload)) FROM outbox_batch WHERE outcome = 'todo') > p_most_bytes THEN
+  IF JSON_LENGTH(p_failed) > 0 THEN
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(p_failed, '$[*]' COLUMNS (
+             id BIGINT UNSIGNED PATH '$[0]',
+             error VARCHAR(128) PATH '$[1]')) AS failed
+      STRAIGHT_JOIN outbox_batch AS b ON b.id = failed.id
+       SET b.outcome = 'failed',
+           b.error = failed.error
+     WHERE b.outcome = 'todo';
+  END IF;
+  measure: LOOP
+    SELECT COUNT(IF(outcome = 'todo', 1, NULL)), COALESCE(SUM(IF(outcome = 'todo', LENGTH(payload), 0)), 0),
+           MIN(IF(outcome = 'todo', id, NULL)), COUNT(IF(outcome = 'duplicate', 1, NULL))
+      INTO p_todo, p_bytes, p_first_id, p_duplicates
+      FROM outbox_batch;
+    IF p_todo <= 1 OR p_bytes <= p_most_bytes THEN
+      LEAVE measure;
+    END IF;
     SELECT COALESCE(MAX(IF(bytes <= p_most_bytes, id, NULL)), MIN(id))
       INTO v_last_id
       FROM (
@@ -90,14 +115,7 @@ BEGIN
          WHERE outcome = 'todo'
       ) AS summed;
     UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo' AND id > v_last_id;
-  END IF;
-  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(p_failed, '$[*]' COLUMNS (
-           id BIGINT UNSIGNED PATH '$[0]',
-           error VARCHAR(128) PATH '$[1]')) AS failed
-    STRAIGHT_JOIN outbox_batch AS b ON b.id = failed.id
-     SET b.outcome = 'failed',
-         b.error = failed.error
-   WHERE b.outcome = 'todo';
+  END LOOP;
 END $$
 
 DELIMITER ;

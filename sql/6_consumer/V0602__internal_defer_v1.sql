@@ -42,41 +42,49 @@ BEGIN
        AND t.last_id > p_id
        AND b.lane IS NOT NULL;
   ELSE
-    SELECT JSON_ARRAYAGG(JSON_ARRAY(lane, topic, message_key, last_id))
+    -- Most often nothing is earlier. The index alone tells: of a lane's open messages up to its last one, all are in the batch.
+    SELECT JSON_ARRAYAGG(JSON_ARRAY(in_batch.lane, in_batch.topic, in_batch.message_key, in_batch.last_id))
       INTO v_lanes
       FROM (
-        SELECT lane, topic, message_key, MAX(id) AS last_id
+        SELECT lane, topic, message_key, MAX(id) AS last_id, COUNT(*) AS messages
           FROM outbox_batch
          WHERE outcome = 'todo' AND lane IS NOT NULL
          GROUP BY lane, topic, message_key
-      ) AS lanes;
+      ) AS in_batch
+     WHERE in_batch.messages <> (
+       SELECT COUNT(*)
+         FROM agent_outbox_messages AS open FORCE INDEX (outbox_open_lane)
+        WHERE open.open_lane = in_batch.lane
+          AND open.id <= in_batch.last_id);
   END IF;
 
-  -- Never the same time again: next_retry_at is the receipt by which a late mark of the relay is checked. An earlier
-  -- message that was written in the future was written before the clock was set back, and so was the time it waits for.
-  SELECT JSON_ARRAYAGG(JSON_ARRAY(open.lane, open.topic, open.message_key, open.id,
-           IF(earlier.status = 'pending',
-              GREATEST(IF(earlier.updated_at > v_before_setback, v_now, COALESCE(earlier.next_retry_at, v_now)), v_now) + INTERVAL 1 MICROSECOND,
-              v_now + INTERVAL LEAST(v_longest_wait_seconds, GREATEST(v_shortest_wait_seconds, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND)))
-    INTO v_first_open
-    FROM (
-      SELECT l.lane, l.topic, l.message_key, MIN(earlier.id) AS id
-        FROM JSON_TABLE(COALESCE(v_lanes, '[]'), '$[*]' COLUMNS (
-               lane INT UNSIGNED PATH '$[0]',
-               topic VARCHAR(255) PATH '$[1]',
-               message_key VARCHAR(255) PATH '$[2]',
-               last_id BIGINT UNSIGNED PATH '$[3]')) AS l
-        STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (outbox_open_lane)
-          ON earlier.open_lane = l.lane
-         AND earlier.id < l.last_id
-         AND earlier.topic = l.topic
-         AND earlier.message_key = l.message_key
-        LEFT JOIN outbox_batch AS b ON b.id = earlier.id AND b.outcome = 'todo'
-       WHERE b.id IS NULL
-         AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = earlier.biz_type AND t.ordering = 'none')
-       GROUP BY l.lane, l.topic, l.message_key
-    ) AS open
-    STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = open.id;
+  IF v_lanes IS NOT NULL THEN
+    -- Never the same time again: next_retry_at is the receipt by which a late mark of the relay is checked. An earlier
+    -- message that was written in the future was written before the clock was set back, and so was the time it waits for.
+    SELECT JSON_ARRAYAGG(JSON_ARRAY(open.lane, open.topic, open.message_key, open.id,
+             IF(earlier.status = 'pending',
+                GREATEST(IF(earlier.updated_at > v_before_setback, v_now, COALESCE(earlier.next_retry_at, v_now)), v_now) + INTERVAL 1 MICROSECOND,
+                v_now + INTERVAL LEAST(v_longest_wait_seconds, GREATEST(v_shortest_wait_seconds, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND)))
+      INTO v_first_open
+      FROM (
+        SELECT l.lane, l.topic, l.message_key, MIN(earlier.id) AS id
+          FROM JSON_TABLE(v_lanes, '$[*]' COLUMNS (
+                 lane INT UNSIGNED PATH '$[0]',
+                 topic VARCHAR(255) PATH '$[1]',
+                 message_key VARCHAR(255) PATH '$[2]',
+                 last_id BIGINT UNSIGNED PATH '$[3]')) AS l
+          STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (outbox_open_lane)
+            ON earlier.open_lane = l.lane
+           AND earlier.id < l.last_id
+           AND earlier.topic = l.topic
+           AND earlier.message_key = l.message_key
+          LEFT JOIN outbox_batch AS b ON b.id = earlier.id AND b.outcome = 'todo'
+         WHERE b.id IS NULL
+           AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = earlier.biz_type AND t.ordering = 'none')
+         GROUP BY l.lane, l.topic, l.message_key
+      ) AS open
+      STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = open.id;
+  END IF;
 
   IF v_first_open IS NOT NULL THEN
     UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(v_first_open, '$[*]' COLUMNS (

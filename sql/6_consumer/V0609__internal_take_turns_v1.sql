@@ -6,42 +6,34 @@ DROP PROCEDURE IF EXISTS outbox_internal_take_turns_v1;
 
 DELIMITER $$
 
-CREATE PROCEDURE outbox_internal_take_turns_v1 (
-  OUT p_is_any BOOLEAN
-)
+CREATE PROCEDURE outbox_internal_take_turns_v1 ()
 COMMENT '
 Gives every message of the batch that is still to do its turn among those of its lane, so that handlers run for the
 first of each lane, then for the second of each. A message without order has the first turn. The turns stand in the
 session''s temporary table outbox_turns.
 Internal: outbox_consume_v1 calls it.
 
-Parameters
-  OUT p_is_any BOOLEAN: whether there is anything still to do
-
 Reads outbox_batch; makes outbox_turns. Transaction: the caller''s.
 
 Example
-  mysql> CALL outbox_internal_take_turns_v1(@is_any);
+  mysql> CALL outbox_internal_take_turns_v1();
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  SELECT COUNT(*) > 0 INTO p_is_any FROM outbox_batch WHERE outcome = 'todo';
-  IF p_is_any THEN
-    DROP TEMPORARY TABLE IF EXISTS outbox_turns;
-    CREATE TEMPORARY TABLE outbox_turns (
-      turn    INT NOT NULL,
-      id      BIGINT UNSIGNED NOT NULL,
-      last_id BIGINT UNSIGNED NOT NULL COMMENT 'the last one to do of its lane',
-      PRIMARY KEY (turn, id),
-      UNIQUE KEY (id)
-    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
-    INSERT INTO outbox_turns (turn, id, last_id)
-    SELECT ROW_NUMBER() OVER (each_lane ORDER BY id), id, MAX(id) OVER each_lane
-      FROM outbox_batch
-     WHERE outcome = 'todo'
-    WINDOW each_lane AS (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0));
-  END IF;
+  DROP TEMPORARY TABLE IF EXISTS outbox_turns;
+  CREATE TEMPORARY TABLE outbox_turns (
+    turn    INT NOT NULL,
+    id      BIGINT UNSIGNED NOT NULL,
+    last_id BIGINT UNSIGNED NOT NULL COMMENT 'the last one to do of its lane',
+    PRIMARY KEY (turn, id),
+    UNIQUE KEY (id)
+  ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+  INSERT INTO outbox_turns (turn, id, last_id)
+  SELECT ROW_NUMBER() OVER (each_lane ORDER BY id), id, MAX(id) OVER each_lane
+    FROM outbox_batch
+   WHERE outcome = 'todo'
+  WINDOW each_lane AS (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0));
 END $$
 
 DELIMITER ;

@@ -70,11 +70,10 @@ BEGIN
   DECLARE v_default_bytes BIGINT UNSIGNED DEFAULT LEAST(32 << 20, @@GLOBAL.max_binlog_cache_size DIV 4);
   DECLARE v_most_bytes BIGINT UNSIGNED;
   DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  DECLARE v_is_any BOOLEAN;
   DECLARE v_turn INT;
   DECLARE v_id, v_first_id, v_bytes BIGINT UNSIGNED;
   DECLARE v_errno INT;
-  DECLARE v_messages, v_skipped INT DEFAULT 0;
+  DECLARE v_messages, v_skipped, v_todo, v_duplicates INT DEFAULT 0;
   DECLARE v_trouble TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_verdict VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
@@ -122,21 +121,27 @@ BEGIN
         END IF;
       END;
       SET v_messages = 0;
-      CALL outbox_internal_open_batch_v1(p_messages, v_failed, COALESCE(v_most_bytes, v_default_bytes));
-      CALL outbox_internal_accept_arrived_v1();
-      SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0), MIN(id) INTO v_messages, v_bytes, v_first_id FROM outbox_batch WHERE outcome = 'todo';
+      CALL outbox_internal_open_batch_v1(p_messages, v_failed, COALESCE(v_most_bytes, v_default_bytes), v_messages, v_bytes, v_first_id, v_duplicates);
+      IF v_duplicates > 0 THEN
+        CALL outbox_internal_accept_arrived_v1();
+      END IF;
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';
-      in_bulk: WHILE v_in_bulk DO
-        SELECT MIN(batch_handler) INTO v_batch_handler FROM outbox_batch WHERE outcome = 'todo' AND batch_handler > v_batch_handler;
+      in_bulk: LOOP
+        SELECT COUNT(*), MIN(IF(v_in_bulk AND batch_handler > v_batch_handler, batch_handler, NULL))
+          INTO v_todo, v_batch_handler
+          FROM outbox_batch
+         WHERE outcome = 'todo';
         IF v_batch_handler IS NULL THEN
           LEAVE in_bulk;
         END IF;
         CALL outbox_internal_handle_in_bulk_v1(v_batch_handler);
-      END WHILE;
-      CALL outbox_internal_take_turns_v1(v_is_any);
+      END LOOP;
+      IF v_todo > 0 THEN
+        CALL outbox_internal_take_turns_v1();
+      END IF;
       SET v_turn = 1, v_id = 0;
-      one_by_one: WHILE v_is_any DO
+      one_by_one: WHILE v_todo > 0 DO
         CALL outbox_internal_next_turn_v1(v_deadline, v_turn, v_id);
         IF v_id IS NULL THEN
           LEAVE one_by_one;

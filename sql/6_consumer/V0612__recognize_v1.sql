@@ -36,6 +36,8 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT ~0;
+  DECLARE v_todo, v_duplicates INT;
+  DECLARE v_bytes, v_first_id BIGINT UNSIGNED;
 
   IF NOT COALESCE(JSON_VALID(p_messages), FALSE) THEN
     CALL outbox_internal_raise_v1(30003, CONCAT('p_messages is not valid JSON: ', COALESCE(LEFT(p_messages, 80), 'NULL')));
@@ -47,7 +49,7 @@ BEGIN
       ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
-    CALL outbox_internal_open_batch_v1(p_messages, '[]', v_most_bytes);
+    CALL outbox_internal_open_batch_v1(p_messages, '[]', v_most_bytes, v_todo, v_bytes, v_first_id, v_duplicates);
     COMMIT AND NO CHAIN NO RELEASE;
   END;
   SELECT id, outcome, error FROM outbox_batch ORDER BY id;

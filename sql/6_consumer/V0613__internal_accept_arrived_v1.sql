@@ -11,7 +11,7 @@ COMMENT '
 Marks the publish-only messages of the batch consumed, those whose business type has no handler: a record that has come
 from Kafka is as good as the acknowledgement that the relay is about to mark, and later messages of the lane need not
 wait for that mark. Also ends those that were published while the type still had a handler.
-Internal: outbox_consume_v1 calls it.
+Internal: outbox_consume_v1 calls it where there are duplicates: it locks what it reads of them again.
 
 Reads outbox_batch, where the outcome of such a message is duplicate. Transaction: the caller''s.
 
@@ -22,19 +22,16 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  -- Asked first: an UPDATE would lock what it reads of the duplicates again.
-  IF EXISTS (SELECT 1 FROM outbox_batch WHERE outcome = 'duplicate') THEN
-    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch AS b
-      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
-       SET m.status = 'consumed',
-           m.next_retry_at = NULL,
-           m.last_error = NULL,
-           m.published_at = COALESCE(m.published_at, v_now),
-           m.consumed_at = v_now,
-           m.updated_at = v_now
-     WHERE b.outcome = 'duplicate'
-       AND m.status IN ('pending', 'published');
-  END IF;
+  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch AS b
+    STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
+     SET m.status = 'consumed',
+         m.next_retry_at = NULL,
+         m.last_error = NULL,
+         m.published_at = COALESCE(m.published_at, v_now),
+         m.consumed_at = v_now,
+         m.updated_at = v_now
+   WHERE b.outcome = 'duplicate'
+     AND m.status IN ('pending', 'published');
 END $$
 
 DELIMITER ;
