@@ -43,6 +43,8 @@ class Arrival:
     created_at: datetime | None
     topic: str
     key: str
+    biz_type: str = field(default="", compare=False)
+    """Only said by the record: nothing but the size of batches depends on it."""
 
     def to_json(self) -> dict[str, Any]:
         """The element of the JSON array that outbox_consume_v1 takes."""
@@ -71,6 +73,19 @@ class Outcome:
     def is_not_reached(self) -> bool:
         """Whether the call had no time or room left for this record: the next call takes it."""
         return self.outcome == "not reached"
+
+    @property
+    def waits_for_lock(self) -> bool:
+        """Whether the handler waits for a lock, and the message with it."""
+        return self.outcome == "deferred" and (self.error or "").startswith("waits for a lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """What a call of outbox_consume_v1 came to: the outcomes, and the seconds of the handlers of each business type."""
+
+    outcomes: list[Outcome]
+    handler_seconds: dict[str, float]
 
 
 @dataclass(slots=True)

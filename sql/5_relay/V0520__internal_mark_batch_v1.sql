@@ -14,7 +14,7 @@ CREATE PROCEDURE outbox_internal_mark_batch_v1 (
 )
 COMMENT '
 Marks a relay''s batch: only where the relay still owns the message''s slot under a live lease, and only for the claim
-that handed the message out. Everything else stays as it is. The mark published makes a message of a business type without
+that handed the message out, and where no other session has locked it. Everything else stays as it is. The mark published makes a message of a business type without
 a handler consumed.
 Internal: outbox_internal_mark_in_parts_v1 calls it.
 
@@ -75,7 +75,7 @@ BEGIN
    WHERE m.status = 'pending'
      AND m.next_retry_at <=> given.receipt
      AND v_slots >> m.pending_slot & 1
-     FOR UPDATE OF m;
+     FOR UPDATE OF m SKIP LOCKED;
 
   IF p_mark = 'published' THEN
     -- A list, read without a lock: a join would wait for a registration that has not committed.

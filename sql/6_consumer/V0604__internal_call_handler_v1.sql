@@ -27,8 +27,7 @@ Parameters
   OUT p_has_ended BOOLEAN: whether the transaction has ended, by the handler or as the victim of a deadlock
 
 Errors
-  the server''s own (outbox_internal_judge_error_v1), and 1205 where a table has been locked for lock_wait_timeout: they
-  count against no message, so the caller gets them as they are
+  the server''s own (outbox_internal_judge_error_v1): they count against no message, so the caller gets them as they are
 
 Transaction: the caller''s. Uses the session variables @outbox_call, @outbox_id, @outbox_payload and @outbox_is_check.
 
@@ -38,8 +37,6 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_began DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_lock_wait_timeout INT DEFAULT 1205;
   DECLARE v_is_servers, v_is_too_large BOOLEAN DEFAULT FALSE;
   DECLARE v_sqlstate CHAR(5) CHARACTER SET utf8mb4;
 
@@ -58,10 +55,7 @@ BEGIN
       -- 45000: a handler's own SIGNAL, whatever number it has chosen.
       IF v_sqlstate <> '45000' THEN
         CALL outbox_internal_judge_error_v1(p_errno, v_is_servers, v_is_too_large);
-        -- A row lock is waited for much shorter: this lock is on a table, and stops all messages of the business type.
-        IF v_is_servers OR (p_errno = v_lock_wait_timeout
-            AND @@lock_wait_timeout > @@innodb_lock_wait_timeout
-            AND TIMESTAMPDIFF(MICROSECOND, v_began, UTC_TIMESTAMP(6)) >= @@lock_wait_timeout * 1000000) THEN
+        IF v_is_servers THEN
           RESIGNAL;
         END IF;
       END IF;

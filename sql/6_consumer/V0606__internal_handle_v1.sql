@@ -7,7 +7,9 @@ DROP PROCEDURE IF EXISTS outbox_internal_handle_v1;
 DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_handle_v1 (
-  IN p_id BIGINT UNSIGNED
+  IN p_id BIGINT UNSIGNED,
+  INOUT p_waits JSON,
+  INOUT p_times JSON
 )
 COMMENT '
 Handles one message of the batch: marks it consumed and calls the handler of its business type, both or neither.
@@ -15,10 +17,13 @@ Internal: outbox_consume_v1 calls it.
 
 Parameters
   p_id BIGINT UNSIGNED: a message of outbox_batch
+  INOUT p_waits JSON: {"type": how many of its messages have waited in vain for a lock}
+  INOUT p_times JSON: {"type": the microseconds of its handler} in this call
 
 A handler must not end the transaction. Where it has committed, its message is consumed and last_error says so; where it
-has rolled back, the message has failed. A lock that it cannot have (1205, 1213) is the message''s own failure:
-another session''s transaction must not stop the messages behind it.
+has rolled back, the message has failed. A lock that it cannot have (1205) is waited for by this message and its
+lane alone, and counts no failure (outbox_internal_set_back_v1). The second message of a business type for which this is so
+holds its whole type (outbox_internal_hold_types_v1).
 
 Errors
   30009 the handler has rolled back, or was the victim of a deadlock, and with it all that the batch had done
@@ -27,7 +32,8 @@ Errors
 Transaction: the caller''s. Uses the session variables @outbox_id and @outbox_payload.
 
 Example
-  mysql> CALL outbox_internal_handle_v1(1);
+  mysql> SET @waits = ''{}'', @times = ''{}'';
+  mysql> CALL outbox_internal_handle_v1(1, @waits, @times);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -37,6 +43,10 @@ main: BEGIN
   DECLARE v_has_ended BOOLEAN;
   DECLARE v_errno INT;
   DECLARE v_deadlock INT DEFAULT 1213;
+  DECLARE v_lock_wait_timeout INT DEFAULT 1205;
+  DECLARE v_most_waits INT DEFAULT 2;
+  DECLARE v_waits INT;
+  DECLARE v_path VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_no_savepoint INT DEFAULT 1305;
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
@@ -63,6 +73,11 @@ main: BEGIN
          updated_at = v_now
    WHERE id = p_id;
   CALL outbox_internal_call_handler_v1(v_handler, FALSE, v_errno, v_error, v_has_ended);
+  SET v_path = CONCAT('$.', JSON_QUOTE(v_biz_type) COLLATE utf8mb4_0900_bin);
+  -- Not what was waited for in vain: that is not the handler's time.
+  IF v_errno <> v_lock_wait_timeout THEN
+    SET p_times = JSON_SET(p_times, v_path, COALESCE(JSON_EXTRACT(p_times, v_path), 0) + TIMESTAMPDIFF(MICROSECOND, v_now, UTC_TIMESTAMP(6)));
+  END IF;
   SET @outbox_payload = NULL;
   IF v_error = '' THEN
     SET v_error = CONCAT('error ', v_errno, ' of handler ', v_handler, ', without a text');
@@ -92,7 +107,16 @@ main: BEGIN
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
   END IF;
-  CALL outbox_internal_settle_v1(p_id, v_errno, v_error);
+  IF v_errno = v_lock_wait_timeout THEN
+    SET v_waits = COALESCE(JSON_EXTRACT(p_waits, v_path), 0) + 1;
+    SET p_waits = JSON_SET(p_waits, v_path, v_waits);
+    CALL outbox_internal_set_back_v1(JSON_ARRAY(p_id), v_error);
+    IF v_waits >= v_most_waits THEN
+      CALL outbox_internal_hold_types_v1(v_biz_type, v_error);
+    END IF;
+  ELSE
+    CALL outbox_internal_settle_v1(p_id, v_errno, v_error);
+  END IF;
 END $$
 
 DELIMITER ;

@@ -7,7 +7,8 @@ DROP PROCEDURE IF EXISTS outbox_internal_handle_in_bulk_v1;
 DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_handle_in_bulk_v1 (
-  IN p_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
+  IN p_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  INOUT p_times JSON
 )
 COMMENT '
 Gives the messages of the batch that have this batch handler to it, all at once: the same effect as
@@ -18,25 +19,26 @@ Internal: outbox_consume_v1 calls it.
 
 Parameters
   p_batch_handler VARCHAR(64): the batch handler
+  INOUT p_times JSON: {"type": microseconds}: what this took is added to the first of its business types
 
 Errors
   30010 the batch handler has ended the transaction, or was the victim of a deadlock: what the batch had done may be lost
-  1205 it could not have a lock, and the server''s own (outbox_internal_call_handler_v1): no message''s trouble
+  the server''s own (outbox_internal_call_handler_v1): no message''s trouble
 
 Reads and changes outbox_batch. Transaction: the caller''s. Uses the session variable @outbox_is_check.
 
 Example
-  mysql> CALL outbox_internal_handle_in_bulk_v1(''outbox_internal_write_chat_histories_v1'');
+  mysql> CALL outbox_internal_handle_in_bulk_v1(''outbox_internal_write_chat_histories_v1'', @times);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_lock_wait_timeout INT DEFAULT 1205;
   DECLARE v_errno INT;
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_text VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_has_ended BOOLEAN;
+  DECLARE v_path VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
   UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'offered' WHERE outcome = 'todo' AND batch_handler = p_batch_handler;
   SAVEPOINT outbox_handler;
@@ -57,10 +59,10 @@ BEGIN
     CALL outbox_internal_call_handler_v1(p_batch_handler, TRUE, v_errno, v_error, v_has_ended);
   END IF;
   SET v_text = LEFT(v_error, 128);
+  SELECT CONCAT('$.', JSON_QUOTE(MIN(biz_type)) COLLATE utf8mb4_0900_bin) INTO v_path FROM outbox_biz_types WHERE batch_handler = p_batch_handler;
+  SET p_times = JSON_SET(p_times, v_path, TIMESTAMPDIFF(MICROSECOND, v_now, UTC_TIMESTAMP(6)));
   IF v_has_ended THEN
     CALL outbox_internal_raise_v1(30010, CONCAT('batch handler ', p_batch_handler, ': ', v_text));
-  ELSEIF v_errno = v_lock_wait_timeout THEN
-    SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1205, MESSAGE_TEXT = v_text;
   END IF;
   UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = IF(v_errno = 0, 'consumed', 'todo') WHERE outcome = 'offered';
 END $$

@@ -26,11 +26,12 @@ BEGIN
     turn    INT NOT NULL,
     id      BIGINT UNSIGNED NOT NULL,
     last_id BIGINT UNSIGNED NOT NULL COMMENT 'the last one to do of its lane',
-    PRIMARY KEY (turn, id),
+    of_lane INT NOT NULL COMMENT 'how many its lane has to do',
+    PRIMARY KEY (turn, of_lane, id),
     UNIQUE KEY (id)
   ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
-  INSERT INTO outbox_turns (turn, id, last_id)
-  SELECT ROW_NUMBER() OVER (each_lane ORDER BY id), id, MAX(id) OVER each_lane
+  INSERT INTO outbox_turns (turn, id, last_id, of_lane)
+  SELECT ROW_NUMBER() OVER (each_lane ORDER BY id), id, MAX(id) OVER each_lane, COUNT(*) OVER each_lane
     FROM outbox_batch
    WHERE outcome = 'todo'
   WINDOW each_lane AS (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0));

@@ -27,15 +27,15 @@ outcome, except for not reached:
   foreign      the message with this id is another one: error says in what; nothing is changed
   dead         it was dead before, or is now: the payload does not fit, or max_retry is reached; error says why
   failed       pending again, to be sent again after the backoff; error says why
-  deferred     an earlier message of its lane (topic and key) is not final yet: pending again, to be sent behind it
-  not reached  the handlers of others took too long, or the payloads are too many bytes for one transaction: give it to
-               the next call
+  deferred     an earlier message of its lane (topic and key) is not final yet, or its handler waits for a lock that
+               another session holds: pending again, to be sent later; no failure is counted
+  not reached  another session has locked the message or one before it in its lane (error says which), or the handlers
+               took too long, or the payloads are too many bytes for one transaction: give it to the next call
 
 Errors
   30003 p_messages is not JSON; 30006 called inside a transaction
-  1205, 1213 no lock on a message of the outbox, or for a batch handler, or on a table that a handler needs, and the
-    errors of outbox_internal_judge_error_v1, which are the server''s own: everything is rolled back, no failure is
-    counted; call again
+  1205 the table of the messages is locked, 1213, and the errors of outbox_internal_judge_error_v1, which are the
+    server''s own: everything is rolled back, no failure is counted; call again
 
 Order: where the business type is ordered by key, a message takes effect only when no earlier one of its lane is pending
 or published, whichever copy of which record arrives when.
@@ -43,8 +43,12 @@ or published, whichever copy of which record arrives when.
 Speed: the messages of business types that have a batch handler are given to it together, where no other message must
 come first. All others are handled one by one.
 
-Fairness: handlers run for one message of each lane, then for the next of each, and not after 100 ms have passed. So a
-slow handler delays the later messages of its own lane, and others by one message at a time.
+Fairness: handlers run for one message of each lane, then for the next of each. From its first handler on, a business type
+has 20 ms for the first messages of its lanes, and 5 ms for more, whatever the other types take. So a slow handler delays
+the later messages of its own lane, and the others by little.
+
+Afterwards the session variable @outbox_times says how long which handlers took, those for one message and those for
+many: [{"type": microseconds, ...}, {"type": microseconds, ...}].
 
 Called by: consumers. Owns its transaction (READ COMMITTED). Locks: messages by ascending id, then what handlers lock.
 
@@ -59,12 +63,12 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_patience_us INT DEFAULT 100000;
-  DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL v_patience_us MICROSECOND;
   DECLARE v_error VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   -- Messages whose handler rolled everything back, or that are too large alone, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
   DECLARE v_in_bulk BOOLEAN DEFAULT TRUE;
+  -- Of each business type: its messages that have waited for a lock, and the microseconds of its handler.
+  DECLARE v_waits, v_times, v_bulk_times JSON DEFAULT '{}';
   -- A mark writes a message's row into the binary log twice; group replication takes 150 MB in a transaction by default.
   -- Where max_binlog_cache_size is less, a handler may write as much again, and there is room for the rest of the rows.
   DECLARE v_default_bytes BIGINT UNSIGNED DEFAULT LEAST(32 << 20, @@GLOBAL.max_binlog_cache_size DIV 4);
@@ -125,6 +129,9 @@ BEGIN
       IF v_duplicates > 0 THEN
         CALL outbox_internal_accept_arrived_v1();
       END IF;
+      IF @outbox_held IS NOT NULL THEN
+        CALL outbox_internal_hold_types_v1(NULL, NULL);
+      END IF;
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';
       in_bulk: LOOP
@@ -135,24 +142,25 @@ BEGIN
         IF v_batch_handler IS NULL THEN
           LEAVE in_bulk;
         END IF;
-        CALL outbox_internal_handle_in_bulk_v1(v_batch_handler);
+        CALL outbox_internal_handle_in_bulk_v1(v_batch_handler, v_bulk_times);
       END LOOP;
       IF v_todo > 0 THEN
         CALL outbox_internal_take_turns_v1();
       END IF;
       SET v_turn = 1, v_id = 0;
       one_by_one: WHILE v_todo > 0 DO
-        CALL outbox_internal_next_turn_v1(v_deadline, v_turn, v_id);
+        CALL outbox_internal_next_turn_v1(v_times, v_turn, v_id);
         IF v_id IS NULL THEN
           LEAVE one_by_one;
         END IF;
-        CALL outbox_internal_handle_v1(v_id);
+        CALL outbox_internal_handle_v1(v_id, v_waits, v_times);
       END WHILE;
       COMMIT AND NO CHAIN NO RELEASE;
       LEAVE attempt;
     END;
   END LOOP;
 
+  SET @outbox_times = JSON_ARRAY(v_times, v_bulk_times);
   SELECT id, outcome, error FROM outbox_batch ORDER BY id;
   COMMIT AND NO CHAIN NO RELEASE;
 END $$

@@ -17,7 +17,7 @@ Parameters
   p_messages LONGTEXT: as of outbox_consume_v1
 
 Result set, by id: id, outcome, error. The outcomes are those of outbox_consume_v1 before it begins: unknown, foreign
-(error says in what the record differs), duplicate, dead, or todo.
+(error says in what the record differs), duplicate, dead, not reached (another session has locked it), or todo.
 
 Errors
   30003 p_messages is not JSON; 30006 called inside a transaction

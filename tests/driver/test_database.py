@@ -77,7 +77,7 @@ def test_account_with_execute_alone_can_do_all_that_the_daemon_does(driver: Driv
     assert driver.mark_failed_batch(RELAY, [(claimed[second].receipt, "not now")]) == 1
     assert driver.mark_dead_batch(RELAY, [(claimed[third].receipt, "never")]) == 1
     driver.leave(RELAY)
-    assert [outcome.outcome for outcome in driver.consume([arrival(claimed[first])])] == ["consumed"]
+    assert [outcome.outcome for outcome in driver.consume([arrival(claimed[first])]).outcomes] == ["consumed"]
     assert db.statuses() == {first: "consumed", second: "pending", third: "dead"}
     assert {row["status"] for row in driver.status()} == {"consumed", "pending", "dead"}
     assert driver.get(third) == db.message(third)
@@ -92,7 +92,9 @@ def test_marking_nothing_marks_nothing(driver: Driver, marked: Any) -> None:
 
 def test_records_are_consumed_by_ascending_id_however_they_come(driver: Driver, db: Session) -> None:
     first, second = (db.enqueue_published("k", payload=chat_payload(text)) for text in ("one", "two"))
-    outcomes = driver.consume([Arrival(id_, db.message(id_)["created_at"], "chat", "k") for id_ in (second, first)])
+    outcomes = driver.consume(
+        [Arrival(id_, db.message(id_)["created_at"], "chat", "k") for id_ in (second, first)]
+    ).outcomes
     assert [(outcome.id, outcome.outcome) for outcome in outcomes] == [(first, "consumed"), (second, "consumed")]
     assert db.chats() == ["one", "two"]
 
@@ -122,7 +124,7 @@ def test_word_that_is_a_command_of_the_mysql_client_is_a_text_like_any_other(
     driver.enqueue_with_options("chat_history_persist", "chat", "k", chat_payload(text), None)
     (message,) = driver.claim(RELAY, 10, 30, 0)
     assert json.loads(message.payload)["message"] == text
-    assert [outcome.outcome for outcome in driver.consume([arrival(message)])] == ["consumed"]
+    assert [outcome.outcome for outcome in driver.consume([arrival(message)]).outcomes] == ["consumed"]
     assert db.chats() == [text]
 
 

@@ -7,11 +7,22 @@ import pytest
 
 from outboxd.mysql.procedures import RelayProcedures
 from tests.kit.account import Account
+from tests.kit.application import Application
 from tests.kit.command import settings
 from tests.kit.daemon import StartDaemon
+from tests.kit.kafka import count_records
+from tests.kit.mock_cluster import MockCluster
 from tests.kit.observing import OBSERVED, observe
 from tests.kit.server import Connect
-from tests.kit.session import Session
+from tests.kit.session import CHAT, Session
+
+
+@pytest.fixture
+def app(db: Session) -> Iterator[Application]:
+    """Lend an application with handlers."""
+    application = Application(db)
+    yield application
+    application.remove()
 
 
 @contextmanager
@@ -43,7 +54,6 @@ def test_relay_whose_marks_are_refused_is_not_ready_and_says_why(start_daemon: S
 @pytest.mark.parametrize(
     ("lock", "unlock", "state"),
     [
-        ("LOCK TABLES chat_histories READ", "UNLOCK TABLES", "table metadata lock"),
         ("LOCK TABLES agent_outbox_messages READ", "UNLOCK TABLES", "table metadata lock"),
         ("FLUSH TABLES WITH READ LOCK", "UNLOCK TABLES", "lock"),
     ],
@@ -59,8 +69,6 @@ def test_daemon_says_which_lock_it_waits_for_and_goes_on_when_it_is_free(
     message = db.enqueue()
     holder.execute(lock)
     try:
-        if "agent" not in lock and "FLUSH" not in lock:
-            message = db.enqueue()
         seen.daemon.says("waits for a lock")
         seen.turns("/readyz", 503, state)
         # Longer than the daemon's lock_wait_timeout.
@@ -70,6 +78,62 @@ def test_daemon_says_which_lock_it_waits_for_and_goes_on_when_it_is_free(
     seen.daemon.eventually(lambda: set(db.statuses().values()) == {"consumed"}, "all is consumed")
     assert {row["retry_count"] for row in db.messages()} == {0}
     seen.turns("/readyz", 200, "ok")
+
+
+@pytest.mark.parametrize(
+    "lock", ["LOCK TABLES chat_histories READ", "START TRANSACTION; SELECT * FROM chat_histories FOR UPDATE"]
+)
+def test_lock_on_chat_histories_is_told_and_holds_up_no_other_type(
+    start_daemon: StartDaemon, db: Session, app: Application, connect: Connect, lock: str
+) -> None:
+    app.business("records")
+    holder = connect()
+    seen = observe(start_daemon(**OBSERVED))
+    seen.turns("/readyz", 200, "ok")
+    holder.execute(lock)
+    chats = [db.enqueue(f"chat {number}") for number in range(20)]
+    seen.daemon.says("waits for a lock", biz_type=CHAT)
+    others = [db.enqueue(f"key {number}", biz_type="records", payload="{}") for number in range(20)]
+    seen.daemon.eventually(
+        lambda: {db.statuses()[other] for other in others} == {"consumed"}, "the others are consumed"
+    )
+    assert db.chats() == []
+    holder.execute("UNLOCK TABLES; ROLLBACK")
+    seen.daemon.eventually(lambda: set(db.statuses().values()) == {"consumed"}, "all is consumed")
+    assert {db.message(chat)["retry_count"] for chat in chats} == {0}
+
+
+def test_locked_message_is_told_and_holds_up_its_lane_alone(
+    start_daemon: StartDaemon, db: Session, connect: Connect
+) -> None:
+    holder = connect()
+    daemon = start_daemon("--only", "relay")
+    locked, follower = db.enqueue("a"), db.enqueue("a")
+    daemon.eventually(lambda: set(db.statuses().values()) == {"published"}, "published")
+    holder.execute("START TRANSACTION")
+    holder.call("outbox_mark_dead_v1", locked, "not committed")
+    consumer = start_daemon("--only", "consumer")
+    consumer.says("waits for a lock", id=locked)
+    others = [db.enqueue(f"key {number}") for number in range(20)]
+    consumer.eventually(lambda: {db.statuses()[other] for other in others} == {"consumed"}, "the others are consumed")
+    holder.execute("ROLLBACK")
+    consumer.eventually(lambda: {db.statuses()[id_] for id_ in (locked, follower)} == {"consumed"}, "all is consumed")
+    assert [event["id"] for event in consumer.events() if event["event"] == "waits for a lock"].count(locked) == 1
+
+
+def test_mark_passes_over_a_locked_message_which_is_not_sent_again(
+    start_daemon: StartDaemon, db: Session, connect: Connect, cluster: MockCluster
+) -> None:
+    holder = connect()
+    locked = db.enqueue("a", topic="chat")
+    holder.execute("START TRANSACTION; SELECT * FROM agent_outbox_messages WHERE id = %s FOR UPDATE", locked)
+    daemon = start_daemon("--only", "relay")
+    daemon.says("waits for a lock", id=locked)
+    others = [db.enqueue(f"key {number}") for number in range(20)]
+    daemon.eventually(lambda: {db.statuses()[other] for other in others} == {"published"}, "the others are published")
+    holder.execute("ROLLBACK")
+    daemon.eventually(lambda: set(db.statuses().values()) == {"published"}, "all is published")
+    assert count_records(cluster.bootstrap, ["chat"]) == 1 + len(others)
 
 
 def test_backup_lock_holds_up_nothing(start_daemon: StartDaemon, db: Session, connect: Connect) -> None:

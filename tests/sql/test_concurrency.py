@@ -11,7 +11,7 @@ import pytest
 from tests.kit.application import Application
 from tests.kit.names import key_of, slot_of
 from tests.kit.server import Connect
-from tests.kit.session import CHAT, Failing, Session, chat_payload, ids
+from tests.kit.session import Failing, Session, chat_payload, ids
 from tests.kit.waiting import Result, background, eventually
 
 
@@ -75,17 +75,31 @@ def test_mark_that_was_rolled_back_has_not_happened_for_the_one_that_waited(db: 
     assert db.statuses() == {message: "published"}
 
 
+WAITS = "UPDATE app_effects SET payload = p_payload WHERE message = 0"
+
+
+@contextmanager
+def consuming(
+    db: Session, app: Application, connect: Connect, *records: Any, then: str = "DO 0"
+) -> Iterator[Future[dict[int, str]]]:
+    """Another consumer is in the middle of the handler `waits`, with these messages locked, until the block ends."""
+    consumer, holder = connect(), connect()
+    app.handler(f"{WAITS}; {then}", name="waits")
+    db.execute("INSERT INTO app_effects (message) VALUES (0)")
+    holder.execute("START TRANSACTION; UPDATE app_effects SET payload = 'locked'")
+    with blocked(db, consumer, lambda: consumer.consume(*records)) as consumption:
+        yield consumption
+        holder.execute("COMMIT")
+
+
 def test_two_consumers_of_one_message_have_one_effect(db: Session, app: Application, connect: Connect) -> None:
-    app.business("order_placed")
+    db.register("order_placed", "waits")
     message = db.enqueue_published(biz_type="order_placed", payload="{}")
-    holder, one, two = connect(), connect(), connect()
-    holder.execute("START TRANSACTION; SELECT * FROM agent_outbox_messages FOR UPDATE")
-    with blocked(db, one, lambda: one.consume(message)) as first:  # noqa: SIM117
-        with blocked(db, two, lambda: two.consume(message)) as second:
-            holder.execute("COMMIT")
-            outcomes = [first.result(timeout=60)[message], second.result(timeout=10)[message]]
-    assert sorted(outcomes) == ["consumed", "duplicate"]
-    assert app.effects() == [message]
+    with consuming(db, app, connect, message, then="INSERT INTO app_effects (message) VALUES (p_id)") as first:
+        assert db.consume(message) == {message: "not reached"}
+    assert first.result(timeout=60) == {message: "consumed"}
+    assert db.consume(message) == {message: "duplicate"}
+    assert app.effects() == [0, message]
 
 
 def test_consumers_in_a_race_for_the_same_batch_write_each_message_once(db: Session, connect: Connect) -> None:
@@ -94,9 +108,14 @@ def test_consumers_in_a_race_for_the_same_batch_write_each_message_once(db: Sess
     sessions = [connect() for _ in range(4)]
     with ThreadPoolExecutor(len(sessions)) as pool:
         results = list(pool.map(lambda session: session.call("outbox_consume_v1", batch), sessions))
-    outcomes = [[rows[n]["outcome"] for rows in results] for n in range(30)]
-    assert all(sorted(of_one) == ["consumed", *["duplicate"] * 3] for of_one in outcomes)
-    assert db.chats() == [str(n) for n in range(30)]
+    outcomes = [sorted(rows[n]["outcome"] for rows in results) for n in range(30)]
+    assert all(of_one.count("consumed") <= 1 for of_one in outcomes)
+    assert {outcome for of_one in outcomes for outcome in of_one} <= {"consumed", "duplicate", "not reached"}
+    db.consume(*messages)
+    assert set(db.consume(*messages).values()) == {"duplicate"}
+    written = [int(chat) for chat in db.chats()]
+    assert sorted(written) == list(range(30))
+    assert all([n for n in written if n % 5 == key] == list(range(key, 30, 5)) for key in range(5))
 
 
 @pytest.mark.parametrize("first", ["persist", "mark dead"])
@@ -126,21 +145,17 @@ def test_of_persist_and_mark_dead_the_first_wins(db: Session, connect: Connect, 
 
 
 @pytest.mark.parametrize("kind", ["published", "failed", "dead"])
-@pytest.mark.parametrize(("biz_type", "outcome"), [(CHAT, "consumed"), ("fails", "failed")])
+@pytest.mark.parametrize(("then", "outcome"), [("DO 0", "consumed"), ("SIGNAL SQLSTATE '45000'", "failed")])
 def test_relays_mark_that_comes_during_the_consumption_does_nothing(
-    db: Session, app: Application, connect: Connect, kind: str, biz_type: str, outcome: str
+    db: Session, app: Application, connect: Connect, kind: str, then: str, outcome: str
 ) -> None:
-    relay, consumer, holder = connect(), connect(), connect()
-    app.business("fails", "SIGNAL SQLSTATE '45000'")
-    message = db.enqueue(biz_type=biz_type)
+    relay = connect()
+    db.register("order_placed", "waits")
+    message = db.enqueue(biz_type="order_placed", payload="{}")
     claimed = relay.claim()
-    record = db.record(message)
-    holder.execute("START TRANSACTION; SELECT * FROM agent_outbox_messages FOR UPDATE")
-    with blocked(db, consumer, lambda: consumer.consume(record)) as consume:  # noqa: SIM117
-        with blocked(db, relay, lambda: relay.mark(kind, claimed)) as marked:
-            holder.execute("COMMIT")
-            assert consume.result(timeout=60) == {message: outcome}
-            assert marked.result(timeout=60) == 0
+    with consuming(db, app, connect, db.record(message), then=then) as consumption:
+        assert relay.mark(kind, claimed) == 0
+    assert consumption.result(timeout=60) == {message: outcome}
     row = db.message(message)
     expected = ("consumed", 0) if outcome == "consumed" else ("pending", 1)
     assert (row["status"], row["retry_count"]) == expected
@@ -159,15 +174,12 @@ def test_message_is_deferred_while_the_one_before_it_is_being_consumed(db: Sessi
     assert db.consume(first, second) == {first: "consumed", second: "consumed"}
 
 
-def test_failure_and_consumption_of_its_follower_end_in_order(db: Session, connect: Connect) -> None:
-    failing, consumer, holder = connect(), connect(), connect()
-    first, second = (db.enqueue_published(payload=chat_payload(text)) for text in ("1", "2"))
-    holder.execute("START TRANSACTION; SELECT * FROM agent_outbox_messages FOR UPDATE")
-    with blocked(db, failing, lambda: failing.consume(Failing(first))) as failure:  # noqa: SIM117
-        with blocked(db, consumer, lambda: consumer.consume(second)) as follower:
-            holder.execute("COMMIT")
-            assert failure.result(timeout=60) == {first: "failed"}
-            assert follower.result(timeout=60) == {second: "deferred"}
+def test_failure_and_consumption_of_its_follower_end_in_order(db: Session, app: Application, connect: Connect) -> None:
+    db.register("order_placed", "waits")
+    first, second = db.enqueue_published(biz_type="order_placed", payload="{}"), db.enqueue_published()
+    with consuming(db, app, connect, first, then="SIGNAL SQLSTATE '45000'") as failure:
+        assert db.consume(second) == {second: "deferred"}
+    assert failure.result(timeout=60) == {first: "failed"}
     assert db.statuses() == {first: "pending", second: "pending"}
     assert db.chats() == []
 

@@ -1,63 +1,92 @@
 """Trouble of the server while a batch is consumed: it is no message's fault, and nothing is half done."""
 
+import time
+
 import pytest
 from mysql.connector.errors import Error
 
 from tests.kit.application import Application
 from tests.kit.server import Connect
-from tests.kit.session import CHAT, Session
+from tests.kit.session import CHAT, Session, chat_payload
 from tests.kit.waiting import background, eventually
 
 
-def test_lock_wait_timeout_on_a_message_rolls_everything_back_and_is_raised(db: Session, connect: Connect) -> None:
+@pytest.mark.parametrize("state", ["pending", "published"])
+def test_locked_message_is_not_reached_and_holds_up_its_lane_alone(db: Session, connect: Connect, state: str) -> None:
     other = connect()
-    free, locked = db.enqueue_published("a"), db.enqueue_published("b")
+    first, locked, follower = (db.enqueue_in(state, "a") for _ in range(3))
+    free = db.enqueue_published("b")
     other.execute("START TRANSACTION")
     other.call("outbox_mark_failed_v1", locked, "not committed")
-    check_timeout(db, free, locked)
+    before = db.messages()
+    rows = db.consume_rows(first, locked, follower, free)
+    assert [row["outcome"] for row in rows] == ["consumed", "not reached", "not reached", "consumed"]
+    assert rows[1]["error"] == f"another session has locked message {locked}"
+    # That of a published one has its published follower locked, too.
+    named = f"{locked} of its lane" if state == "pending" else str(follower)
+    assert rows[2]["error"] == f"another session has locked message {named}"
+    assert [row for row in db.messages() if row["id"] in {locked, follower}] == before[1:3]
     other.execute("ROLLBACK")
-    assert db.consume(free, locked) == {free: "consumed", locked: "consumed"}
+    assert db.consume(locked, follower) == {locked: "consumed", follower: "consumed"}
+    assert db.chats() == ["a", "b", "a", "a"]
 
 
-def test_lock_wait_timeout_on_the_business_table_rolls_everything_back_and_is_raised(
-    db: Session, connect: Connect
-) -> None:
+def test_record_of_a_message_that_is_not_committed_waits_for_nothing(db: Session, connect: Connect) -> None:
     other = connect()
-    first, second = db.enqueue_published("a"), db.enqueue_published("b")
     other.execute("START TRANSACTION")
-    other.execute("SELECT * FROM chat_histories FOR UPDATE")
-    check_timeout(db, first, second)
-    other.execute("ROLLBACK")
-    assert db.consume(first, second) == {first: "consumed", second: "consumed"}
-    assert db.chats() == ["a", "b"]
+    own = other.enqueue("a")
+    free = db.enqueue_published("b")
+    assert db.consume(own, free) == {own: "unknown", free: "consumed"}
 
 
-def test_lock_wait_timeout_in_a_handler_fails_its_own_message_and_stops_no_other(
-    db: Session, app: Application, connect: Connect
+LOCKS = {
+    "rows": "START TRANSACTION; SELECT * FROM {table} FOR UPDATE",
+    "table": "LOCK TABLES {table} READ",
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize(("biz_type", "table"), [(CHAT, "chat_histories"), ("records", "app_effects")])
+def test_lock_on_the_table_of_a_type_delays_its_messages_alone_and_counts_no_failure(
+    db: Session, app: Application, connect: Connect, lock: str, biz_type: str, table: str
 ) -> None:
-    app.business("counts", "UPDATE app_effects SET payload = p_payload WHERE message = 0")
-    db.execute("INSERT INTO app_effects (message) VALUES (0)")
+    app.business("records")
+    app.business("free", "DO 0")
     other = connect()
-    chat = db.enqueue_published("a")
-    blocked = db.enqueue_published("b", biz_type="counts", payload="{}")
-    other.execute("START TRANSACTION; UPDATE app_effects SET payload = 'locked'")
+    blocked = [db.enqueue_published(f"key {n % 7}", biz_type=biz_type, payload=chat_payload(str(n))) for n in range(20)]
+    free = db.enqueue_published("z", biz_type="free", payload="{}")
+    other.execute(LOCKS[lock].format(table=table))
+    db.execute("SET innodb_lock_wait_timeout = 1, lock_wait_timeout = 1")
+    assert db.consume(*blocked, free) == {**dict.fromkeys(blocked, "deferred"), free: "consumed"}
+    assert {(db.message(id_)["status"], db.message(id_)["retry_count"]) for id_ in blocked} == {("pending", 0)}
+    assert "waits for a lock: Lock wait timeout" in db.message(blocked[0])["last_error"]
+    # The next call does not try again: it would wait for the lock.
+    began = time.monotonic()
+    assert set(db.consume(*blocked).values()) == {"deferred"}
+    assert time.monotonic() - began < 0.9
+    other.execute("UNLOCK TABLES; ROLLBACK")
+    db.execute("SET @outbox_held = NULL")
+    while "pending" in db.statuses().values():
+        db.consume(*blocked)
+    assert set(db.statuses().values()) == {"consumed"}
+    if biz_type == CHAT:
+        assert sorted(db.chats(), key=int) == [str(n) for n in range(20)]
+
+
+def test_lock_that_one_message_needs_delays_its_lane_alone(db: Session, app: Application, connect: Connect) -> None:
+    app.business("counts", "UPDATE app_effects SET payload = 'done' WHERE message = p_payload")
+    db.execute("INSERT INTO app_effects (message) VALUES (1), (2); ALTER TABLE app_effects ADD KEY (message)")
+    other = connect()
+    blocked, follower = (db.enqueue_published("b", biz_type="counts", payload=payload) for payload in "12")
+    free = db.enqueue_published("a", biz_type="counts", payload="2")
+    other.execute("START TRANSACTION; UPDATE app_effects SET payload = 'locked' WHERE message = 1")
     db.execute("SET innodb_lock_wait_timeout = 1")
-    assert db.consume(chat, blocked) == {chat: "consumed", blocked: "failed"}
-    assert "Lock wait timeout" in db.message(blocked)["last_error"]
+    assert db.consume(blocked, follower, free) == {blocked: "deferred", follower: "deferred", free: "consumed"}
+    assert db.message(blocked)["retry_count"] == 0
+    assert db.message(blocked)["next_retry_at"] < db.message(follower)["next_retry_at"]
     other.execute("ROLLBACK")
-    assert db.consume(blocked) == {blocked: "consumed"}
-
-
-def check_timeout(db: Session, *messages: int) -> None:
-    """Consume in vain: error 1205, nothing changed, no transaction left open, no lock kept."""
-    before, chats = db.messages(), db.chats()
-    db.execute("SET innodb_lock_wait_timeout = 1")
-    with pytest.raises(Error) as caught:
-        db.consume(*messages)
-    assert caught.value.errno == 1205
-    assert not db.in_transaction()
-    assert db.messages() == before
-    assert db.chats() == chats
+    assert db.consume(blocked, follower) == {blocked: "consumed", follower: "consumed"}
+    assert db.message(blocked)["last_error"] is None
 
 
 def test_killed_statement_is_raised_and_the_callers_rollback_undoes_everything(

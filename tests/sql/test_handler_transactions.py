@@ -83,8 +83,7 @@ def test_message_that_was_consumed_while_a_handler_had_given_up_the_locks_stays_
         db.call("outbox_mark_dead_v1", fails, "out of the way")
         assert db.consume(later) == {later: "consumed"}
         db.out("outbox_requeue_v1", fails)
-    assert consuming.result() == {commits: "consumed", fails: "failed", later: "not reached"}
-    assert db.consume(later) == {later: "duplicate"}
+    assert consuming.result() == {commits: "consumed", fails: "failed", later: "duplicate"}
     assert db.statuses()[later] == "consumed"
     assert app.effects() == [later]
 

@@ -1,9 +1,11 @@
 """Handlers that applications write: how they are called, and what becomes of their failures."""
 
+import json
+
 import pytest
 
 from tests.kit.application import PARAMETERS, RECORD, Application
-from tests.kit.session import Session
+from tests.kit.session import CHAT, Session
 
 FAIL = "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 50123, MESSAGE_TEXT = 'the application says no'"
 DUE_TO_THE_APPLICATION = "the application says no"
@@ -140,22 +142,34 @@ def test_handler_that_fetches_beyond_the_end_fails_and_one_that_selects_no_row_d
     assert app.effects() == [second]
 
 
-def test_slow_handler_lets_the_first_message_of_each_key_pass_and_leaves_the_rest_waiting(
-    db: Session, app: Application
-) -> None:
-    app.business("slow", f"DO SLEEP(0.11); {RECORD}")
-    app.business("obeys")
-    slow = [db.enqueue_published("slow", biz_type="slow", payload="{}") for _ in range(3)]
-    quick = [db.enqueue_published(key, biz_type="obeys", payload="{}") for key in "abb"]
+def test_slow_type_leaves_its_rest_waiting_and_no_other_type(db: Session, app: Application) -> None:
+    app.business("slow", f"DO SLEEP(0.011); {RECORD}")
+    app.business("quick")
+    slow = [db.enqueue_published(key, biz_type="slow", payload="{}") for key in ("hot", "hot", "cool", "cold", "mixed")]
+    quick = [db.enqueue_published(key, biz_type="quick", payload="{}") for key in ("a", "b", "b", "mixed", "b")]
     before = {row["id"]: row for row in db.messages()}
-    assert db.consume(*slow, *quick) == {
-        slow[0]: "consumed",
-        slow[1]: "not reached",
-        slow[2]: "not reached",
-        quick[0]: "consumed",
-        quick[1]: "consumed",
-        quick[2]: "not reached",
-    }
-    assert all(row == before[row["id"]] for row in db.messages() if row["id"] in {slow[1], slow[2], quick[2]})
-    assert db.consume(slow[1], slow[2], quick[2]) == {slow[1]: "consumed", slow[2]: "not reached", quick[2]: "consumed"}
-    assert db.consume(slow[2]) == {slow[2]: "consumed"}
+    outcomes = db.consume(*slow, *quick)
+    # Lanes with few messages come first; what is behind a message that is not reached waits for it.
+    assert [id_ for id_, outcome in outcomes.items() if outcome == "consumed"] == [*slow[2:4], *quick[:3], quick[4]]
+    left = [id_ for id_, outcome in outcomes.items() if outcome == "not reached"]
+    assert left == [*slow[:2], slow[4], quick[3]]
+    assert all(row == before[row["id"]] for row in db.messages() if row["id"] in left)
+    assert db.consume(*left) == {slow[0]: "consumed", slow[1]: "not reached", slow[4]: "consumed", quick[3]: "consumed"}
+    assert db.consume(slow[1]) == {slow[1]: "consumed"}
+
+
+def test_quick_type_has_many_turns_in_a_call(db: Session, app: Application) -> None:
+    app.business("quick", "DO 0")
+    messages = [db.enqueue_published("k", biz_type="quick", payload="{}") for _ in range(4)]
+    assert list(db.consume(*messages).values())[:3] == ["consumed"] * 3
+
+
+def test_time_is_counted_from_the_first_handler_and_by_type(db: Session, app: Application) -> None:
+    app.business("slow", "DO SLEEP(0.03)")
+    slow, chat = db.enqueue_published("a", biz_type="slow", payload="{}"), db.enqueue_published("b")
+    bad = db.enqueue_published("c", payload="{}")
+    assert db.consume(slow, chat, bad) == {slow: "consumed", chat: "consumed", bad: "dead"}
+    alone, together = json.loads(db.value("SELECT @outbox_times"))
+    assert set(alone) == {"slow", CHAT}
+    assert set(together) == {CHAT}
+    assert alone["slow"] >= 30_000 > alone[CHAT]

@@ -9,7 +9,6 @@ from outboxd.mysql.errors import SERVERS_OWN
 from tests.kit.application import RECORD, Application
 from tests.kit.server import Connect, Server
 from tests.kit.session import Session
-from tests.kit.waiting import background, eventually
 
 READ_ONLY = 1290
 TOO_LARGE = {1180, 1197, 1206, 1705, 3100, 3231}
@@ -101,23 +100,4 @@ def test_read_only_database_refuses_the_batch_and_counts_nothing(
     finally:
         db.execute(f"ALTER DATABASE {installed_database} READ ONLY = 0")
     assert db.messages() == before
-    assert consumer.consume(message) == {message: "consumed"}
-
-
-def test_lock_on_the_table_of_a_handler_fails_no_message_however_long_it_lasts(
-    db: Session, app: Application, connect: Connect
-) -> None:
-    app.business("one")
-    message = db.enqueue_published(biz_type="one", payload="{}")
-    before = db.messages()
-    holder, consumer = connect(), connect()
-    holder.execute("LOCK TABLES app_effects READ")
-    consumer.execute("SET lock_wait_timeout = 2, innodb_lock_wait_timeout = 1")
-    with background(lambda: consumer.consume(message)) as consuming:
-        eventually(lambda: db.is_in(consumer.session_id, "Waiting for table metadata lock"))
-        error = consuming.exception(timeout=60)
-    assert isinstance(error, Error)
-    assert error.errno == 1205
-    assert db.messages() == before
-    holder.execute("UNLOCK TABLES")
     assert consumer.consume(message) == {message: "consumed"}

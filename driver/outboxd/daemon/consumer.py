@@ -3,17 +3,17 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from outboxd.daemon.backlog import Backlog, Entry, Partition
 from outboxd.kafka.client import Outage, connect
 from outboxd.kafka.records import ForeignRecord, parse
-from outboxd.messages import Arrival, Outcome
+from outboxd.messages import Arrival, Consumption, Outcome
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.observe import metrics, tracing
 from outboxd.observe.health import Pulse
@@ -43,14 +43,10 @@ _PROPERTIES = {
 }
 _POLL_SECONDS = 0.5
 _FOREIGN_LOGGED = 20
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Entry:
-    """A record that claims to be of this outbox, and of which message."""
-
-    record: Any
-    arrival: Arrival
+_SAID_AGAIN_SECONDS = 60
+# Of a partition, before it is paused; and polled at once, where handlers are slow.
+_MOST_WAITING = 500
+_LEAST_POLLED = 100
 
 
 class _TooLarge(Exception):
@@ -72,9 +68,15 @@ class Consumer:
         self._outage = Outage()
         callbacks = {"error_cb": self._outage.on_error, "on_commit": self._on_commit}
         self._kafka = connect(KafkaConsumer, settings, {**_PROPERTIES, "group.id": settings.group, **callbacks})
-        self._waiting: list[_Entry] = []
+        self._waiting = Backlog(settings.batch_size)
         # Messages in a call: less after one whose transaction was more than max_binlog_cache_size.
         self._most = settings.batch_size
+        # Records polled at once: less where handlers do not get through so many.
+        self._room = settings.batch_size
+        # When it was last said that a business type waits for a lock.
+        self._told: dict[str, float] = {}
+        self._paused: set[Partition] = set()
+        self._ends: dict[Partition, int] = {}
 
     def run(self) -> None:
         """Consume until stop is set, then leave the group.
@@ -92,17 +94,35 @@ class Consumer:
                 self._kafka.close()  # commits what is stored
 
     def _round(self) -> None:
-        self._pulse.holds(len(self._kafka.assignment()))
+        assigned = self._kafka.assignment()
+        self._pulse.holds(len(assigned))
+        self._pause({(partition.topic, partition.partition) for partition in assigned})
         records = self._poll()
-        entries = self._waiting + list(_own(records, self._settings.source))
-        if entries or records:
-            self._waiting = self._consume(entries)
-            self._store([entry.record for entry in entries] + records)
+        self._ends |= {_partition(record): record.offset() + 1 for record in records}
+        self._waiting.add(_own(records, self._settings.source))
+        batch = self._waiting.batch(self._most)
+        if batch:
+            self._consume(batch)
+        if batch or records:
+            self._store({entry.partition for entry in batch} | {_partition(record) for record in records})
+
+    def _pause(self, assigned: set[Partition]) -> None:
+        """Fetch no more of partitions of which enough waits, so that a slow lane keeps no other from being fetched."""
+        sizes = self._waiting.sizes()
+        self._paused &= assigned
+        pause = {partition for partition in assigned - self._paused if sizes[partition] >= _MOST_WAITING}
+        resume = {partition for partition in self._paused if sizes[partition] < _MOST_WAITING // 2}
+        if pause:
+            self._kafka.pause([TopicPartition(*partition) for partition in pause])
+        if resume:
+            self._kafka.resume([TopicPartition(*partition) for partition in resume])
+        self._paused = self._paused - resume | pause
 
     def _poll(self) -> list[Any]:
-        """The records at hand, up to batch_size; waits for the first only, and not even that with others waiting."""
-        limit = self._settings.batch_size - len(self._waiting)
-        first = self._kafka.poll(0 if self._waiting else _POLL_SECONDS) if limit else None
+        """The records at hand, up to a limit; waits for the first only, and not even that with others to hand over."""
+        rest = self._waiting.rest_seconds()
+        first = self._kafka.poll(_POLL_SECONDS if rest is None else min(rest, _POLL_SECONDS))
+        limit = self._room
         if first is None:
             return []
         records = []
@@ -121,40 +141,51 @@ class Consumer:
             self._outage.is_over()
         return records
 
-    def _consume(self, entries: Sequence[_Entry]) -> list[_Entry]:
-        """Let the messages take effect; returns the records that the next call must take again."""
-        # One record a message, because outcomes are by id: a forged copy must not hide the true one.
-        batch = list({entry.arrival.id: entry for entry in reversed(entries)}.values())
-        batch = sorted(batch, key=lambda entry: entry.arrival.id)[: self._most]
+    def _consume(self, batch: Sequence[Entry]) -> None:
+        """Let the messages take effect; what the next call must take again stays in the backlog."""
         self._pulse.beat()
         began_ns = time.time_ns()
         try:
-            outcomes = self._call([entry.arrival for entry in batch])
+            done = self._call([entry.arrival for entry in batch])
         except _TooLarge:
             self._most = len(batch) // 2
-            return list(entries)
+            return
+        outcomes = {outcome.id: outcome for outcome in done.outcomes}
         self._most = min(2 * self._most, self._settings.batch_size)
-        self._pulse.moves()
         tracing.consumed(((entry.arrival.id, entry.record) for entry in batch), outcomes.values(), began_ns)
         counts = Counter(outcome.outcome for outcome in outcomes.values())
         metrics.count_outcomes(counts)
+        metrics.count_handlers(done.handler_seconds)
         log.debug("consumed", **counts)
-        done: list[_Entry] = []
         foreign: list[tuple[Any, ForeignRecord]] = []
         for entry in batch:
             outcome = outcomes[entry.arrival.id]
-            if not outcome.is_not_reached:
-                done.append(entry)
             if outcome.outcome == "foreign":
                 foreign.append((entry.record, ForeignRecord("row", str(outcome.error))))
-            elif outcome.error and outcome.outcome != "deferred":
+            elif outcome.error and not outcome.is_not_reached and outcome.outcome != "deferred":
                 # Without the error, which may quote the message: last_error has it.
                 log.warning(outcome.outcome, id=outcome.id)
         _tell_foreign(foreign)
-        return [entry for entry in entries if entry not in done]
+        self._tell_waits(batch, outcomes, self._waiting.settle(batch, outcomes))
+        reached = len(batch) - counts["not reached"]
+        if reached:
+            self._pulse.moves()
+        self._room = min(self._settings.batch_size, max(_LEAST_POLLED, 2 * reached))
 
-    def _call(self, arrivals: Sequence[Arrival]) -> dict[int, Outcome]:
-        def consume() -> list[Outcome]:
+    def _tell_waits(self, batch: Sequence[Entry], outcomes: Mapping[int, Outcome], locked: Sequence[Outcome]) -> None:
+        """Log what waits for a lock: a message once, a business type once a minute."""
+        for outcome in locked:
+            log.warning("waits for a lock", id=outcome.id, reason=outcome.error)
+        now = time.monotonic()
+        for entry in batch:
+            outcome = outcomes[entry.arrival.id]
+            told_at = self._told.get(entry.arrival.biz_type)
+            if outcome.waits_for_lock and (told_at is None or now - told_at >= _SAID_AGAIN_SECONDS):
+                self._told[entry.arrival.biz_type] = now
+                log.warning("waits for a lock", biz_type=entry.arrival.biz_type, id=outcome.id, reason=outcome.error)
+
+    def _call(self, arrivals: Sequence[Arrival]) -> Consumption:
+        def consume() -> Consumption:
             try:
                 return self._database.consume(arrivals)
             except Unavailable as error:
@@ -162,15 +193,12 @@ class Consumer:
                     raise _TooLarge from error
                 raise
 
-        if not arrivals:
-            return {}
-        return {outcome.id: outcome for outcome in until_available(self._stop, consume, self._pulse.is_held_up)}
+        return until_available(self._stop, consume, self._pulse.is_held_up)
 
-    def _store(self, records: Sequence[Any]) -> None:
-        """Store the offsets behind the last record of each partition, but not behind one that waits."""
-        ends = {(record.topic(), record.partition()): record.offset() + 1 for record in records}
-        for entry in reversed(self._waiting):
-            ends[entry.record.topic(), entry.record.partition()] = entry.record.offset()
+    def _store(self, partitions: set[Partition]) -> None:
+        """Store the offsets behind what was polled of these partitions, but not behind what waits."""
+        starts = self._waiting.starts()
+        ends = {partition: starts.get(partition, self._ends[partition]) for partition in partitions}
         try:
             self._kafka.store_offsets(
                 offsets=[TopicPartition(*partition, offset) for partition, offset in ends.items()]
@@ -185,12 +213,16 @@ class Consumer:
             self._outage.on_error(error)
 
 
-def _own(records: Sequence[Any], source: str) -> Iterator[_Entry]:
+def _partition(record: Any) -> Partition:
+    return record.topic(), record.partition()
+
+
+def _own(records: Sequence[Any], source: str) -> Iterator[Entry]:
     """The records that claim to be of this outbox. The others are foreign."""
     foreign: list[tuple[Any, ForeignRecord]] = []
     for record in records:
         try:
-            yield _Entry(record, parse(record, source))
+            yield Entry(record, parse(record, source))
         except ForeignRecord as error:
             metrics.consumed.labels("foreign").inc()
             foreign.append((record, error))

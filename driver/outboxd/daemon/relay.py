@@ -1,6 +1,7 @@
 """The relay: claim, publish, mark, and again. Each worker has slots of its own."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -8,7 +9,7 @@ import structlog
 
 from outboxd.daemon.publisher import Publisher
 from outboxd.kafka.producer import ProducerHandle
-from outboxd.messages import Message, Round
+from outboxd.messages import Message, Receipt, Round
 from outboxd.mysql.procedures import RelayProcedures
 from outboxd.observe import metrics
 from outboxd.observe.health import Pulse
@@ -16,6 +17,8 @@ from outboxd.retry import Unavailable, until_available
 from outboxd.settings import Settings
 
 log = structlog.get_logger()
+_LOCK_WAIT_SECONDS = 3
+_LOCKED_PAUSE_SECONDS = 0.05
 
 
 class Relay:
@@ -34,6 +37,9 @@ class Relay:
         # A connection of their own: on the other one rows of the claim may still be under way.
         self._heartbeats = RelayProcedures(settings)
         self._producer = ProducerHandle(settings)
+        # What the last mark may have passed over, and since when.
+        self._acknowledged: dict[Receipt, float] = {}
+        self._told: set[Receipt] = set()
         self._publisher = Publisher(settings, self._producer, stop, pulse, self._renew_lease)
 
     def run(self) -> None:
@@ -54,9 +60,10 @@ class Relay:
 
     def _round(self) -> None:
         self._pulse.beat()
-        done = self._publisher.publish(self._claim())
+        again: list[Receipt] = []
+        done = self._publisher.publish(self._not_acknowledged(again))
         metrics.count_round(done)
-        self._mark(done)
+        self._mark(done, again)
         if done.unanswered and not self._stop.is_set():
             raise Unavailable(f"Kafka: {done.unanswered}", announced=self._producer.outage.is_on)
 
@@ -64,9 +71,20 @@ class Relay:
         settings = self._settings
         return self._database.claim(self._name, settings.batch_size, settings.lease_seconds, settings.wait_ms)
 
-    def _mark(self, done: Round) -> None:
+    def _not_acknowledged(self, again: list[Receipt]) -> Iterator[Message]:
+        """What a claim hands out, without what Kafka has acknowledged already: that is put into `again`."""
+        for message in self._claim():
+            if message.receipt in self._acknowledged:
+                again.append(message.receipt)
+            else:
+                yield message
+
+    def _mark(self, done: Round, again: list[Receipt]) -> None:
+        published = done.published + again
+        marked_published = self._database.mark_published_batch(self._name, published)
+        self._remember(published if marked_published < len(published) else [])
         marked = (
-            self._database.mark_published_batch(self._name, done.published)
+            marked_published
             + self._database.mark_failed_batch(self._name, done.failed)
             + self._database.mark_dead_batch(self._name, done.dead)
         )
@@ -80,6 +98,23 @@ class Relay:
             log.debug("round", claimed=done.claimed, answered=done.answered, marked=marked)
         for receipt, reason in done.failed + done.dead:
             log.warning("refused", id=receipt.id, reason=reason)
+        if again and not marked:
+            # Nothing but what is locked: the next claim hands it out at once.
+            self._stop.wait(_LOCKED_PAUSE_SECONDS)
+
+    def _remember(self, receipts: list[Receipt]) -> None:
+        """Keep what was acknowledged and may not be marked, because another session has locked it: no need to send it
+        again. It is said once of what stays locked.
+        """
+        now = time.monotonic()
+        self._acknowledged = {receipt: self._acknowledged.get(receipt, now) for receipt in receipts}
+        self._told &= self._acknowledged.keys()
+        for receipt, since in self._acknowledged.items():
+            if now - since >= _LOCK_WAIT_SECONDS and receipt not in self._told:
+                self._told.add(receipt)
+                log.warning(
+                    "waits for a lock", id=receipt.id, reason=f"another session has locked message {receipt.id}"
+                )
 
     def _renew_lease(self) -> None:
         with suppress(Unavailable):  # the lease runs out, and the fence holds

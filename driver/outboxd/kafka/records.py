@@ -61,7 +61,8 @@ def parse(record: Any, source: str) -> Arrival:
         key = record.key().decode()
     except UnicodeDecodeError as error:
         raise ForeignRecord("headers", f"its key is not UTF-8: {error.reason} at byte {error.start}") from error
-    return Arrival(int(event_id), _time(headers.get("ce_time")), record.topic(), key)
+    biz_type = _text(headers.get("ce_type"))[:64]
+    return Arrival(int(event_id), _time(headers.get("ce_time")), record.topic(), key, biz_type)
 
 
 def _text(header: bytes | None) -> str:

@@ -19,9 +19,10 @@ from outboxd.settings import Settings, SettingsError
 
 Row = dict[str, Any]
 
-# A message waits no longer for a row lock than it may hold up messages of other keys behind it; and for a table lock no
-# longer than somebody should be left without a word in the log (the server's default is a year).
-_SESSION = "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 2, lock_wait_timeout = 10"
+_SESSION = (
+    "SET SESSION transaction_isolation = 'READ-COMMITTED',"
+    " innodb_lock_wait_timeout = {row_lock_seconds}, lock_wait_timeout = {table_lock_seconds}"
+)
 
 
 class Connection:
@@ -33,9 +34,16 @@ class Connection:
     waits_for_work: calls wait up to wait_ms in the server, which is no reason to enter them into its slow log.
     """
 
+    # How long a call waits for a row, and for a table: no longer than somebody should be left without a word in the
+    # log (the server's default is a year).
+    row_lock_seconds = 2
+    table_lock_seconds = 10
+
     def __init__(self, settings: Settings, *, answers_in_time: bool = True, waits_for_work: bool = False) -> None:
         self._arguments = settings.mysql_arguments()
-        self._session = _SESSION
+        self._session = _SESSION.format(
+            row_lock_seconds=self.row_lock_seconds, table_lock_seconds=self.table_lock_seconds
+        )
         if waits_for_work:
             self._session += f", long_query_time = @@GLOBAL.long_query_time + {settings.wait_ms / 1000}"
         if answers_in_time:
@@ -84,11 +92,21 @@ class Connection:
 
     def call_with_out(self, procedure: str, *arguments: object) -> tuple[list[Row], Any]:
         """Call a procedure that has rows, and whose last parameter is OUT; returns the rows and its value."""
-        call, values = _call(procedure, arguments, "@outboxd_out")
-        with self._cursor() as cursor, metrics.timed(procedure):
-            cursor.execute(f"{call}; SELECT @outboxd_out AS value", values)
-            rows = _rows(cursor)
-            return rows, _drain(cursor)[0]["value"]
+        return self._call_and_select(*_call(procedure, arguments, "@outboxd_out"), procedure, "@outboxd_out")
+
+    def call_with_variable(self, procedure: str, variable: str, *arguments: object) -> tuple[list[Row], Any]:
+        """Call a procedure that has rows, and sets a session variable; returns its rows and the variable's value."""
+        return self._call_and_select(*_call(procedure, arguments, None), procedure, variable)
+
+    def _call_and_select(self, call: str, values: list[object], procedure: str, variable: str) -> tuple[list[Row], Any]:
+        with self._cursor() as cursor:
+            with metrics.timed(procedure):
+                cursor.execute(f"{call}; SELECT {variable} AS value", values)
+            results = [_rows(cursor)]
+            while (more := _next_rows(cursor)) is not None:
+                results.append(more)
+            # Behind the rows of applications' handlers come those of the procedure, and the value.
+            return results[-2] if len(results) > 1 else [], results[-1][0]["value"]
 
     def call_ignoring_out(self, procedure: str, *arguments: object) -> None:
         """Call a procedure whose last parameter is OUT, without asking for its value."""
@@ -202,10 +220,17 @@ def _rows(cursor: Any) -> list[Row]:
 def _drain(cursor: Any) -> list[Row]:
     """Read a call to its end, which is a status result; returns the rows of the last result set."""
     rows: list[Row] = []
+    while (more := _next_rows(cursor)) is not None:
+        rows = more
+    return rows
+
+
+def _next_rows(cursor: Any) -> list[Row] | None:
+    """The rows of the next result that has any; None at the end."""
     try:
         while cursor.nextset():
             if cursor.with_rows:
-                rows = _rows(cursor)
+                return _rows(cursor)
     except MySQLInterfaceError as error:  # the connector translates those of the first statement only
         raise errors.get_mysql_exception(error.errno, msg=error.msg, sqlstate=error.sqlstate) from error
-    return rows
+    return None

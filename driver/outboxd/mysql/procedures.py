@@ -5,11 +5,12 @@ A class holds what one role may call (see sql/grants.sql), so that `names` of a 
 
 import functools
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from outboxd.messages import Arrival, Identity, Message, Outcome, Receipt, Refusal
+from outboxd.messages import Arrival, Consumption, Identity, Message, Outcome, Receipt, Refusal
 from outboxd.mysql.connection import Connection, Row
 
 _Calls = TypeVar("_Calls", bound=Connection)
@@ -124,10 +125,19 @@ class RelayProcedures(WorkerProcedures):
 class ConsumerProcedures(WorkerProcedures):
     """What a consumer calls."""
 
+    # While a handler waits for a lock, all other messages wait with it.
+    row_lock_seconds = 1
+    table_lock_seconds = 1
+
     @procedure("outbox_consume_v1")
-    def consume(self, name: str, arrivals: Iterable[Arrival]) -> list[Outcome]:
+    def consume(self, name: str, arrivals: Iterable[Arrival]) -> Consumption:
         """Let the messages of these records take effect."""
-        return [Outcome(**row) for row in self.call(name, _by_id(arrivals))]
+        rows, times = self.call_with_variable(name, "@outbox_times", _by_id(arrivals))
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for of_handlers in json.loads(times):
+            for biz_type, microseconds in of_handlers.items():
+                seconds[biz_type] += microseconds / 1e6
+        return Consumption([Outcome(**row) for row in rows], dict(seconds))
 
     @procedure("outbox_recognize_v1")
     def recognize(self, name: str, arrivals: Iterable[Arrival]) -> list[Outcome]:

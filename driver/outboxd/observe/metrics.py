@@ -25,6 +25,8 @@ registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 Info("outboxd_build", "The version of outboxd.", registry=registry).info({"version": __version__})
 
+_MOST_TYPES = 50
+_types_seen: set[str] = set()
 _OUTCOMES = ("consumed", "duplicate", "deferred", "failed", "dead", "unknown", "foreign")
 
 
@@ -87,6 +89,11 @@ procedure_seconds = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
     registry=registry,
 )
+handler_seconds = _counter(
+    "outboxd_handler_seconds_total",
+    "How long handlers took, by business type; from the 51st type on together, as `other`.",
+    biz_type=(),
+)
 slots_owned = Gauge("outboxd_slots_owned", "Slots of the 64 that this daemon's relays own.", registry=registry)
 partitions_assigned = Gauge(
     "outboxd_partitions_assigned", "Partitions that the consumer group gave to a worker.", ["worker"], registry=registry
@@ -143,6 +150,14 @@ def count_outcomes(outcomes: collections.Counter[str]) -> None:
     dead.labels("consumer").inc(outcomes["dead"])
     deferred.inc(outcomes["deferred"])
     batch_messages.labels("consumer").observe(outcomes.total())
+
+
+def count_handlers(seconds: Mapping[str, float]) -> None:
+    """Add the seconds that the handlers of each business type took in one call."""
+    for biz_type, spent in seconds.items():
+        if len(_types_seen) < _MOST_TYPES:
+            _types_seen.add(biz_type)
+        handler_seconds.labels(biz_type if biz_type in _types_seen else "other").inc(spent)
 
 
 def count_error(error: KafkaError) -> None:

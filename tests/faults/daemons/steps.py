@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer
 
-from outboxd.messages import Arrival, Message, Outcome, Receipt
+from outboxd.messages import Arrival, Consumption, Message, Receipt
 from outboxd.mysql.procedures import ConsumerProcedures, RelayProcedures
 
 RELAY_STEPS = ("claim", "produce", "acknowledgement", "mark")
@@ -74,11 +74,11 @@ def consuming(reached: Reached) -> type[ConsumerProcedures]:
     """The consumer's connection."""
 
     class Consuming(ConsumerProcedures):
-        def consume(self, arrivals: Iterable[Arrival]) -> list[Outcome]:
+        def consume(self, arrivals: Iterable[Arrival]) -> Consumption:
             reached("poll")
-            outcomes = super().consume(arrivals)
+            done = super().consume(arrivals)
             reached("consumption")
-            return outcomes
+            return done
 
     return Consuming
 

@@ -1,0 +1,153 @@
+"""What a consumer has polled and outbox_consume_v1 has not taken yet, by lanes: what the next call is given."""
+
+import time
+from bisect import insort
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from outboxd.messages import Arrival, Outcome
+
+Partition = tuple[str, int]
+Lane = tuple[str, str]
+_SHORTEST_REST_SECONDS = 0.05
+_LONGEST_REST_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """A record that claims to be of this outbox, and of which message."""
+
+    record: Any
+    arrival: Arrival
+
+    @property
+    def lane(self) -> Lane:
+        """The stream in whose order it is handed over."""
+        return self.arrival.topic, self.arrival.key
+
+    @property
+    def partition(self) -> Partition:
+        """Where it came from."""
+        return self.record.topic(), self.record.partition()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    until: float
+    seconds: float
+
+
+class Backlog:
+    """Records that wait, in lanes; not for use by two threads.
+
+    The lanes take turns, so that a long one leaves room for the others. Of a business type whose handlers do not get
+    through what they are given, less is handed over; and a lane with a message that another session has locked rests.
+    """
+
+    def __init__(self, most: int) -> None:
+        """`most` is how many records a call is given."""
+        self._most = most
+        self._most_of: dict[str, int] = {}
+        self._lanes: defaultdict[Lane, list[Entry]] = defaultdict(list)
+        self._rests: dict[Lane, _Rest] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All that wait."""
+        for lane in self._lanes.values():
+            yield from lane
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take what was polled."""
+        for entry in entries:
+            insort(self._lanes[entry.lane], entry, key=_id)
+
+    def batch(self, most: int) -> list[Entry]:
+        """What the next call is given, at most so many: the first of each lane, then the second of each."""
+        now = time.monotonic()
+        lanes = [entries for lane, entries in self._lanes.items() if self._rest_of(lane, now) <= 0]
+        batch: dict[int, Entry] = {}
+        given: Counter[str] = Counter()
+        turn = 0
+        while lanes and len(batch) < most:
+            going_on = []
+            for entries in lanes:
+                entry = entries[turn]
+                biz_type = entry.arrival.biz_type
+                # One record a message, because outcomes are by id: a forged copy must not hide the true one.
+                if entry.arrival.id not in batch:
+                    if given[biz_type] >= self._most_of.get(biz_type, self._most):
+                        continue  # what is behind it waits with it
+                    if len(batch) == most:
+                        break
+                    given[biz_type] += 1
+                    batch[entry.arrival.id] = entry
+                elif batch[entry.arrival.id].arrival != entry.arrival:
+                    continue
+                if turn + 1 < len(entries):
+                    going_on.append(entries)
+            lanes = going_on
+            turn += 1
+        return sorted(batch.values(), key=_id)
+
+    def settle(self, batch: Sequence[Entry], outcomes: Mapping[int, Outcome]) -> list[Outcome]:
+        """Forget what outbox_consume_v1 has taken; returns what a lock keeps waiting and did not before."""
+        locked: list[Outcome] = []
+        taken: Counter[str] = Counter()
+        left: set[str] = set()
+        done: defaultdict[Lane, set[Entry]] = defaultdict(set)
+        for entry in batch:
+            outcome = outcomes[entry.arrival.id]
+            if not outcome.is_not_reached:
+                taken[entry.arrival.biz_type] += 1
+                done[entry.lane].add(entry)
+            elif outcome.error is None:
+                left.add(entry.arrival.biz_type)
+            elif self._lets_rest(entry.lane):
+                locked.append(outcome)
+        for lane, entries in done.items():
+            self._lanes[lane] = [entry for entry in self._lanes[lane] if entry not in entries]
+            if not self._lanes[lane]:
+                del self._lanes[lane]
+                self._rests.pop(lane, None)
+        for biz_type in left:
+            self._most_of[biz_type] = 2 * max(1, taken[biz_type])
+        for biz_type in taken.keys() - left:
+            if taken[biz_type] >= self._most_of.get(biz_type, self._most):
+                self._most_of[biz_type] = min(2 * taken[biz_type], self._most)
+        return locked
+
+    def rest_seconds(self) -> float | None:
+        """How long until there is something to hand over: 0 at once, None where nothing waits."""
+        if not self._lanes:
+            return None
+        now = time.monotonic()
+        return max(0.0, min(self._rest_of(lane, now) for lane in self._lanes))
+
+    def sizes(self) -> Counter[Partition]:
+        """How many records of each partition wait."""
+        return Counter(entry.partition for entry in self)
+
+    def starts(self) -> dict[Partition, int]:
+        """For each partition, the offset of its first record that waits."""
+        starts: dict[Partition, int] = {}
+        for entry in self:
+            offset = entry.record.offset()
+            starts[entry.partition] = min(offset, starts.get(entry.partition, offset))
+        return starts
+
+    def _rest_of(self, lane: Lane, now: float) -> float:
+        rest = self._rests.get(lane)
+        return rest.until - now if rest else 0.0
+
+    def _lets_rest(self, lane: Lane) -> bool:
+        """Let a lane rest; returns whether it has not rested before."""
+        rest = self._rests.get(lane)
+        seconds = min(_LONGEST_REST_SECONDS, 2 * rest.seconds) if rest else _SHORTEST_REST_SECONDS
+        self._rests[lane] = _Rest(time.monotonic() + seconds, seconds)
+        return rest is None
+
+
+def _id(entry: Entry) -> int:
+    return entry.arrival.id
