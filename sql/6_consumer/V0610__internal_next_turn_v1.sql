@@ -18,8 +18,8 @@ behind that in its lanes. So a slow business type, or one with a long lane, dela
 Internal: outbox_consume_v1 calls it.
 
 Parameters
-  p_times JSON: {"type": the microseconds of its handler} in this call: from 20 ms on, no further message of the type is
-    handled; from 5 ms on, none but the first of each lane
+  p_times JSON: {"type": the microseconds of its handler} in this call: from 5 ms on, no further message of the type is
+    handled
   INOUT p_turn INT: the turn of the message before, 1 at first; comes back as that of the next one
   INOUT p_id BIGINT UNSIGNED: the message before, 0 at first; comes back as the next one, or NULL behind the last
 
@@ -32,8 +32,7 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_longest_us INT DEFAULT 20000;
-  DECLARE v_longest_us_of_more_turns INT DEFAULT 5000;
+  DECLARE v_longest_us INT DEFAULT 5000;
   DECLARE v_used_us BIGINT;
   DECLARE v_biz_type VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_left JSON;
@@ -49,7 +48,7 @@ BEGIN
      ORDER BY t.turn, t.of_lane, t.id
      LIMIT 1;
     SET v_used_us = COALESCE(JSON_EXTRACT(p_times, CONCAT('$.', JSON_QUOTE(v_biz_type) COLLATE utf8mb4_0900_bin)), 0);
-    IF p_id IS NULL OR v_used_us < v_longest_us_of_more_turns OR (p_turn = 1 AND v_used_us < v_longest_us) THEN
+    IF p_id IS NULL OR v_used_us < v_longest_us THEN
       LEAVE look;
     END IF;
     SELECT JSON_ARRAYAGG(seen.id)

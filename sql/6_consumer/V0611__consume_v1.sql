@@ -43,9 +43,9 @@ or published, whichever copy of which record arrives when.
 Speed: the messages of business types that have a batch handler are given to it together, where no other message must
 come first. All others are handled one by one.
 
-Fairness: handlers run for one message of each lane, then for the next of each. From its first handler on, a business type
-has 20 ms for the first messages of its lanes, and 5 ms for more, whatever the other types take. So a slow handler delays
-the later messages of its own lane, and the others by little.
+Fairness: handlers run for one message of each lane, then for the next of each. After 5 ms of its handler, no further
+message of a business type begins, whatever the other types take. So a slow handler delays the later messages of its own
+type, and the others by little.
 
 Afterwards the session variable @outbox_times says how long which handlers took, those for one message and those for
 many: [{"type": microseconds, ...}, {"type": microseconds, ...}].

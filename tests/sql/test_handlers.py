@@ -150,12 +150,11 @@ def test_slow_type_leaves_its_rest_waiting_and_no_other_type(db: Session, app: A
     before = {row["id"]: row for row in db.messages()}
     outcomes = db.consume(*slow, *quick)
     # Lanes with few messages come first; what is behind a message that is not reached waits for it.
-    assert [id_ for id_, outcome in outcomes.items() if outcome == "consumed"] == [*slow[2:4], *quick[:3], quick[4]]
+    assert [id_ for id_, outcome in outcomes.items() if outcome == "consumed"] == [slow[2], *quick[:3], quick[4]]
     left = [id_ for id_, outcome in outcomes.items() if outcome == "not reached"]
-    assert left == [*slow[:2], slow[4], quick[3]]
+    assert left == [*slow[:2], *slow[3:], quick[3]]
     assert all(row == before[row["id"]] for row in db.messages() if row["id"] in left)
-    assert db.consume(*left) == {slow[0]: "consumed", slow[1]: "not reached", slow[4]: "consumed", quick[3]: "consumed"}
-    assert db.consume(slow[1]) == {slow[1]: "consumed"}
+    assert [id_ for id_, outcome in db.consume(*left).items() if outcome == "consumed"] == [slow[3]]
 
 
 def test_quick_type_has_many_turns_in_a_call(db: Session, app: Application) -> None:

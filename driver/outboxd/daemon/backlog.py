@@ -5,6 +5,7 @@ from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from outboxd.messages import Arrival, Outcome
@@ -13,6 +14,8 @@ Partition = tuple[str, int]
 Lane = tuple[str, str]
 _SHORTEST_REST_SECONDS = 0.05
 _LONGEST_REST_SECONDS = 1.0
+_MOST_CALLS_WITHOUT_SERVED = 10
+_GROWTH = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,24 +52,32 @@ class Backlog:
     def __init__(self, most: int) -> None:
         """`most` is how many records a call is given."""
         self._most = most
-        self._most_of: dict[str, int] = {}
-        self._lanes: defaultdict[Lane, list[Entry]] = defaultdict(list)
+        self._most_of: dict[str, float] = {}
+        # Those of which no message has been taken yet, and those that wait for another turn.
+        self._new: dict[Lane, list[Entry]] = {}
+        self._served: dict[Lane, list[Entry]] = {}
+        self._calls_without_served = 0
         self._rests: dict[Lane, _Rest] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         """All that wait."""
-        for lane in self._lanes.values():
+        for lane in chain(self._new.values(), self._served.values()):
             yield from lane
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Take what was polled."""
         for entry in entries:
-            insort(self._lanes[entry.lane], entry, key=_id)
+            lanes = self._served if entry.lane in self._served else self._new
+            insort(lanes.setdefault(entry.lane, []), entry, key=_id)
 
     def batch(self, most: int) -> list[Entry]:
         """What the next call is given, at most so many: the first of each lane, then the second of each."""
         now = time.monotonic()
-        lanes = [entries for lane, entries in self._lanes.items() if self._rest_of(lane, now) <= 0]
+        # A new lane waits for no long one; but many new ones do not stop those.
+        order = [self._new, self._served]
+        if self._calls_without_served >= _MOST_CALLS_WITHOUT_SERVED:
+            order.reverse()
+        lanes = [entries for part in order for lane, entries in part.items() if self._rest_of(lane, now) <= 0]
         batch: dict[int, Entry] = {}
         given: Counter[str] = Counter()
         turn = 0
@@ -77,7 +88,7 @@ class Backlog:
                 biz_type = entry.arrival.biz_type
                 # One record a message, because outcomes are by id: a forged copy must not hide the true one.
                 if entry.arrival.id not in batch:
-                    if given[biz_type] >= self._most_of.get(biz_type, self._most):
+                    if given[biz_type] >= int(self._most_of.get(biz_type, self._most)):
                         continue  # what is behind it waits with it
                     if len(batch) == most:
                         break
@@ -106,24 +117,27 @@ class Backlog:
                 left.add(entry.arrival.biz_type)
             elif self._lets_rest(entry.lane):
                 locked.append(outcome)
+        self._calls_without_served = 0 if done.keys() & self._served.keys() else self._calls_without_served + 1
         for lane, entries in done.items():
-            self._lanes[lane] = [entry for entry in self._lanes[lane] if entry not in entries]
-            if not self._lanes[lane]:
-                del self._lanes[lane]
-                self._rests.pop(lane, None)
+            waiting = self._new.pop(lane, None) or self._served.pop(lane)
+            self._rests.pop(lane, None)
+            if left_of_lane := [entry for entry in waiting if entry not in entries]:
+                self._served[lane] = left_of_lane  # behind the others
         for biz_type in left:
-            self._most_of[biz_type] = 2 * max(1, taken[biz_type])
+            self._most_of[biz_type] = max(1, taken[biz_type])
         for biz_type in taken.keys() - left:
-            if taken[biz_type] >= self._most_of.get(biz_type, self._most):
-                self._most_of[biz_type] = min(2 * taken[biz_type], self._most)
+            most = self._most_of.get(biz_type, self._most)
+            if taken[biz_type] >= int(most):
+                self._most_of[biz_type] = min(_GROWTH * most, self._most)
         return locked
 
     def rest_seconds(self) -> float | None:
         """How long until there is something to hand over: 0 at once, None where nothing waits."""
-        if not self._lanes:
+        lanes = [*self._new, *self._served]
+        if not lanes:
             return None
         now = time.monotonic()
-        return max(0.0, min(self._rest_of(lane, now) for lane in self._lanes))
+        return max(0.0, min(self._rest_of(lane, now) for lane in lanes))
 
     def sizes(self) -> Counter[Partition]:
         """How many records of each partition wait."""
