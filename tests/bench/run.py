@@ -24,6 +24,7 @@ from tests.bench import (
     report,
     row_at_a_time,
     scale,
+    slow_lane,
 )
 from tests.bench.measurement import Measurement, Result
 from tests.bench.sizes import Sizes
@@ -43,6 +44,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     idle_cpu.MEASUREMENT,
     scale.MEASUREMENT,
     growth.MEASUREMENT,
+    slow_lane.MEASUREMENT,
 )
 
 

@@ -24,6 +24,8 @@ class Sizes:
     shared_seconds: float = 1.5
     scale_messages: int = 20_000
     growth_messages: int = 500_000
+    slow_lane_messages: int = 3000
+    slow_lane_others: int = 300
     processes: tuple[int, ...] = (1, 2, 4)
 
     @property
@@ -58,4 +60,6 @@ QUICK = Sizes(
     processes=(1, 2),
     scale_messages=500,
     growth_messages=2000,
+    slow_lane_messages=600,
+    slow_lane_others=20,
 )

@@ -23,7 +23,15 @@ class Judgement:
     verdict: Verdict
 
 
-_AT_MOST = {"claim_growth": 1.2, "enqueue_overhead": 1.15, "idle_cpu": 0.01, "memory_growth": 1.25, "time_growth": 1.2}
+_AT_MOST = {
+    "claim_growth": 1.2,
+    "enqueue_overhead": 1.15,
+    "idle_cpu": 0.01,
+    "memory_growth": 1.25,
+    "slow_lane_delay": 3,
+    "time_growth": 1.2,
+}
+_AT_LEAST = {"slow_lane_share": 0.9}
 _LEAST = {"floor_per_s": 0.6, "row_at_a_time_per_s": 10}
 _NAMES = {
     "floor_per_s": "floor",
@@ -38,6 +46,8 @@ def judge(key: str, values: Mapping[str, Any], details: Mapping[str, Any]) -> Ju
     value, detail = values[key], details.get(key, {})
     if key in _AT_MOST:
         return Judgement(f"<= {_AT_MOST[key]}", "", _verdict(value <= _AT_MOST[key]))
+    if key in _AT_LEAST:
+        return Judgement(f">= {_AT_LEAST[key]}", "", _verdict(value >= _AT_LEAST[key]))
     if key == "latency_ms":
         reached: bool | None = value["p50"] <= _P50_MS and value["p99"] <= _P99_MS
         if reached and not detail["rate_was_kept"]:

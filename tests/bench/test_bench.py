@@ -30,6 +30,8 @@ _KEYS = [
     "latency_ms",
     "claim_growth",
     "enqueue_overhead",
+    "slow_lane_delay",
+    "slow_lane_share",
 ]
 
 
@@ -73,6 +75,8 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
     assert 0 < measured["latency_ms"]["p50"] <= measured["latency_ms"]["p99"] < 30_000
     assert 0.01 < measured["claim_growth"] < 100
     assert 0.1 < measured["enqueue_overhead"] < 10
+    assert -20 < measured["slow_lane_delay"] < 1000
+    assert 0 < measured["slow_lane_share"] < 10
     assert measured["verdicts"] == {}
     assert measured["environment"]["sizes"]["messages"] == QUICK.messages
     assert measured["environment"]["daemon"]["wait_ms"] == "100"

@@ -117,9 +117,11 @@ def test_locked_lane_rests_and_is_told_once() -> None:
 
 def test_offsets_end_before_what_waits() -> None:
     backlog = backlog_of([entry(9, "a", offset=1), entry(8, "b", offset=2), entry(7, "c", partition=1, offset=3)])
-    assert backlog.starts() == {("chat", 0): 1, ("chat", 1): 3}
+    first, second = ("chat", 0), ("chat", 1)
+    assert (backlog.start(first), backlog.start(second)) == (1, 3)
     call(backlog, {8: "not reached"})
-    assert backlog.starts() == {("chat", 0): 2}
-    assert dict(backlog.sizes()) == {("chat", 0): 1}
+    assert (backlog.start(first), backlog.start(second)) == (2, None)
+    backlog.add([entry(6, "b", offset=0)])  # again, after a rebalance
+    assert (backlog.start(first), backlog.size(first), backlog.size(second)) == (0, 2, 0)
     call(backlog, {})
-    assert (backlog.starts(), backlog.rest_seconds()) == ({}, None)
+    assert (backlog.start(first), backlog.rest_seconds()) == (None, None)

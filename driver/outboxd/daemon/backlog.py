@@ -1,11 +1,10 @@
 """What a consumer has polled and outbox_consume_v1 has not taken yet, by lanes: what the next call is given."""
 
 import time
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from outboxd.messages import Arrival, Outcome
@@ -57,18 +56,15 @@ class Backlog:
         self._new: dict[Lane, list[Entry]] = {}
         self._served: dict[Lane, list[Entry]] = {}
         self._calls_without_served = 0
+        self._offsets: defaultdict[Partition, list[int]] = defaultdict(list)  # ascending
         self._rests: dict[Lane, _Rest] = {}
-
-    def __iter__(self) -> Iterator[Entry]:
-        """All that wait."""
-        for lane in chain(self._new.values(), self._served.values()):
-            yield from lane
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Take what was polled."""
         for entry in entries:
             lanes = self._served if entry.lane in self._served else self._new
             insort(lanes.setdefault(entry.lane, []), entry, key=_id)
+            insort(self._offsets[entry.partition], entry.record.offset())
 
     def batch(self, most: int) -> list[Entry]:
         """What the next call is given, at most so many: the first of each lane, then the second of each."""
@@ -113,6 +109,8 @@ class Backlog:
             if not outcome.is_not_reached:
                 taken[entry.arrival.biz_type] += 1
                 done[entry.lane].add(entry)
+                offsets = self._offsets[entry.partition]
+                del offsets[bisect_left(offsets, entry.record.offset())]
             elif outcome.error is None:
                 left.add(entry.arrival.biz_type)
             elif self._lets_rest(entry.lane):
@@ -139,17 +137,13 @@ class Backlog:
         now = time.monotonic()
         return max(0.0, min(self._rest_of(lane, now) for lane in lanes))
 
-    def sizes(self) -> Counter[Partition]:
-        """How many records of each partition wait."""
-        return Counter(entry.partition for entry in self)
+    def size(self, partition: Partition) -> int:
+        """How many records of a partition wait."""
+        return len(self._offsets[partition])
 
-    def starts(self) -> dict[Partition, int]:
-        """For each partition, the offset of its first record that waits."""
-        starts: dict[Partition, int] = {}
-        for entry in self:
-            offset = entry.record.offset()
-            starts[entry.partition] = min(offset, starts.get(entry.partition, offset))
-        return starts
+    def start(self, partition: Partition) -> int | None:
+        """The offset of a partition's first record that waits; None where none does."""
+        return next(iter(self._offsets[partition]), None)
 
     def _rest_of(self, lane: Lane, now: float) -> float:
         rest = self._rests.get(lane)

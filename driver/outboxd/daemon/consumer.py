@@ -45,7 +45,7 @@ _POLL_SECONDS = 0.5
 _FOREIGN_LOGGED = 20
 _SAID_AGAIN_SECONDS = 60
 # Of a partition, before it is paused; and polled at once, where handlers are slow.
-_MOST_WAITING = 500
+_MOST_WAITING = 5_000
 _LEAST_POLLED = 100
 
 
@@ -108,10 +108,9 @@ class Consumer:
 
     def _pause(self, assigned: set[Partition]) -> None:
         """Fetch no more of partitions of which enough waits, so that a slow lane keeps no other from being fetched."""
-        sizes = self._waiting.sizes()
         self._paused &= assigned
-        pause = {partition for partition in assigned - self._paused if sizes[partition] >= _MOST_WAITING}
-        resume = {partition for partition in self._paused if sizes[partition] < _MOST_WAITING // 2}
+        pause = {partition for partition in assigned - self._paused if self._waiting.size(partition) >= _MOST_WAITING}
+        resume = {partition for partition in self._paused if self._waiting.size(partition) < _MOST_WAITING // 2}
         if pause:
             self._kafka.pause([TopicPartition(*partition) for partition in pause])
         if resume:
@@ -197,8 +196,8 @@ class Consumer:
 
     def _store(self, partitions: set[Partition]) -> None:
         """Store the offsets behind what was polled of these partitions, but not behind what waits."""
-        starts = self._waiting.starts()
-        ends = {partition: starts.get(partition, self._ends[partition]) for partition in partitions}
+        starts = {partition: self._waiting.start(partition) for partition in partitions}
+        ends = {partition: self._ends[partition] if start is None else start for partition, start in starts.items()}
         try:
             self._kafka.store_offsets(
                 offsets=[TopicPartition(*partition, offset) for partition, offset in ends.items()]
@@ -221,6 +220,7 @@ def _own(records: Sequence[Any], source: str) -> Iterator[Entry]:
     """The records that claim to be of this outbox. The others are foreign."""
     foreign: list[tuple[Any, ForeignRecord]] = []
     for record in records:
+        record.set_value(None)  # nobody reads it, and many may wait
         try:
             yield Entry(record, parse(record, source))
         except ForeignRecord as error:
