@@ -89,6 +89,7 @@ GRANT EXECUTE ON PROCEDURE outbox_register_biz_type_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_register_batch_handler_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_replay_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_new_identity_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_set_transaction_bytes_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_status_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_operator;

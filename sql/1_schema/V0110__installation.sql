@@ -9,9 +9,10 @@ CREATE TABLE outbox_installation (
   only_row        TINYINT UNSIGNED NOT NULL DEFAULT 1,
   installation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'a UUID',
   made_at         DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),
+  transaction_bytes BIGINT UNSIGNED NOT NULL DEFAULT 33554432 COMMENT 'what one transaction of outboxd changes at most, see outbox_set_transaction_bytes_v1',
   PRIMARY KEY (only_row),
   CONSTRAINT outbox_installation_is_one CHECK (only_row = 1)
-) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = 'outboxd: the identity of this outbox';
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = 'outboxd: the identity of this outbox, and what holds for all of it';
 
 INSERT INTO outbox_installation (installation_id) VALUES (UUID());
 

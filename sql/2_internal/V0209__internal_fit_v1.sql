@@ -20,8 +20,7 @@ whole batch fits.
 
 Parameters
   INOUT p_ids JSON: array of ids; comes back cut. NULL: none
-  p_most_bytes BIGINT UNSIGNED: the bound in bytes; NULL: 32 MiB, a quarter of what group replication takes by default
-    (group_replication_transaction_size_limit, 150 MB). Three quarters of max_binlog_cache_size are the bound if they are
+  p_most_bytes BIGINT UNSIGNED: the bound in bytes; NULL: that of outbox_set_transaction_bytes_v1. Three quarters of max_binlog_cache_size are the bound if they are
     less: it has no limit by default, and no handler of a procedure catches its error, 1197
   OUT p_messages INT: how many are left
   OUT p_bytes BIGINT UNSIGNED: their bytes
@@ -38,8 +37,9 @@ Example
 SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
+  DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT p_most_bytes;
+  -- Of an outbox that has lost its row of outbox_installation.
   DECLARE v_default_bytes BIGINT UNSIGNED DEFAULT 33554432;
-  DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT LEAST(COALESCE(p_most_bytes, v_default_bytes), @@GLOBAL.max_binlog_cache_size DIV 4 * 3);
   -- Of a row: everything but its texts, and the headers of its event.
   DECLARE v_row_bytes INT DEFAULT 256;
   DECLARE v_images INT DEFAULT 2;
@@ -50,6 +50,10 @@ BEGIN
   DECLARE v_fitting_bytes BIGINT UNSIGNED;
 
   SET p_messages = 0, p_bytes = 0;
+  IF v_most_bytes IS NULL THEN
+    SELECT MAX(transaction_bytes) INTO v_most_bytes FROM outbox_installation;
+  END IF;
+  SET v_most_bytes = LEAST(COALESCE(v_most_bytes, v_default_bytes), @@GLOBAL.max_binlog_cache_size DIV 4 * 3);
   -- In steps that grow, so that payloads which the bound cuts off are not all read to be counted.
   count_on: WHILE v_from < v_given DO
     SELECT COUNT(*), COALESCE(SUM(up_to.is_fitting), 0), MAX(IF(up_to.is_fitting, up_to.bytes, NULL))

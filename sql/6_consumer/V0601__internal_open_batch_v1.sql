@@ -28,7 +28,9 @@ goes through a JSON array in between.
 Parameters
   p_messages LONGTEXT: as of outbox_consume_v1
   p_failed JSON: [[id, error], ...] of messages that have failed already, in an earlier attempt at this batch
-  p_most_bytes BIGINT UNSIGNED: bytes of payload in one transaction; a single message may have more
+  p_most_bytes BIGINT UNSIGNED: bytes of payload in one transaction; a single message may have more. NULL: the bound of
+    outbox_set_transaction_bytes_v1, or a quarter of max_binlog_cache_size where that is less: a mark writes a message''s
+    row into the binary log twice, a handler may write as much again, and there is room for the rest of the rows
   OUT p_todo INT: how many messages are still to do
   OUT p_bytes BIGINT UNSIGNED: the bytes of their payloads
   OUT p_first_id BIGINT UNSIGNED: the first of them; NULL: there is none
@@ -45,6 +47,7 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_last_id BIGINT UNSIGNED;
+  DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT p_most_bytes;
   DECLARE v_unknown INT;
   DECLARE v_has_looked BOOLEAN DEFAULT FALSE;
 
@@ -102,6 +105,9 @@ BEGIN
            b.error = failed.error
      WHERE b.outcome = 'todo';
   END IF;
+  IF v_most_bytes IS NULL THEN
+    SELECT LEAST(MAX(transaction_bytes), @@GLOBAL.max_binlog_cache_size DIV 4) INTO v_most_bytes FROM outbox_installation;
+  END IF;
   measure: LOOP
     SELECT COUNT(IF(outcome = 'todo', 1, NULL)), COALESCE(SUM(IF(outcome = 'todo', LENGTH(payload), 0)), 0),
            MIN(IF(outcome = 'todo', id, NULL)), COUNT(IF(outcome = 'duplicate', 1, NULL)),
@@ -114,10 +120,10 @@ BEGIN
       SET v_has_looked = TRUE;
       ITERATE measure;
     END IF;
-    IF p_todo <= 1 OR p_bytes <= p_most_bytes THEN
+    IF p_todo <= 1 OR p_bytes <= v_most_bytes THEN
       LEAVE measure;
     END IF;
-    SELECT COALESCE(MAX(IF(bytes <= p_most_bytes, id, NULL)), MIN(id))
+    SELECT COALESCE(MAX(IF(bytes <= v_most_bytes, id, NULL)), MIN(id))
       INTO v_last_id
       FROM (
         SELECT id, SUM(LENGTH(payload)) OVER (ORDER BY id) AS bytes

@@ -69,9 +69,6 @@ BEGIN
   DECLARE v_in_bulk BOOLEAN DEFAULT TRUE;
   -- Of each business type: its messages that have waited for a lock, and the microseconds of its handler.
   DECLARE v_waits, v_times, v_bulk_times JSON DEFAULT '{}';
-  -- A mark writes a message's row into the binary log twice; group replication takes 150 MB in a transaction by default.
-  -- Where max_binlog_cache_size is less, a handler may write as much again, and there is room for the rest of the rows.
-  DECLARE v_default_bytes BIGINT UNSIGNED DEFAULT LEAST(32 << 20, @@GLOBAL.max_binlog_cache_size DIV 4);
   DECLARE v_most_bytes BIGINT UNSIGNED;
   DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_turn INT;
@@ -123,9 +120,11 @@ BEGIN
           CALL outbox_internal_bury_v1(v_first_id, v_trouble);
           SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_first_id, LEFT(v_trouble, 128)));
         END IF;
+        -- What handlers did is undone: without their time again, this call and each after it would reach nothing.
+        SET v_times = '{}';
       END;
       SET v_messages = 0;
-      CALL outbox_internal_open_batch_v1(p_messages, v_failed, COALESCE(v_most_bytes, v_default_bytes), v_messages, v_bytes, v_first_id, v_duplicates);
+      CALL outbox_internal_open_batch_v1(p_messages, v_failed, v_most_bytes, v_messages, v_bytes, v_first_id, v_duplicates);
       IF v_duplicates > 0 THEN
         CALL outbox_internal_accept_arrived_v1();
       END IF;

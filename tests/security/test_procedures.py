@@ -42,6 +42,7 @@ _HARMLESS: dict[str, Any] = {
     "p_conversation_id": "c-1",
     "p_delay_seconds": None,
     "p_details": "{}",
+    "p_bytes": None,
     "p_errno": 30001,
     "p_error_like": None,
     "p_from_id": None,

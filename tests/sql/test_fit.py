@@ -8,7 +8,7 @@ import pytest
 from tests.kit.installing import OWNER_RIGHTS, create_account, migrate
 from tests.kit.large import MIB, put
 from tests.kit.server import Server
-from tests.kit.session import Session
+from tests.kit.session import Session, chat_payload, refused
 
 _OWNER, _DATABASE = "outboxd_fit_owner", "outboxd_fit"
 
@@ -47,6 +47,33 @@ def test_fit_counts_each_row_twice_and_keeps_at_least_one(db: Session) -> None:
     assert fit(messages, 1)[:2] == (messages[:1], 1)
     assert fit([], None) == ([], 0, 0)
     assert fit([10**9], None)[1] == 1
+
+
+@pytest.fixture
+def small(db: Session) -> Iterator[None]:
+    """Transactions of at most 2 MiB."""
+    assert db.call("outbox_set_transaction_bytes_v1", 2 * MIB) == [{"transaction_bytes": 2 * MIB, "changed": 1}]
+    yield
+    db.call("outbox_set_transaction_bytes_v1", None)
+
+
+@pytest.mark.usefixtures("small")
+def test_operator_sets_how_large_transactions_get(db: Session) -> None:
+    messages = put(db, 3, MIB // 2)
+    assert db.claim_ids() == messages[:1]
+    chats = [db.enqueue_published(f"chat {number}", payload=chat_payload("x" * (MIB // 2))) for number in range(5)]
+    assert list(db.consume(*chats).values()) == ["consumed"] * 3 + ["not reached"] * 2
+    assert db.call("outbox_set_transaction_bytes_v1", 2 * MIB) == [{"transaction_bytes": 2 * MIB, "changed": 0}]
+    assert db.call("outbox_set_transaction_bytes_v1", None) == [{"transaction_bytes": 32 * MIB, "changed": 1}]
+    assert db.claim_ids() == messages
+    changes = db.rows("SELECT details FROM outbox_audit WHERE action = 'set_transaction_bytes' ORDER BY id")
+    assert [json.loads(row["details"])["after"] for row in changes] == [2 * MIB, 32 * MIB]
+
+
+@pytest.mark.parametrize("size", [0, -1, MIB - 1, 1024 * MIB + 1])
+def test_size_of_transactions_that_is_out_of_range_is_refused(db: Session, size: int) -> None:
+    with refused(30005, f"p_bytes {size} is not within"):
+        db.call("outbox_set_transaction_bytes_v1", size)
 
 
 def test_mark_writes_no_payload_to_the_binary_log_where_the_definer_may_avoid_it(db: Session) -> None:

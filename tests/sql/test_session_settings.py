@@ -198,6 +198,7 @@ def play(script: Script, db: Session) -> None:
     views(script)
     script.call("outbox_leave_v1", "relay-a")
     script.call("outbox_new_identity_v1")
+    script.call("outbox_set_transaction_bytes_v1", None)
     tables(script)
 
 
