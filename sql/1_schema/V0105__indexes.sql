@@ -3,12 +3,12 @@ SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,N
 SET SESSION lock_wait_timeout = 2;
 
 -- The legacy index gets the topic as its last column, so that the view outbox_status counts without reading messages.
--- InnoDB appends the primary key to every index: both new ones are in id order.
+-- InnoDB appends the primary key to every index: what both new ones have equal in their columns is in id order.
 ALTER TABLE agent_outbox_messages
   DROP KEY idx_outbox_status_next,
   ADD KEY idx_outbox_status_next (status, next_retry_at, biz_type, topic),
-  ADD KEY outbox_pending_slot (pending_slot),
-  ADD KEY outbox_open_lane (open_lane),
+  ADD KEY outbox_pending_slot (pending_slot, waits_for, wakes_at),
+  ADD KEY outbox_open_lane (open_lane, is_waiting),
   ALGORITHM = INPLACE, LOCK = NONE;
 
 INSERT INTO outbox_migrations (version, file) VALUES (105, 'V0105__indexes.sql');

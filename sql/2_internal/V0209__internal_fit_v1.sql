@@ -56,7 +56,7 @@ BEGIN
   SET v_most_bytes = LEAST(COALESCE(v_most_bytes, v_default_bytes), @@GLOBAL.max_binlog_cache_size DIV 4 * 3);
   -- In steps that grow, so that payloads which the bound cuts off are not all read to be counted.
   count_on: WHILE v_from < v_given DO
-    SELECT COUNT(*), COALESCE(SUM(up_to.is_fitting), 0), MAX(IF(up_to.is_fitting, up_to.bytes, NULL))
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ COUNT(*), COALESCE(SUM(up_to.is_fitting), 0), MAX(IF(up_to.is_fitting, up_to.bytes, NULL))
       INTO v_seen, v_fitting, v_fitting_bytes
       FROM (
         SELECT counted.bytes,

@@ -29,6 +29,9 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_has_waited BOOLEAN DEFAULT (SELECT is_waiting FROM agent_outbox_messages WHERE id = p_id);
+  DECLARE v_changed INT;
+
   UPDATE agent_outbox_messages
      -- In a subquery: it reads what is committed now, whatever snapshot the caller has. Assignments run from left to right.
      SET status = IF(EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = agent_outbox_messages.biz_type AND t.handler IS NOT NULL),
@@ -40,8 +43,11 @@ BEGIN
          updated_at = v_now
    WHERE id = p_id
      AND status = 'pending';
-  IF ROW_COUNT() = 0 THEN
+  SET v_changed = ROW_COUNT();
+  IF v_changed = 0 THEN
     CALL outbox_internal_require_message_v1(p_id);
+  ELSEIF v_has_waited THEN
+    CALL outbox_internal_wake_lanes_v1(JSON_ARRAY(p_id));
   END IF;
 END $$
 

@@ -72,8 +72,10 @@ BEGIN
 
   IF v_changed = 0 THEN
     CALL outbox_internal_require_message_v1(p_id);
-  ELSEIF v_ordering = 'key' THEN
+  ELSEIF v_ordering = 'key' AND v_failures < v_max_retry THEN
     CALL outbox_internal_requeue_followers_v1(p_id);
+  ELSE
+    CALL outbox_internal_wake_lanes_v1(JSON_ARRAY(p_id));
   END IF;
 END $$
 

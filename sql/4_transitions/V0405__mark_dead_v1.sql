@@ -11,7 +11,8 @@ CREATE PROCEDURE outbox_mark_dead_v1 (
   IN p_reason LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
 )
 COMMENT '
-pending or published to dead: the message can never succeed. Consumed and dead messages stay as they are.
+pending or published to dead: the message can never succeed. Consumed and dead messages stay as they are. The messages
+that wait behind it in its lane are free.
 Only an operator''s requeue brings a dead message back.
 
 Parameters
@@ -21,7 +22,8 @@ Parameters
 Errors
   30004 there is no such message
 
-Called by: relays, consumers, operators. Transaction: the caller''s; one UPDATE, atomic under autocommit.
+Called by: relays, consumers, operators. Transaction: the caller''s; the transition is one UPDATE,
+atomic under autocommit.
 
 Example
   mysql> CALL outbox_mark_dead_v1(1, ''the conversation was deleted'');
@@ -29,6 +31,8 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_changed INT;
+
   UPDATE agent_outbox_messages
      SET status = 'dead',
          next_retry_at = NULL,
@@ -36,8 +40,11 @@ BEGIN
          updated_at = UTC_TIMESTAMP(6)
    WHERE id = p_id
      AND status IN ('pending', 'published');
-  IF ROW_COUNT() = 0 THEN
+  SET v_changed = ROW_COUNT();
+  IF v_changed = 0 THEN
     CALL outbox_internal_require_message_v1(p_id);
+  ELSE
+    CALL outbox_internal_wake_lanes_v1(JSON_ARRAY(p_id));
   END IF;
 END $$
 

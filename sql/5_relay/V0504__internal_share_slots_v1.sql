@@ -9,7 +9,8 @@ DELIMITER $$
 CREATE PROCEDURE outbox_internal_share_slots_v1 (
   IN p_relay VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   IN p_lease_seconds INT,
-  OUT p_owned INT
+  OUT p_owned INT,
+  OUT p_has_changed BOOLEAN
 )
 COMMENT '
 A relay''s heartbeat and its share of the slots: renews the lease, gives surplus slots back, and takes slots that have
@@ -20,12 +21,13 @@ Parameters
   p_relay VARCHAR(128): the relay
   p_lease_seconds INT: the lease from now, in seconds of this server''s clock
   OUT p_owned INT: how many of the 64 slots the relay now owns
+  OUT p_has_changed BOOLEAN: whether these may be others than before
 
 Owns its transaction (READ COMMITTED). Locks: the relay, then slots by ascending number. Writes, and so commits
 to disk, only when a third of the lease has passed or slots change hands.
 
 Example
-  mysql> CALL outbox_internal_share_slots_v1(''relay-a'', 30, @owned);
+  mysql> CALL outbox_internal_share_slots_v1(''relay-a'', 30, @owned, @has_changed);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -95,6 +97,7 @@ BEGIN
   END IF;
   COMMIT AND NO CHAIN NO RELEASE;
 
+  SET p_has_changed = v_is_locked;
   -- In a transaction of its own, after all locks are given back.
   IF v_is_locked THEN
     DELETE /*+ SET_VAR(sql_safe_updates = 0) */ FROM outbox_relays WHERE UTC_TIMESTAMP(6) NOT BETWEEN lease_from AND lease_until + INTERVAL v_forgotten_after_hours HOUR;

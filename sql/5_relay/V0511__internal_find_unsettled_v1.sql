@@ -7,8 +7,9 @@ DROP PROCEDURE IF EXISTS outbox_internal_find_unsettled_v1;
 DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_find_unsettled_v1 (
+  INOUT p_settled BIGINT UNSIGNED,
   OUT p_top BIGINT UNSIGNED,
-  OUT p_uncommitted JSON,
+  OUT p_young JSON,
   OUT p_missing_id BIGINT UNSIGNED
 )
 COMMENT '
@@ -18,81 +19,96 @@ id, insert and commit in between; a statement that inserts many rows takes all t
 Internal: outbox_internal_next_batch_v1 calls it, before it reads the heads: those see all that is committed here.
 
 An id whose transaction was rolled back looks like one that has no row yet. So messages that were enqueued right behind
-it wait for what is left of the 100 ms.
+it wait for what is left of the 100 ms. Any id without a row counts, because the writers'' auto_increment_increment is
+theirs: with one of 2 each message waits.
 
 Parameters
+  INOUT p_settled BIGINT UNSIGNED: an id up to which all are settled, from the call before; NULL: not known, then the end
+    of the table is searched for it. Comes back as far as it is now
   OUT p_top BIGINT UNSIGNED: the last id that is committed; 0 where there is none
-  OUT p_uncommitted JSON: [[id, lane], ...] of rows that are not committed: later messages of their lane must wait;
-    lane is the hash that open_lane holds; NULL: none
+  OUT p_young JSON: [[id, lane], ...] of the rows that are unsettled, as far as they are open; lane is the hash that
+    open_lane holds; NULL: none
   OUT p_missing_id BIGINT UNSIGNED: the lowest id that has no row: all later messages must wait; NULL: none
 
 Owns its transactions (READ COMMITTED, then READ UNCOMMITTED); changes nothing.
 
 Example
-  mysql> CALL outbox_internal_find_unsettled_v1(@top, @uncommitted, @missing_id);
-  mysql> SELECT @top, @uncommitted, @missing_id;
-  +------+-------------------+-------------+
-  | @top | @uncommitted      | @missing_id |
-  +------+-------------------+-------------+
-  |   13 | [[10, 326707096]] |          12 |
-  +------+-------------------+-------------+
+  mysql> SET @settled = 9;
+  mysql> CALL outbox_internal_find_unsettled_v1(@settled, @top, @young, @missing_id);
+  mysql> SELECT @settled, @top, @young, @missing_id;
+  +----------+------+-------------------+-------------+
+  | @settled | @top | @young            | @missing_id |
+  +----------+------+-------------------+-------------+
+  |        9 |   13 | [[10, 326707096]] |          12 |
+  +----------+------+-------------------+-------------+
 '
 SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
   DECLARE v_settles_within_us INT DEFAULT 100000;
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  -- A time in the future is an application's own.
+  DECLARE v_young_from DATETIME(6) DEFAULT v_now - INTERVAL v_settles_within_us MICROSECOND;
+  DECLARE v_young_to DATETIME(6) DEFAULT v_now + INTERVAL 1 SECOND;
   DECLARE v_old, v_lowest BIGINT UNSIGNED;
-  DECLARE v_rows, v_seen INT DEFAULT 1;
-  DECLARE v_committed JSON;
+  DECLARE v_rows INT DEFAULT 64;
+  DECLARE v_seen INT DEFAULT 0;
 
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   START TRANSACTION;
   SELECT COALESCE(MAX(id), 0) INTO p_top FROM agent_outbox_messages;
-  -- From the end of the table back to the first row that is old, 16 times as many rows at each try. A time in the future
-  -- is an application's own.
-  look_back: LOOP
-    SELECT MAX(IF(last.is_young, NULL, last.id)), MIN(last.id), COUNT(*)
-      INTO v_old, v_lowest, v_seen
-      FROM (
-        SELECT id,
-               COALESCE(created_at BETWEEN v_now - INTERVAL v_settles_within_us MICROSECOND AND v_now + INTERVAL 1 SECOND, FALSE) AS is_young
-          FROM agent_outbox_messages FORCE INDEX (PRIMARY)
-         WHERE id <= p_top
-         ORDER BY id DESC
-         LIMIT v_rows
-      ) AS last;
-    IF v_old IS NOT NULL OR v_seen < v_rows THEN
-      LEAVE look_back;
-    END IF;
-    SET v_rows = v_rows * 16;
-  END LOOP;
-  -- No id is missing before a table's first row.
-  SET v_old = COALESCE(v_old, v_lowest - 1, p_top);
-  IF v_old < p_top THEN
-    SELECT JSON_ARRAYAGG(id) INTO v_committed FROM agent_outbox_messages FORCE INDEX (PRIMARY) WHERE id > v_old AND id <= p_top;
+  IF p_settled IS NULL THEN
+    -- From the end of the table back to the first row that is old, 16 times as many rows at each try.
+    look_back: LOOP
+      SELECT MAX(IF(last.is_young, NULL, last.id)), MIN(last.id), COUNT(*)
+        INTO v_old, v_lowest, v_seen
+        FROM (
+          SELECT id, COALESCE(created_at BETWEEN v_young_from AND v_young_to, FALSE) AS is_young
+            FROM agent_outbox_messages FORCE INDEX (PRIMARY)
+           WHERE id <= p_top
+           ORDER BY id DESC
+           LIMIT v_rows
+        ) AS last;
+      IF v_old IS NOT NULL OR v_seen < v_rows THEN
+        LEAVE look_back;
+      END IF;
+      SET v_rows = v_rows * 16;
+    END LOOP;
+    -- No id is missing before a table's first row.
+    SET p_settled = COALESCE(v_old, v_lowest - 1, p_top);
+  END IF;
+  -- Of an empty table nothing is known. Its end may have been purged.
+  SET p_settled = IF(p_top > 0, LEAST(p_settled, p_top), NULL);
+  SET v_seen = 0;
+  IF p_settled < p_top THEN
+    SELECT COUNT(*)
+      INTO v_seen
+      FROM agent_outbox_messages FORCE INDEX (PRIMARY)
+     WHERE id > p_settled
+       AND id <= p_top;
   END IF;
   COMMIT AND NO CHAIN NO RELEASE;
 
-  IF v_old < p_top THEN
+  IF p_top = 0 OR v_seen = p_top - p_settled THEN
+    -- Each id has a row that is committed.
+    SET p_settled = NULLIF(p_top, 0);
+  ELSE
+    -- What is old is settled, although it may not be committed: the heads show that.
     SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
     START TRANSACTION;
-    SELECT MIN(young.id_before) + 1
-      INTO p_missing_id
+    SELECT COALESCE(MAX(IF(created_at BETWEEN v_young_from AND v_young_to, NULL, id)), p_settled)
+      INTO p_settled
+      FROM agent_outbox_messages FORCE INDEX (PRIMARY)
+     WHERE id > p_settled
+       AND id <= p_top;
+    SELECT MIN(IF(young.id > young.id_before + 1, young.id_before + 1, NULL)), JSON_ARRAYAGG(JSON_ARRAY(young.id, young.lane))
+      INTO p_missing_id, p_young
       FROM (
-        SELECT id, LAG(id, 1, v_old) OVER (ORDER BY id) AS id_before
+        SELECT id, open_lane AS lane, LAG(id, 1, p_settled) OVER (ORDER BY id) AS id_before
           FROM agent_outbox_messages FORCE INDEX (PRIMARY)
-         WHERE id > v_old
+         WHERE id > p_settled
            AND id <= p_top
-      ) AS young
-     WHERE young.id > young.id_before + @@auto_increment_increment;
-    SELECT JSON_ARRAYAGG(JSON_ARRAY(m.id, m.open_lane))
-      INTO p_uncommitted
-      FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
-     WHERE m.id > v_old
-       AND m.id <= p_top
-       AND m.open_lane IS NOT NULL
-       AND m.id NOT IN (SELECT committed.id FROM JSON_TABLE(v_committed, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS committed);
+      ) AS young;
     COMMIT AND NO CHAIN NO RELEASE;
   END IF;
 END $$

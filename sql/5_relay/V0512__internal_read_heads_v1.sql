@@ -10,110 +10,130 @@ CREATE PROCEDURE outbox_internal_read_heads_v1 (
   IN p_relay VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   IN p_limit INT,
   IN p_owned INT,
-  IN p_top BIGINT UNSIGNED,
+  IN p_after BIGINT UNSIGNED,
+  IN p_to BIGINT UNSIGNED,
+  IN p_policies JSON,
   OUT p_heads JSON
 )
 COMMENT '
-Reads the heads: what the relay''s slots could send next, from the head of each slot''s queue, in id order. It sees
+Reads the heads: the first messages of the queues of the relay''s slots, in id order, and what each has to wait for. It sees
 rows whose transaction has not committed yet, which lets outbox_internal_hold_back_v1 hold back their followers.
-Internal: outbox_internal_next_batch_v1 calls it.
+Internal: outbox_internal_examine_v1 calls it.
 
-A message is passed over while it is not due, while its topic or business type is paused (outbox_pause_v1), or while
-an earlier one of its lane waits for its retry or is of a paused business type (unless one of the two has ordering
-none).
+A message has to wait while its topic or business type is paused, or its topic in trouble, and while an earlier one of its
+lane is waiting outside of the queue (unless one of the two has ordering none). Where the queue is not read from its
+beginning, a message also waits while an earlier one of its lane is in the part that is left out.
 
 Parameters
   p_relay VARCHAR(128): the relay
   p_limit INT: messages at most; of more, those with the lowest ids
   p_owned INT: how many slots the relay owns
-  p_top BIGINT UNSIGNED: the last id to read
-  OUT p_heads JSON: [[id, lane], ...] in any order; lane is the hash that open_lane holds; NULL: there is nothing
+  p_after BIGINT UNSIGNED: reads behind this id, row by row; 0: reads from the beginning, where each slot gives its first
+  p_to BIGINT UNSIGNED: the last id to read
+  p_policies JSON: {"topics": {name: id, ...}, "troubles": {...}, "biz_types": {...}, "probes": [id of a message, ...],
+    "unordered": [biz_type, ...]} of what is paused, which messages are let through to try their topic, and which types have
+    ordering none; NULL: none of it
+  OUT p_heads JSON: [[id, lane, waits_for, slot], ...] in any order; lane is the hash that open_lane holds, or null where
+    the type has ordering none; waits_for is the id of a pause, or 1 for an earlier message of the lane that waits, or 0 for one that was left out, or null; NULL: there
+    is nothing
 
-Owns its transactions (READ COMMITTED for the policies, then READ UNCOMMITTED); changes nothing.
+Owns its transaction (READ UNCOMMITTED); changes nothing.
 
 Example
-  mysql> CALL outbox_internal_read_heads_v1(''relay-a'', 1000, 64, 18446744073709551615, @heads);
+  mysql> CALL outbox_internal_read_heads_v1(''relay-a'', 1000, 64, 0, 18446744073709551615, NULL, @heads);
 '
 SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
-  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  -- What was written this far ahead of the clock was written before the clock was set back, and waits no longer.
-  DECLARE v_before_setback DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
   DECLARE v_per_slot INT DEFAULT (p_limit + GREATEST(p_owned, 1) - 1) DIV GREATEST(p_owned, 1);
   DECLARE v_found INT;
-  DECLARE v_paused_topics, v_paused_types, v_unordered_types JSON;
-
-  -- Lists, read once: a subquery would be asked again for each message. Of what is committed: a pause, or a type that is
-  -- about to lose its order, may stand in a migration that is rolled back.
-  SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-  START TRANSACTION;
-  SELECT JSON_ARRAYAGG(name) INTO v_paused_topics FROM outbox_pauses WHERE kind = 'topic';
-  SELECT JSON_ARRAYAGG(name) INTO v_paused_types FROM outbox_pauses WHERE kind = 'biz_type';
-  SELECT JSON_ARRAYAGG(biz_type) INTO v_unordered_types FROM outbox_biz_types WHERE ordering = 'none';
-  COMMIT AND NO CHAIN NO RELEASE;
+  DECLARE v_ids JSON;
 
   SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
   START TRANSACTION;
-  -- Every slot gives the same number at first; see outbox_internal_next_batch_v1 for why this widens, and that.
-  -- Both indexes are forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
-  widen: LOOP
-    -- first_of_lane: where each lane is held, by a message that waits for its retry or whose type is paused. It is looked
-    -- up once for all lanes: to ask for each head anew would read a long lane again and again.
-    WITH first_of_lane AS (
-      SELECT waiting.open_lane AS lane, MIN(waiting.id) AS id
-        FROM agent_outbox_messages AS waiting FORCE INDEX (idx_outbox_status_next)
-       WHERE waiting.status = 'pending'
-         AND waiting.next_retry_at > v_now
-         AND waiting.is_delayed
-         AND NOT (waiting.updated_at > v_before_setback AND NOT waiting.updated_at <=> waiting.created_at)
-         AND (v_unordered_types IS NULL OR NOT waiting.biz_type MEMBER OF (v_unordered_types))
-       GROUP BY waiting.open_lane, waiting.topic, waiting.message_key
-      UNION ALL
-      SELECT paused.open_lane, MIN(paused.id)
-        FROM agent_outbox_messages AS paused FORCE INDEX (idx_outbox_status_next)
-       WHERE v_paused_types IS NOT NULL
-         AND paused.status = 'pending'
-         AND paused.biz_type MEMBER OF (v_paused_types)
-         AND (v_unordered_types IS NULL OR NOT paused.biz_type MEMBER OF (v_unordered_types))
-       GROUP BY paused.open_lane, paused.topic, paused.message_key
-    )
-    SELECT /*+ SET_VAR(sql_big_selects = 1) SET_VAR(optimizer_switch = 'subquery_to_derived=off') */
-           COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(lowest.id, lowest.lane))
-      INTO v_found, p_heads
+  IF p_after > 0 THEN
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ JSON_ARRAYAGG(next_of_all.id)
+      INTO v_ids
       FROM (
-        SELECT head.id, head.lane
-          FROM outbox_slots AS s
-          JOIN LATERAL (
-            SELECT m.id, m.open_lane AS lane
-              FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
-             WHERE m.pending_slot = s.slot
-               AND m.id <= p_top
-               AND (NOT m.is_delayed OR m.next_retry_at <= v_now OR (m.updated_at > v_before_setback AND NOT m.updated_at <=> m.created_at))
-               AND (v_paused_topics IS NULL OR NOT m.topic MEMBER OF (v_paused_topics))
-               AND (v_paused_types IS NULL OR NOT m.biz_type MEMBER OF (v_paused_types))
-               AND NOT (
-                 (v_unordered_types IS NULL OR NOT m.biz_type MEMBER OF (v_unordered_types))
-                 AND EXISTS (
-                   SELECT 1
-                     FROM first_of_lane
-                     STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = first_of_lane.id
-                    WHERE first_of_lane.lane = m.open_lane
-                      AND earlier.id < m.id
-                      AND earlier.topic = m.topic
-                      AND earlier.message_key = m.message_key))
-             ORDER BY m.pending_slot, m.id
-             LIMIT v_per_slot
-          ) AS head
-         WHERE s.relay = p_relay
-         ORDER BY head.id
+        SELECT q.id
+          FROM agent_outbox_messages AS q FORCE INDEX (PRIMARY)
+          STRAIGHT_JOIN outbox_slots AS s ON s.slot = q.pending_slot
+         WHERE q.id > p_after
+           AND q.id <= p_to
+           AND q.waits_for = 0
+           AND s.relay = p_relay
+         ORDER BY q.id
          LIMIT p_limit
-      ) AS lowest;
-    IF v_found < v_per_slot OR v_found * 2 >= p_limit OR v_per_slot >= p_limit THEN
-      LEAVE widen;
-    END IF;
-    SET v_per_slot = LEAST(v_per_slot * 4, p_limit);
-  END LOOP;
+      ) AS next_of_all;
+  ELSE
+    -- Every slot gives the same number at first; see outbox_internal_next_batch_v1 for why this widens, and that.
+    -- The index is forced: a queue's statistics are wrong within seconds, and a wrong plan reads the whole table.
+    widen: LOOP
+      SELECT /*+ SET_VAR(sql_big_selects = 1) */ COUNT(*), JSON_ARRAYAGG(lowest.id)
+        INTO v_found, v_ids
+        FROM (
+          SELECT head.id
+            FROM outbox_slots AS s
+            JOIN LATERAL (
+              SELECT q.id
+                FROM agent_outbox_messages AS q FORCE INDEX (outbox_pending_slot)
+               WHERE q.pending_slot = s.slot
+                 AND q.waits_for = 0
+                 AND q.wakes_at = TIMESTAMP'2000-01-01 00:00:00'
+                 AND q.id <= p_to
+               ORDER BY q.pending_slot, q.waits_for, q.wakes_at, q.id
+               LIMIT v_per_slot
+            ) AS head
+           WHERE s.relay = p_relay
+           ORDER BY head.id
+           LIMIT p_limit
+        ) AS lowest;
+      IF v_found < v_per_slot OR v_found * 2 >= p_limit OR v_per_slot >= p_limit THEN
+        LEAVE widen;
+      END IF;
+      SET v_per_slot = LEAST(v_per_slot * 4, p_limit);
+    END LOOP;
+  END IF;
+
+  -- The index alone, and the row by its id: at READ UNCOMMITTED, InnoDB computes all virtual columns of a row that it finds by
+  -- an index on one of them, which is 20 times as slow.
+  IF v_ids IS NOT NULL THEN
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ JSON_ARRAYAGG(JSON_ARRAY(head.id, head.lane,
+             CASE
+               WHEN EXISTS (
+                 SELECT 1
+                   FROM agent_outbox_messages AS entry FORCE INDEX (outbox_open_lane)
+                   STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = entry.id
+                   STRAIGHT_JOIN agent_outbox_messages AS own FORCE INDEX (PRIMARY) ON own.id = head.id
+                  WHERE entry.open_lane = head.lane
+                    AND entry.is_waiting = 1
+                    AND entry.id < head.id
+                    AND earlier.topic = own.topic
+                    AND earlier.message_key = own.message_key
+                    AND NOT COALESCE(earlier.biz_type MEMBER OF (p_policies->'$.unordered'), FALSE)) THEN 1
+               WHEN head.pause IS NOT NULL THEN head.pause
+               WHEN p_after > 0 AND EXISTS (
+                 SELECT 1
+                   FROM agent_outbox_messages AS entry FORCE INDEX (outbox_open_lane)
+                   STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = entry.id
+                  WHERE entry.open_lane = head.lane
+                    AND entry.is_waiting = 0
+                    AND entry.id <= p_after
+                    AND earlier.status = 'pending') THEN 0
+             END,
+             head.slot))
+      INTO p_heads
+      FROM (
+        SELECT m.id, m.pending_slot AS slot,
+               IF(m.biz_type MEMBER OF (p_policies->'$.unordered'), NULL, m.open_lane) AS lane,
+               IF(p_policies IS NULL, NULL,
+                  COALESCE(JSON_EXTRACT(p_policies, CONCAT(_utf8mb4'$.topics.' COLLATE utf8mb4_bin, JSON_QUOTE(m.topic))),
+                           IF(m.id MEMBER OF (p_policies->'$.probes'), NULL, JSON_EXTRACT(p_policies, CONCAT(_utf8mb4'$.troubles.' COLLATE utf8mb4_bin, JSON_QUOTE(m.topic)))),
+                           JSON_EXTRACT(p_policies, CONCAT(_utf8mb4'$.biz_types.' COLLATE utf8mb4_bin, JSON_QUOTE(m.biz_type))))) AS pause
+          FROM JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS candidate
+          STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = candidate.id
+      ) AS head;
+  END IF;
   COMMIT AND NO CHAIN NO RELEASE;
 END $$
 

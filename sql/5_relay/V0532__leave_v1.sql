@@ -26,6 +26,7 @@ MODIFIES SQL DATA
 BEGIN
   DELETE FROM outbox_relays WHERE relay = p_relay;
   UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_slots SET relay = NULL WHERE relay = p_relay ORDER BY slot;
+  SET @outbox_claimer = NULL;
 END $$
 
 DELIMITER ;

@@ -36,6 +36,7 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_id BIGINT UNSIGNED;
+  DECLARE v_has_waited BOOLEAN;
 
   CALL outbox_internal_require_no_transaction_v1('outbox_persist_chat_history_v1');
   BEGIN
@@ -45,7 +46,7 @@ BEGIN
       RESIGNAL;
     END;
     START TRANSACTION;
-    SELECT MAX(id) INTO v_id FROM agent_outbox_messages WHERE id = p_id AND status IN ('pending', 'published') FOR UPDATE;
+    SELECT MAX(id), MAX(is_waiting) INTO v_id, v_has_waited FROM agent_outbox_messages WHERE id = p_id AND status IN ('pending', 'published') FOR UPDATE;
     IF v_id IS NOT NULL THEN
       CALL outbox_internal_write_chat_history_v1(p_id, p_payload);
       UPDATE agent_outbox_messages
@@ -55,6 +56,9 @@ BEGIN
              consumed_at = UTC_TIMESTAMP(6),
              updated_at = UTC_TIMESTAMP(6)
        WHERE id = p_id;
+      IF v_has_waited THEN
+        CALL outbox_internal_wake_lanes_v1(JSON_ARRAY(p_id));
+      END IF;
     END IF;
     COMMIT AND NO CHAIN NO RELEASE;
   END;

@@ -11,7 +11,9 @@ CREATE PROCEDURE outbox_resume_v1 (
   IN p_biz_type TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
 )
 COMMENT '
-Resumes relaying a topic or a business type that outbox_pause_v1 has stopped. Relays find its messages within a second.
+Resumes relaying a topic or a business type that outbox_pause_v1 has stopped. New messages are relayed at once; relays
+bring those that have waited back into their queues, the oldest first, a batch at each claim. How many are still
+to come is in the view outbox_policies.
 
 Parameters
   p_topic TEXT, 1 to 249 characters: the topic; NULL where p_biz_type is given
@@ -57,9 +59,11 @@ BEGIN
       RESIGNAL;
     END;
     CALL outbox_internal_begin_v1(v_is_own_transaction);
-    DELETE FROM outbox_pauses
+    UPDATE outbox_pauses
+       SET resumed_at = UTC_TIMESTAMP(6)
      WHERE kind = v_kind
-       AND name = v_name;
+       AND name = v_name
+       AND resumed_at IS NULL;
     SET v_changed = ROW_COUNT() > 0;
     IF v_changed THEN
       CALL outbox_internal_audit_v1('resume', JSON_OBJECT(v_kind, v_name), v_audit_id);

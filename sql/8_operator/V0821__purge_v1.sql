@@ -122,7 +122,7 @@ BEGIN
         IF v_ids IS NOT NULL THEN
           CALL outbox_internal_lock_available_v1(v_ids, 'consumed');
           -- IGNORE: leaves out the rows that foreign keys point to, which are an error of the statement otherwise.
-          DELETE IGNORE m
+          DELETE /*+ SET_VAR(sql_big_selects = 1) */ IGNORE m
             FROM JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS old
             STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = old.id;
           SET v_changed = ROW_COUNT();

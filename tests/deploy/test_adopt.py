@@ -171,7 +171,7 @@ def test_table_that_cannot_be_changed_online_is_refused_and_adopted_after_a_rebu
 ) -> None:
     legacy.execute("ALTER TABLE agent_outbox_messages ROW_FORMAT = COMPRESSED")
     message = go.create("k", chat_payload())
-    with pytest.raises(MigrationError, match=r"V0103__headers_column\.sql: .*ALGORITHM=INSTANT is not supported"):
+    with pytest.raises(MigrationError, match=r"V0103__own_columns\.sql: .*ALGORITHM=INSTANT is not supported"):
         migrate(mysql_server, NAME)
     (path,) = SQL_FOLDER.glob("*/V0103__*.sql")
     way_out = re.search(r"ALTER TABLE agent_outbox_messages FORCE[^.]*", path.read_text(encoding="utf-8"))
@@ -192,12 +192,12 @@ def test_adoption_gives_up_soon_behind_an_open_reader_and_goes_on_where_it_stopp
             began = time.monotonic()
             go.create("k", chat_payload())
             waited = time.monotonic() - began
-            with pytest.raises(MigrationError, match=r"V0103__headers_column\.sql: .* open transaction"):
+            with pytest.raises(MigrationError, match=r"V0103__own_columns\.sql: .* open transaction"):
                 adoption.result(timeout=60)
         assert waited < 15
         go.create("k", chat_payload())
         reader.execute("ROLLBACK")
-    assert migrate(mysql_server, NAME)[0] == "V0103__headers_column.sql"
+    assert migrate(mysql_server, NAME)[0] == "V0103__own_columns.sql"
 
 
 # What was waiting is delivered

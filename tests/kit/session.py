@@ -239,7 +239,7 @@ class Session:
         """Let the backoff of messages that wait have passed."""
         for message in messages:
             self.execute(
-                "UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND"
+                "UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6)"
                 " WHERE id = %s AND status = 'pending'",
                 message,
             )

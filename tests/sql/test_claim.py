@@ -139,7 +139,7 @@ def test_lane_that_was_taken_back_as_a_whole_is_claimed_as_a_fresh_one_is(db: Se
     db.claim(limit=1)
 
     def cost() -> int:
-        return reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 1000, 64, 2**64 - 1))
+        return reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 1000, 64, 0, 2**64 - 1, None))
 
     fresh = cost()
     db.mark("published", db.claim())
@@ -155,7 +155,7 @@ def test_keys_that_wait_are_looked_up_once_however_many_there_are(db: Session) -
     enqueue_many(db, [f"another-{number}" for number in range(300)])
     db.execute("ANALYZE TABLE agent_outbox_messages")
     db.claim(limit=1)
-    assert reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 300, 64, 2**64 - 1)) < 30_000
+    assert reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 300, 64, 0, 2**64 - 1, None)) < 30_000
 
 
 def test_failed_message_does_not_hold_back_earlier_ones(db: Session) -> None:

@@ -23,7 +23,7 @@ def test_list_due_shows_only_pending_messages_that_are_due(db: Session) -> None:
     db.call("outbox_mark_failed_v1", waiting, "later")
     assert ids(db.call("outbox_list_due_v1", 10)) == [due]
     db.make_due(waiting)
-    assert ids(db.call("outbox_list_due_v1", 10)) == [waiting, due]
+    assert ids(db.call("outbox_list_due_v1", 10)) == [due, waiting]
 
 
 @pytest.mark.parametrize("limit", [None, 0])

@@ -206,7 +206,7 @@ def test_no_pause_costs_no_read_per_message(db: Session) -> None:
     db.claim(limit=1)
 
     def cost(limit: int) -> int:
-        return reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", limit, 64, 2**64 - 1))
+        return reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", limit, 64, 0, 2**64 - 1, None))
 
     without = cost(600) - cost(64)
     pause(db, topic="another")
@@ -223,7 +223,7 @@ def test_paused_type_is_looked_up_once_however_long_a_lane_is(db: Session) -> No
         db.enqueue("a")
     db.execute("COMMIT")
     db.claim(limit=1)
-    assert reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 200, 64, 2**64 - 1)) < 20_000
+    assert reads(db, lambda: db.out("outbox_internal_read_heads_v1", "relay-a", 200, 64, 0, 2**64 - 1, None)) < 20_000
 
 
 # The calls themselves

@@ -188,7 +188,7 @@ class Outbox(RuleBasedStateMachine):
         message = self.pick(number)
         self.db.make_due(message.id)
         if message.status == "pending":
-            message.due = now - SECOND
+            message.due = now
 
     @rule(relay=RELAYS, how=st.sampled_from(["leaves", "expires"]))
     def relay_is_gone(self, relay: str, how: str) -> None:

@@ -14,7 +14,7 @@ CREATE PROCEDURE outbox_claim_v1 (
 )
 COMMENT '
 Starts a round of a relay: renews the lease, takes or gives back slots, and returns the next batch of its slots.
-Claiming changes no message. The same messages are returned again until they are marked, so a relay marks a batch
+Claiming changes no message that it returns. The same messages are returned again until they are marked, so a relay marks a batch
 (outbox_mark_published_batch_v1, _mark_failed_batch_v1, _mark_dead_batch_v1) before it claims the next, on the same
 connection.
 
@@ -23,7 +23,8 @@ Parameters
   p_limit INT: messages at most; NULL or 0: 100. The batch also ends where its mark would not fit into one transaction
     of the server any more (16 MiB of payload, see outbox_internal_fit_v1); a larger message comes alone
   p_lease_seconds INT: how long the slots stay with a relay that does not call, by this server''s clock; NULL: 30
-  p_wait_ms INT: how long to wait here for work, in milliseconds, at most 60000; NULL: 0
+  p_wait_ms INT: how long to wait here for work, in milliseconds, at most 60000; NULL: 0. A claim that may wait looks at the
+    slots twice a second and for what is due every 20 ms; one that may not, each time
 
 Result set, by ascending id: id, biz_type, topic, message_key, payload, headers, created_at, and receipt, which the
 marks want back: it changes whenever the message returns to pending, so that a mark that comes late, after the
@@ -56,13 +57,14 @@ BEGIN
   DECLARE v_began DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_until DATETIME(6) DEFAULT v_began + INTERVAL COALESCE(p_wait_ms, 0) * 1000 MICROSECOND;
   DECLARE v_sleep_seconds DOUBLE DEFAULT 0.002;
+  DECLARE v_share_us INT DEFAULT LEAST(500000, v_lease_seconds * 1000000 DIV 3);
   DECLARE v_searched_from DATETIME(6);
-  DECLARE v_owned INT;
   DECLARE v_top BIGINT UNSIGNED;
   DECLARE v_batch, v_ids JSON;
   DECLARE v_messages INT;
   DECLARE v_bytes BIGINT UNSIGNED;
-  DECLARE v_is_held BOOLEAN;
+  DECLARE v_is_held, v_has_changed BOOLEAN;
+  DECLARE v_claimer VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
   IF COALESCE(CHAR_LENGTH(p_relay), 0) NOT BETWEEN 1 AND 128 THEN
     CALL outbox_internal_reject_text_v1('p_relay', p_relay, 128);
@@ -84,11 +86,22 @@ BEGIN
       ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
-    CALL outbox_internal_share_slots_v1(p_relay, v_lease_seconds, v_owned);
+    SET v_claimer = CONCAT(DATABASE(), '/', p_relay);
+    IF NOT @outbox_claimer <=> v_claimer OR v_until = v_began THEN
+      SET @outbox_shared_at = NULL, @outbox_woken_at = NULL;
+    END IF;
+    IF NOT COALESCE(v_began BETWEEN @outbox_shared_at AND @outbox_shared_at + INTERVAL v_share_us MICROSECOND, FALSE) THEN
+      CALL outbox_internal_share_slots_v1(p_relay, v_lease_seconds, @outbox_owned, v_has_changed);
+      SET @outbox_shared_at = v_began;
+    END IF;
+    -- What outbox_internal_next_batch_v1 has kept holds for this relay in this database, and for these slots.
+    IF v_has_changed OR NOT @outbox_claimer <=> v_claimer THEN
+      SET @outbox_claimer = v_claimer, @outbox_joined = NULL, @outbox_woken_at = NULL, @outbox_settled = NULL, @outbox_left = 0;
+    END IF;
 
     search: LOOP
       SET v_searched_from = UTC_TIMESTAMP(6);
-      CALL outbox_internal_next_batch_v1(p_relay, v_limit, v_owned, v_top, v_batch, v_is_held);
+      CALL outbox_internal_next_batch_v1(p_relay, v_limit, @outbox_owned, v_top, v_batch, v_is_held);
       -- Earlier than it began: the clock was set back.
       IF v_batch IS NOT NULL OR UTC_TIMESTAMP(6) NOT BETWEEN v_began AND v_until - INTERVAL 1 MICROSECOND THEN
         LEAVE search;
@@ -103,8 +116,8 @@ BEGIN
     SELECT JSON_ARRAYAGG(head.id)
       INTO v_ids
       FROM (
-        SELECT id
-          FROM JSON_TABLE(COALESCE(v_batch, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS found
+        SELECT DISTINCT id
+          FROM JSON_TABLE(COALESCE(v_batch, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS found
          ORDER BY id
          LIMIT v_limit
       ) AS head;
@@ -120,4 +133,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (516, 'V0516__claim_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (517, 'V0517__claim_v1.sql');

@@ -50,7 +50,7 @@ BEGIN
       COMMIT AND NO CHAIN NO RELEASE;
     END IF;
     -- Earlier than it began: the clock was set back.
-    IF p_is_held OR v_top <> p_top OR UTC_TIMESTAMP(6) NOT BETWEEN v_began AND v_until THEN
+    IF p_is_held OR v_top > p_top OR UTC_TIMESTAMP(6) NOT BETWEEN v_began AND v_until THEN
       LEAVE sleep;
     END IF;
   END LOOP;
@@ -58,4 +58,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (515, 'V0515__internal_wait_for_work_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (516, 'V0516__internal_wait_for_work_v1.sql');

@@ -1,0 +1,148 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_internal_next_batch_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_internal_next_batch_v1 (
+  IN p_relay VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_limit INT,
+  IN p_owned INT,
+  OUT p_top BIGINT UNSIGNED,
+  OUT p_batch JSON,
+  OUT p_is_held BOOLEAN
+)
+COMMENT '
+Finds the next batch of a relay: brings what is due into the queue, finds the ids that are unsettled, reads the heads, holds
+back what must wait, and parks what has to wait for longer.
+Internal: outbox_claim_v1 calls it.
+
+Two loops widen the search, each against a way in which few messages could hide many. Inside
+outbox_internal_read_heads_v1 every slot gives the same number of heads; where that leaves the batch half empty, the
+slots that had more give more, up to the whole batch from one hot slot. Here, where what is held back fills the batch, the
+search goes on behind it: behind an open transaction with many messages are those of other lanes. The next call begins
+there; what was left behind is looked at again in turns, a little at each call.
+
+Parameters
+  p_relay VARCHAR(128): the relay
+  p_limit INT: how many messages are wanted
+  p_owned INT: how many slots the relay owns
+  OUT p_top BIGINT UNSIGNED: the last id that was committed when the search began
+  OUT p_batch JSON: [id, ...], possibly more than p_limit, and with repetitions; NULL: there is nothing to send
+  OUT p_is_held BOOLEAN: whether messages were held back
+
+What a call keeps for the next is in variables of the session, which outbox_claim_v1 clears for another relay or other slots:
+  @outbox_joined   whether it has looked for what waits since before the clock was set back
+  @outbox_woken_at when it has last looked for what is due, which it does again after 20 ms
+  @outbox_settled  p_settled of outbox_internal_find_unsettled_v1
+  @outbox_left     up to this id all messages were left behind; 0: none
+  @outbox_again    behind this id the next of them are looked at again
+  @outbox_kept     how many of them had to wait still, in this turn
+  @outbox_parks    whether some of the last of them could be parked
+
+Owns its transactions; changes only what it brings into the queue or parks.
+
+Example
+  mysql> CALL outbox_internal_next_batch_v1(''relay-a'', 1000, 64, @top, @batch, @is_held);
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_wake_us INT DEFAULT 20000;
+  DECLARE v_few INT DEFAULT 200;
+  -- A look at what was left is at so many messages, among so many ids; at more where there are some to park.
+  DECLARE v_look INT DEFAULT IF(@outbox_parks, 128, 64);
+  DECLARE v_span INT DEFAULT 2048;
+  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_until DATETIME(6) DEFAULT v_now + INTERVAL 1 SECOND;
+  DECLARE v_young, v_policies, v_found, v_more JSON;
+  DECLARE v_woken, v_missing_id, v_to BIGINT UNSIGNED;
+  DECLARE v_after, v_left, v_through BIGINT UNSIGNED DEFAULT COALESCE(@outbox_left, 0);
+  DECLARE v_paused, v_ending, v_held, v_waited_for, v_passed INT DEFAULT 0;
+  DECLARE v_is_first BOOLEAN DEFAULT TRUE;
+
+  IF NOT COALESCE(v_now BETWEEN @outbox_woken_at AND @outbox_woken_at + INTERVAL v_wake_us MICROSECOND, FALSE) THEN
+    CALL outbox_internal_wake_v1(p_relay, @outbox_joined IS NULL, v_woken);
+    SET @outbox_joined = TRUE, @outbox_woken_at = v_now;
+  END IF;
+
+  -- Of what is committed: a pause, or a type that is about to lose its order, may stand in a migration that is rolled back.
+  SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+  START TRANSACTION;
+  SELECT COUNT(*), COALESCE(SUM(resumed_at IS NOT NULL OR retry_at <= v_now), 0) INTO v_paused, v_ending FROM outbox_pauses;
+  SELECT IF(COUNT(*) > 0, JSON_OBJECT('unordered', JSON_ARRAYAGG(biz_type)), NULL) INTO v_policies FROM outbox_biz_types WHERE ordering = 'none';
+  COMMIT AND NO CHAIN NO RELEASE;
+  IF v_ending > 0 THEN
+    CALL outbox_internal_end_pauses_v1(p_relay, p_limit);
+  END IF;
+  IF v_paused > 0 THEN
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    START TRANSACTION;
+    SELECT JSON_MERGE_PATCH(COALESCE(v_policies, '{}'), JSON_OBJECT(
+             'topics', (SELECT JSON_OBJECTAGG(name, id) FROM outbox_pauses WHERE kind = 'topic' AND resumed_at IS NULL),
+             'biz_types', (SELECT JSON_OBJECTAGG(name, id) FROM outbox_pauses WHERE kind = 'biz_type' AND resumed_at IS NULL),
+             'troubles', (SELECT JSON_OBJECTAGG(name, id) FROM outbox_pauses WHERE kind = 'trouble' AND resumed_at IS NULL),
+             'probes', (SELECT JSON_ARRAYAGG(probe_id) FROM outbox_pauses WHERE kind = 'trouble' AND resumed_at IS NULL AND probe_id IS NOT NULL)))
+      INTO v_policies;
+    COMMIT AND NO CHAIN NO RELEASE;
+  END IF;
+
+  CALL outbox_internal_find_unsettled_v1(@outbox_settled, p_top, v_young, v_missing_id);
+  SET v_to = COALESCE(v_missing_id - 1, p_top);
+  SET p_batch = NULL, p_is_held = v_missing_id IS NOT NULL OR v_left > 0;
+
+  IF v_left > 0 THEN
+    CALL outbox_internal_examine_v1(p_relay, v_look, p_owned, @outbox_again, IF(@outbox_again > 0, LEAST(@outbox_again + v_span, v_left), v_left),
+      v_policies, v_young, TRUE, v_found, v_through, v_held, v_waited_for);
+    SET @outbox_kept = @outbox_kept + v_held, @outbox_parks = v_waited_for > v_held;
+    -- Not behind a message that is handed out: where it is not marked it is found again.
+    SET @outbox_again = LEAST(v_through, COALESCE(JSON_EXTRACT(v_found, '$[0]') - 1, v_through));
+    IF (v_waited_for = 0 AND (v_held > 0 OR v_found IS NOT NULL)) OR (@outbox_again >= v_left AND @outbox_kept < v_few) THEN
+      -- What they waited for has come, or few are left: from the beginning again.
+      SET v_left = 0, v_after = 0;
+    ELSE
+      IF @outbox_again >= v_left THEN
+        SET @outbox_again = 0, @outbox_kept = 0;
+      END IF;
+      SET p_batch = v_found;
+      IF v_woken <= v_left THEN
+        CALL outbox_internal_examine_v1(p_relay, v_look, p_owned, v_woken - 1, LEAST(v_woken + v_span, v_left),
+          v_policies, v_young, TRUE, v_more, v_through, v_held, v_waited_for);
+        SET p_batch = COALESCE(JSON_MERGE_PRESERVE(p_batch, v_more), p_batch, v_more);
+      END IF;
+    END IF;
+    SET @outbox_left = v_left;
+  END IF;
+
+  SET v_found = NULL;
+  search: LOOP
+    CALL outbox_internal_examine_v1(p_relay, p_limit, p_owned, v_after, IF(v_after > 0, LEAST(v_after + v_span + p_limit, v_to), v_to),
+      v_policies, v_young, v_is_first, v_more, v_through, v_held, v_waited_for);
+    SET p_is_held = p_is_held OR v_held > 0, v_is_first = FALSE;
+    IF v_found IS NULL THEN
+      SET v_found = v_more, v_passed = v_passed + v_held;
+      SET v_left = LEAST(v_through, COALESCE(JSON_EXTRACT(v_found, '$[0]') - 1, v_through));
+      -- Read all of a lane together: behind a part that is left out it would wait.
+      SET v_through = IF(v_through < v_to AND v_after < v_left, v_left, v_through);
+    ELSE
+      SET v_found = JSON_MERGE_PRESERVE(v_found, COALESCE(v_more, '[]'));
+    END IF;
+    IF v_through >= v_to OR JSON_LENGTH(v_found) * 2 >= p_limit OR UTC_TIMESTAMP(6) NOT BETWEEN v_now AND v_until THEN
+      LEAVE search;
+    END IF;
+    SET v_after = v_through;
+  END LOOP;
+  SET p_batch = COALESCE(JSON_MERGE_PRESERVE(p_batch, v_found), p_batch, v_found);
+  IF v_passed >= v_few THEN
+    IF NOT COALESCE(@outbox_left, 0) THEN
+      SET @outbox_again = 0, @outbox_kept = 0;
+    END IF;
+    SET @outbox_left = v_left;
+  END IF;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (515, 'V0515__internal_next_batch_v1.sql');
