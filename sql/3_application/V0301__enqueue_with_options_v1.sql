@@ -82,7 +82,7 @@ BEGIN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_delay_seconds must not be negative: ', p_delay_seconds));
   END IF;
 
-  -- One reading of the clock for both times: they are equal in a new message, and differ in a delayed one (is_delayed).
+  -- One reading of the clock for both times: they are equal in a new message, and differ in a delayed one (waits_for).
   INSERT INTO agent_outbox_messages
     (biz_type, topic, message_key, payload, headers, status, retry_count, max_retry, next_retry_at, created_at, updated_at)
   VALUES

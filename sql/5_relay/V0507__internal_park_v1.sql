@@ -57,11 +57,11 @@ BEGIN
             STRAIGHT_JOIN agent_outbox_messages AS own FORCE INDEX (PRIMARY) ON own.id = given.id AND own.waits_for = 0
         ) AS head
         -- The first of the lane that waits, and the first that is parked behind it: the one whose turn it is to look again.
+        -- The conditions are in the lookup, because they would be a filter on all of the lane otherwise.
         LEFT JOIN LATERAL (
           SELECT m.id, m.waits_for, m.wakes_at
             FROM agent_outbox_messages AS m FORCE INDEX (outbox_open_lane)
-           WHERE head.waits_for = 1
-             AND m.open_lane = head.lane
+           WHERE m.open_lane = IF(head.waits_for = 1, head.lane, NULL)
              AND m.is_waiting = 1
              AND m.topic = head.topic
              AND m.message_key = head.message_key
@@ -72,9 +72,7 @@ BEGIN
         LEFT JOIN LATERAL (
           SELECT m.id
             FROM agent_outbox_messages AS m FORCE INDEX (outbox_open_lane)
-           WHERE head.place = 1
-             AND earlier.waits_for = 1
-             AND m.open_lane = head.lane
+           WHERE m.open_lane = IF(head.place = 1 AND earlier.waits_for = 1, head.lane, NULL)
              AND m.is_waiting = 1
              AND m.topic = head.topic
              AND m.message_key = head.message_key

@@ -33,7 +33,8 @@ Parameters
   OUT p_batch JSON: [id, ...], possibly more than p_limit, and with repetitions; NULL: there is nothing to send
   OUT p_is_held BOOLEAN: whether messages were held back
 
-What a call keeps for the next is in variables of the session, which outbox_claim_v1 clears for another relay or other slots:
+What a call keeps for the next is in variables of the session:
+  @outbox_claimer  for which database and relay the others hold; outbox_claim_v1 clears it where the relay has other slots
   @outbox_joined   whether it has looked for what waits since before the clock was set back
   @outbox_woken_at when it has last looked for what is due, which it does again after 20 ms
   @outbox_settled  p_settled of outbox_internal_find_unsettled_v1
@@ -50,6 +51,7 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_claimer VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT CONCAT(DATABASE(), '/', p_relay);
   DECLARE v_wake_us INT DEFAULT 20000;
   DECLARE v_few INT DEFAULT 200;
   -- A look at what was left is at so many messages, among so many ids; at more where there are some to park.
@@ -63,6 +65,9 @@ BEGIN
   DECLARE v_paused, v_ending, v_held, v_waited_for, v_passed INT DEFAULT 0;
   DECLARE v_is_first BOOLEAN DEFAULT TRUE;
 
+  IF NOT @outbox_claimer <=> v_claimer THEN
+    SET @outbox_claimer = v_claimer, @outbox_joined = NULL, @outbox_woken_at = NULL, @outbox_settled = NULL, @outbox_left = 0, v_left = 0, v_after = 0;
+  END IF;
   IF NOT COALESCE(v_now BETWEEN @outbox_woken_at AND @outbox_woken_at + INTERVAL v_wake_us MICROSECOND, FALSE) THEN
     CALL outbox_internal_wake_v1(p_relay, @outbox_joined IS NULL, v_woken);
     SET @outbox_joined = TRUE, @outbox_woken_at = v_now;

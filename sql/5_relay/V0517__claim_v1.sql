@@ -63,8 +63,7 @@ BEGIN
   DECLARE v_batch, v_ids JSON;
   DECLARE v_messages INT;
   DECLARE v_bytes BIGINT UNSIGNED;
-  DECLARE v_is_held, v_has_changed BOOLEAN;
-  DECLARE v_claimer VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+  DECLARE v_is_held, v_is_same, v_has_changed BOOLEAN;
 
   IF COALESCE(CHAR_LENGTH(p_relay), 0) NOT BETWEEN 1 AND 128 THEN
     CALL outbox_internal_reject_text_v1('p_relay', p_relay, 128);
@@ -86,17 +85,14 @@ BEGIN
       ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
-    SET v_claimer = CONCAT(DATABASE(), '/', p_relay);
-    IF NOT @outbox_claimer <=> v_claimer OR v_until = v_began THEN
-      SET @outbox_shared_at = NULL, @outbox_woken_at = NULL;
+    -- What this session keeps from the last claim holds for the same relay, and for the same slots.
+    SET v_is_same = @outbox_claimer <=> CONCAT(DATABASE(), '/', p_relay);
+    IF v_until = v_began THEN
+      SET v_is_same = FALSE, @outbox_woken_at = NULL;
     END IF;
-    IF NOT COALESCE(v_began BETWEEN @outbox_shared_at AND @outbox_shared_at + INTERVAL v_share_us MICROSECOND, FALSE) THEN
+    IF NOT COALESCE(v_is_same AND v_began BETWEEN @outbox_shared_at AND @outbox_shared_at + INTERVAL v_share_us MICROSECOND, FALSE) THEN
       CALL outbox_internal_share_slots_v1(p_relay, v_lease_seconds, @outbox_owned, v_has_changed);
-      SET @outbox_shared_at = v_began;
-    END IF;
-    -- What outbox_internal_next_batch_v1 has kept holds for this relay in this database, and for these slots.
-    IF v_has_changed OR NOT @outbox_claimer <=> v_claimer THEN
-      SET @outbox_claimer = v_claimer, @outbox_joined = NULL, @outbox_woken_at = NULL, @outbox_settled = NULL, @outbox_left = 0;
+      SET @outbox_shared_at = v_began, @outbox_claimer = IF(v_has_changed, NULL, @outbox_claimer);
     END IF;
 
     search: LOOP

@@ -50,6 +50,8 @@ BEGIN
   DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT p_most_bytes;
   DECLARE v_unknown INT;
   DECLARE v_has_looked BOOLEAN DEFAULT FALSE;
+  DECLARE v_has_waited BOOLEAN;
+  DECLARE v_waiting JSON;
 
   DROP TEMPORARY TABLE IF EXISTS outbox_batch;
   CREATE TEMPORARY TABLE outbox_batch (
@@ -60,6 +62,7 @@ BEGIN
     payload       LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     lane          INT UNSIGNED NULL COMMENT 'the hash of topic and message_key; NULL where the business type has no order',
+    is_waiting    BOOLEAN NULL COMMENT 'of the message: it waits for its retry, and this is an earlier copy of its record',
     outcome       ENUM('todo', 'offered', 'consumed', 'duplicate', 'unknown', 'foreign', 'dead', 'failed', 'deferred', 'not reached')
                   CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL DEFAULT 'todo' COMMENT 'of a fixed size: it changes in place',
     error         VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL
@@ -67,9 +70,9 @@ BEGIN
 
   START TRANSACTION;
   -- By primary key: with the statistics of a table that was just empty the server scans all of it, and locks it.
-  INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, batch_handler, lane, outcome, error)
+  INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, batch_handler, lane, is_waiting, outcome, error)
   SELECT given.id, m.biz_type, m.topic, m.message_key, m.payload, t.batch_handler,
-         IF(t.ordering = 'none', NULL, m.open_lane),
+         IF(t.ordering = 'none', NULL, m.open_lane), m.is_waiting,
          CASE
            WHEN m.id IS NULL THEN 'unknown'
            WHEN NOT m.created_at <=> given.created_at OR given.topic <> m.topic OR given.message_key <> m.message_key THEN 'foreign'
@@ -111,8 +114,8 @@ BEGIN
   measure: LOOP
     SELECT COUNT(IF(outcome = 'todo', 1, NULL)), COALESCE(SUM(IF(outcome = 'todo', LENGTH(payload), 0)), 0),
            MIN(IF(outcome = 'todo', id, NULL)), COUNT(IF(outcome = 'duplicate', 1, NULL)),
-           COUNT(IF(outcome = 'unknown', 1, NULL))
-      INTO p_todo, p_bytes, p_first_id, p_duplicates, v_unknown
+           COUNT(IF(outcome = 'unknown', 1, NULL)), MAX(outcome = 'todo' AND is_waiting)
+      INTO p_todo, p_bytes, p_first_id, p_duplicates, v_unknown, v_has_waited
       FROM outbox_batch;
     -- A message that another session has locked looks as if there were none.
     IF v_unknown > 0 AND NOT v_has_looked THEN
@@ -132,6 +135,10 @@ BEGIN
       ) AS summed;
     UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'not reached' WHERE outcome = 'todo' AND id > v_last_id;
   END LOOP;
+  IF v_has_waited THEN
+    SELECT JSON_ARRAYAGG(id) INTO v_waiting FROM outbox_batch WHERE outcome = 'todo' AND is_waiting;
+    CALL outbox_internal_wake_lanes_v1(v_waiting);
+  END IF;
 END $$
 
 DELIMITER ;

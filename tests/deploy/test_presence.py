@@ -95,7 +95,7 @@ def test_tables_that_were_moved_to_another_database_get_their_routines_there(
         (
             "ALTER TABLE agent_outbox_messages DROP KEY outbox_open_lane",
             "index outbox_open_lane of agent_outbox_messages is missing or another one",
-            "ALTER TABLE agent_outbox_messages ADD KEY outbox_open_lane (open_lane)",
+            "ALTER TABLE agent_outbox_messages ADD KEY outbox_open_lane (open_lane, is_waiting)",
         ),
         (
             "DELETE FROM outbox_slots WHERE slot IN (3, 63)",

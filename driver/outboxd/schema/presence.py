@@ -21,8 +21,8 @@ _OBJECTS = (
 )
 _INDEXES = {
     "idx_outbox_status_next": "status,next_retry_at,biz_type,topic",
-    "outbox_pending_slot": "pending_slot",
-    "outbox_open_lane": "open_lane",
+    "outbox_pending_slot": "pending_slot,waits_for,wakes_at",
+    "outbox_open_lane": "open_lane,is_waiting",
 }
 
 

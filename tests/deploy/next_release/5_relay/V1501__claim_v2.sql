@@ -33,9 +33,9 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL p_wait_ms * 1000 MICROSECOND;
   DECLARE v_owned INT;
-  DECLARE v_top, v_gap BIGINT UNSIGNED;
-  DECLARE v_heads, v_late JSON;
-  DECLARE v_held BOOLEAN DEFAULT FALSE;
+  DECLARE v_top BIGINT UNSIGNED;
+  DECLARE v_ids JSON;
+  DECLARE v_is_held, v_has_changed BOOLEAN;
 
   CALL outbox_internal_require_no_transaction_v1('outbox_claim_v2');
   BEGIN
@@ -44,24 +44,27 @@ BEGIN
       ROLLBACK AND NO CHAIN NO RELEASE;
       RESIGNAL;
     END;
-    CALL outbox_internal_share_slots_v1(p_relay, p_lease_seconds, v_owned);
+    CALL outbox_internal_share_slots_v1(p_relay, p_lease_seconds, v_owned, v_has_changed);
+    SET @outbox_claimer = IF(v_has_changed, NULL, @outbox_claimer);
 
     work: LOOP
-      COMMIT AND NO CHAIN NO RELEASE;
-      CALL outbox_internal_find_unsettled_v1(v_top, v_late, v_gap);
-      CALL outbox_internal_read_heads_v1(p_relay, p_limit, v_owned, v_top, v_heads);
-      IF v_heads IS NOT NULL THEN
-        CALL outbox_internal_hold_back_v1(v_heads, v_late, v_gap, v_held);
-      END IF;
-      IF v_heads IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline THEN
+      CALL outbox_internal_next_batch_v1(p_relay, p_limit, v_owned, v_top, v_ids, v_is_held);
+      IF v_ids IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline THEN
         LEAVE work;
       END IF;
       DO SLEEP(0.005);
     END LOOP;
 
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    START TRANSACTION;
     SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt,
            m.source
-      FROM JSON_TABLE(COALESCE(v_heads, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS head
+      FROM (
+        SELECT DISTINCT id
+          FROM JSON_TABLE(COALESCE(v_ids, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS found
+         ORDER BY id
+         LIMIT p_limit
+      ) AS head
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
      WHERE m.status = 'pending'
      ORDER BY head.id;
