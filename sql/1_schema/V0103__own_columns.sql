@@ -15,7 +15,7 @@ SET SESSION lock_wait_timeout = 2;
 ALTER TABLE agent_outbox_messages
   ADD COLUMN headers JSON NULL COMMENT 'Kafka headers of the message''s own: one object of strings',
   ADD COLUMN noted_for DATETIME(6) NULL COMMENT 'the next_retry_at for which parked_for and parked_until hold',
-  ADD COLUMN parked_for BIGINT UNSIGNED NULL COMMENT 'NULL: for nothing; 1: for an earlier message of its lane; otherwise: for the pause with this id',
+  ADD COLUMN parked_for BIGINT UNSIGNED NULL COMMENT 'NULL: for nothing, 1: for an earlier message of its lane, otherwise: for the pause with this id',
   ADD COLUMN parked_until DATETIME(6) NULL COMMENT 'when a message that is parked for 1 comes back into the queue',
   ALGORITHM = INSTANT;
 

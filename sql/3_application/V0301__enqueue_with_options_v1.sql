@@ -35,7 +35,7 @@ Parameters
 Errors (nothing is stored)
   30001 an argument is NULL or empty; 30002 too long
   30003 p_payload is not JSON or nested deeper than 100 levels, or p_headers is not a JSON object of strings
-  30005 p_delay_seconds is negative
+  30005 p_delay_seconds is negative; 30011 the session''s insert_id is set
 
 Called by: applications. Transaction: the caller''s.
 
@@ -54,6 +54,7 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_last_insert_id BIGINT UNSIGNED DEFAULT LAST_INSERT_ID();
   -- For JSON that is nested too deep, JSON_VALID raises 3157 instead of returning 0.
   DECLARE EXIT HANDLER FOR 3157
     CALL outbox_internal_raise_v1(30003, IF(p_headers IS NULL,
@@ -82,6 +83,11 @@ BEGIN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_delay_seconds must not be negative: ', p_delay_seconds));
   END IF;
 
+  -- An id of the session's own would be given out twice, or be the last that there is.
+  IF @@SESSION.insert_id <> 0 THEN
+    CALL outbox_internal_raise_v1(30011, CONCAT('insert_id is set in this session, to ', @@SESSION.insert_id, ': ids are given out by the outbox'));
+  END IF;
+
   -- One reading of the clock for both times: they are equal in a new message, and differ in a delayed one (waits_for).
   INSERT INTO agent_outbox_messages
     (biz_type, topic, message_key, payload, headers, status, retry_count, max_retry, next_retry_at, created_at, updated_at)
@@ -90,6 +96,12 @@ BEGIN
      IF(p_max_retry > 0, p_max_retry, 20),
      v_now + INTERVAL COALESCE(p_delay_seconds, 0) SECOND, v_now, v_now);
   SET p_id = LAST_INSERT_ID();
+  DO LAST_INSERT_ID(v_last_insert_id);
+  -- Set to 0 it looks as if it were not set, and the message has the id 0.
+  IF p_id = 0 THEN
+    DELETE FROM agent_outbox_messages WHERE id = 0;
+    CALL outbox_internal_raise_v1(30011, 'insert_id is set in this session, to 0: ids are given out by the outbox');
+  END IF;
 END $$
 
 DELIMITER ;

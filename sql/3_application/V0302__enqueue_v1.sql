@@ -29,6 +29,7 @@ Parameters
 
 Errors (nothing is stored)
   30001 an argument is NULL or empty; 30002 too long; 30003 p_payload is not JSON
+  30011 the session''s insert_id is set
 
 Called by: applications. Transaction: the caller''s.
 

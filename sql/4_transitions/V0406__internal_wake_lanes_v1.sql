@@ -36,7 +36,7 @@ BEGIN
     JOIN LATERAL (
       SELECT m.id
         FROM agent_outbox_messages AS m FORCE INDEX (outbox_open_lane)
-       WHERE m.open_lane = CRC32(CONCAT(ended.topic, _utf8mb4':', ended.message_key))
+       WHERE m.open_lane = CRC32(CONCAT(ended.topic, ':', ended.message_key))
          AND m.is_waiting = 1
          AND m.id > ended.id
          AND m.topic = ended.topic

@@ -23,7 +23,7 @@ behind these comes next.
 Parameters
   p_relay VARCHAR(128): the relay
   p_has_joined BOOLEAN: looks at all that wait, because the clock may have been set back: a message that went back to
-    pending at a time yet to come waits no longer
+    pending at a time yet to come waits no longer; nor does one of a pause that somebody has deleted
   OUT p_first BIGINT UNSIGNED: the lowest id that has come into the queue; NULL: none
 
 Owns its transaction (READ COMMITTED), and commits to disk only where something is due.
@@ -75,11 +75,10 @@ BEGIN
     SELECT /*+ SET_VAR(sql_big_selects = 1) */ JSON_ARRAYAGG(JSON_ARRAY(m.id, m.open_lane))
       INTO v_early
       FROM outbox_slots AS s
-      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
-         ON m.pending_slot = s.slot AND m.waits_for = 1 AND m.wakes_at > v_now
+      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot) ON m.pending_slot = s.slot AND m.waits_for >= 1
+      LEFT JOIN outbox_pauses AS p ON p.id = m.waits_for
      WHERE s.relay = p_relay
-       AND m.updated_at > v_before_setback
-       AND NOT m.updated_at <=> m.created_at;
+       AND IF(m.waits_for = 1, m.wakes_at > v_now AND m.updated_at > v_before_setback AND NOT m.updated_at <=> m.created_at, p.id IS NULL);
     SET v_due = COALESCE(JSON_MERGE_PRESERVE(v_due, v_early), v_due, v_early);
   END IF;
 

@@ -127,9 +127,9 @@ BEGIN
         SELECT m.id, m.pending_slot AS slot,
                IF(m.biz_type MEMBER OF (p_policies->'$.unordered'), NULL, m.open_lane) AS lane,
                IF(p_policies IS NULL, NULL,
-                  COALESCE(JSON_EXTRACT(p_policies, CONCAT(_utf8mb4'$.topics.' COLLATE utf8mb4_bin, JSON_QUOTE(m.topic))),
-                           IF(m.id MEMBER OF (p_policies->'$.probes'), NULL, JSON_EXTRACT(p_policies, CONCAT(_utf8mb4'$.troubles.' COLLATE utf8mb4_bin, JSON_QUOTE(m.topic)))),
-                           JSON_EXTRACT(p_policies, CONCAT(_utf8mb4'$.biz_types.' COLLATE utf8mb4_bin, JSON_QUOTE(m.biz_type))))) AS pause
+                  COALESCE(JSON_EXTRACT(p_policies, CONCAT('$.topics.' COLLATE utf8mb4_bin, JSON_QUOTE(m.topic))),
+                           IF(m.id MEMBER OF (p_policies->'$.probes'), NULL, JSON_EXTRACT(p_policies, CONCAT('$.troubles.' COLLATE utf8mb4_bin, JSON_QUOTE(m.topic)))),
+                           JSON_EXTRACT(p_policies, CONCAT('$.biz_types.' COLLATE utf8mb4_bin, JSON_QUOTE(m.biz_type))))) AS pause
           FROM JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS candidate
           STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = candidate.id
       ) AS head;

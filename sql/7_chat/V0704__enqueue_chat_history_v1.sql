@@ -32,7 +32,7 @@ Parameters
   OUT p_id BIGINT UNSIGNED: the message''s id
 
 Errors (nothing is stored)
-  30001 an argument is NULL or empty; 30002 too long
+  30001 an argument is NULL or empty; 30002 too long; 30011 the session''s insert_id is set
 
 Called by: applications. Transaction: the caller''s.
 

@@ -2,13 +2,14 @@ SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
 SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
 SET SESSION lock_wait_timeout = 2;
 
--- outbox_dead_letters: the messages that have failed for good, and why. Without payload and headers, because monitoring
--- must not read what users wrote; outbox_get_v1 returns them to those who may.
+-- outbox_dead_letters: the messages that have failed for good, and why. Without payload, headers and what errors quote,
+-- because monitoring must not read what users wrote; outbox_list_dead_v1 and outbox_get_v1 show all of it to operators.
 --
 -- Columns
 --   id, topic, biz_type, message_key   the message
 --   retry_count, max_retry             failures, and how many it had been allowed
---   last_error                         why it failed
+--   last_error                         why it failed, with an ellipsis for all from the first quotation mark to the last; to
+--                                      the end where there is one only, or where the text was cut
 --   created_at, died_at                when it was enqueued and when it died, UTC
 --
 -- Read by: monitoring, operators. No locks.
@@ -30,7 +31,9 @@ SELECT id,
        message_key,
        retry_count,
        max_retry,
-       last_error,
+       IF(CHAR_LENGTH(last_error) >= 2000,
+          REGEXP_REPLACE(last_error, _utf8mb4'(?s)["''`].*$', _utf8mb4'…'),
+          REGEXP_REPLACE(last_error, _utf8mb4'(?s)["''`](.*["''`]|.*$)', _utf8mb4'…')) AS last_error,
        created_at,
        updated_at AS died_at
   FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)

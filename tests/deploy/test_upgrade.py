@@ -19,7 +19,7 @@ from tests.kit.schema import create_statements, describe
 from tests.kit.server import Server
 from tests.kit.session import Row, Session
 
-DROPPED = {"V0302__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0516__claim_v1.sql": "V1502__post_claim_v1.sql"}
+DROPPED = {"V0302__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0517__claim_v1.sql": "V1502__post_claim_v1.sql"}
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ SPOILED = [
     (COLUMN, "ALGORITHM = INSTANT", "ALGORITHM = COPY", "does not name an online algorithm"),
     (COLUMN, "SET SESSION lock_wait_timeout = 2;", "", "does not set lock_wait_timeout"),
     (POST_CLAIM, "SET SESSION lock_wait_timeout = 2;", "", "does not set lock_wait_timeout"),
-    (POST_CLAIM, "WHERE version = 516", "WHERE version = 514", "dropped_by of version 516"),
-    (POST_CLAIM, "dropped_by = 'V1502__post", "dropped_by = 'V1503__post", "dropped_by of version 516"),
+    (POST_CLAIM, "WHERE version = 517", "WHERE version = 514", "dropped_by of version 517"),
+    (POST_CLAIM, "dropped_by = 'V1502__post", "dropped_by = 'V1503__post", "dropped_by of version 517"),
     (POST_ENQUEUE, "outbox_enqueue_v1;", "outbox_enqueue_v0;", "drops outbox_enqueue_v0, which no file has made"),
     (
         POST_ENQUEUE,

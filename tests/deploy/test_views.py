@@ -5,6 +5,8 @@ import random
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from tests.kit.names import key_of, slot_of
 from tests.kit.session import CHAT, Session, reads
 
@@ -127,6 +129,28 @@ def test_dead_letters_are_listed_with_their_reasons_and_without_what_the_users_w
         "created_at": message["created_at"],
         "died_at": message["updated_at"],
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ('it is "card 4929-1"', "it is …"),
+        ("Duplicate entry 'it's 4929' for key 'cards.number'", "Duplicate entry …"),
+        ("Unknown column `a` in 'card 4929' of the list", "Unknown column … of the list"),
+        ("Data too long: 'card 49", "Data too long: …"),
+        ("line one 'card\n4929' line two", "line one … line two"),
+        ("no luck", "no luck"),
+        ("'a' and 'card 4929" + "x" * 2000, "…"),
+        (None, None),
+    ],
+)
+def test_dead_letters_show_monitoring_no_value_that_an_error_quotes(
+    db: Session, error: str | None, shown: str | None
+) -> None:
+    dead = db.enqueue()
+    db.call("outbox_mark_dead_v1", dead, error)
+    assert db.value("SELECT last_error FROM outbox_dead_letters") == shown
+    assert db.call("outbox_list_dead_v1", *[None] * 5, 10)[0]["last_error"] == (error and error[:2000])
 
 
 def test_dead_letters_are_read_by_status_however_they_are_sorted(db: Session) -> None:

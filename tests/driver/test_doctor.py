@@ -74,6 +74,22 @@ def test_nothing_is_to_be_done_where_all_is_well(
     assert found["migrations"][1] == "all installed, none edited"
 
 
+def test_ids_that_jump_or_run_out_are_found(
+    invoke: Invoke, cluster: MockCluster, mysql_server: Server, installed_database: str, db: Session
+) -> None:
+    url = root_url(mysql_server, installed_database)
+    db.enqueue()
+    next_id = int(db.value("SELECT MAX(id) + 1 FROM agent_outbox_messages"))
+    try:
+        for jump, text in ((next_id + 2 * 10**9, "the last message has"), (2**64 - 100, "soon every enqueue fails")):
+            db.execute(f"ALTER TABLE agent_outbox_messages AUTO_INCREMENT = {jump}")
+            verdict, state, _ = findings(invoke("doctor", kafka_bootstrap=cluster.bootstrap, mysql_url=url))["ids"]
+            assert (verdict, str(jump) in state, text in state) == ("FIX", True, True)
+    finally:
+        db.execute(f"ALTER TABLE agent_outbox_messages AUTO_INCREMENT = {next_id}")
+    assert findings(invoke("doctor", kafka_bootstrap=cluster.bootstrap, mysql_url=url))["ids"][0] == "ok"
+
+
 def test_servers_that_do_not_answer_are_named(invoke: Invoke) -> None:
     found = findings(invoke("doctor", mysql_url="mysql://user@127.0.0.1:1/db", kafka_bootstrap="127.0.0.1:2"))
     assert found["MySQL"][0] == found["Kafka"][0] == "FIX"

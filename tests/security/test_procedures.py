@@ -205,7 +205,7 @@ def test_text_that_is_stored_is_stored_byte_for_byte(db: Session, mode: str) -> 
         assert stored == [text, text, text, text, payload]
         assert json.loads(row["headers"]) == headers
         assert db.value("SELECT topic FROM outbox_dead_letters WHERE id = %s", message) == text
-        assert db.value("SELECT last_error FROM outbox_dead_letters WHERE id = %s", message) == text
+        assert db.message(message)["last_error"] == text
         details = db.value("SELECT details FROM outbox_audit_log ORDER BY id DESC LIMIT 1")
         assert json.loads(details)["topic"] == text
 

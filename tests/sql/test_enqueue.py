@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.kit.server import Connect
-from tests.kit.session import CHAT, Session
+from tests.kit.session import CHAT, Session, refused
 
 PAYLOADS = {
     "key order": '{"zebra":1,"a":2,"mm":3}',
@@ -237,3 +237,24 @@ def test_delayed_message_is_due_after_the_delay(db: Session) -> None:
 def test_no_delay_means_due_now(db: Session, delay: int | None) -> None:
     message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", None, None, delay)
     assert db.claim_ids() == [message]
+
+
+@pytest.mark.parametrize("insert_id", [0, 7, 2**64 - 2])
+def test_session_that_sets_ids_of_its_own_is_refused_and_harms_nobody(
+    db: Session, connect: Connect, insert_id: int
+) -> None:
+    before = db.enqueue()
+    session = connect()
+    session.execute(f"SET insert_id = {insert_id}")
+    with refused(30011, f"insert_id is set in this session, to {insert_id}"):
+        session.enqueue()
+    assert [row["id"] for row in db.messages()] == [before]
+    assert db.enqueue() == before + 1
+
+
+def test_enqueue_leaves_last_insert_id_to_the_caller(db: Session) -> None:
+    db.execute("CREATE TEMPORARY TABLE orders (id INT AUTO_INCREMENT PRIMARY KEY)")
+    db.execute("INSERT INTO orders VALUES (4711)")
+    db.execute("INSERT INTO orders VALUES ()")
+    db.enqueue()
+    assert db.value("SELECT LAST_INSERT_ID()") == 4712

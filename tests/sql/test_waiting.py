@@ -200,3 +200,14 @@ def test_pause_that_is_on_again_before_its_messages_are_back_keeps_the_others(db
     assert db.value("SELECT parked FROM outbox_policies WHERE name = 'paused'") == 290
     db.call("outbox_resume_v1", "paused", None)
     assert sorted(ids(taken) + drain(db)) == sorted(row["id"] for row in db.messages())
+
+
+def test_messages_of_a_pause_that_was_deleted_by_hand_come_back_with_the_next_relay(
+    db: Session, connect: Connect
+) -> None:
+    pause_topic(db, connect, 10)
+    assert db.claim() == []
+    db.execute("DELETE FROM outbox_pauses")
+    assert db.claim() == []
+    db.call("outbox_leave_v1", "relay-a")
+    assert len(connect().claim()) == 10

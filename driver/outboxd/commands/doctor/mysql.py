@@ -17,6 +17,14 @@ from outboxd.settings import Settings
 
 _OLDEST = (8, 0, 19)
 _APART_SECONDS = 2
+_LAST_ID = 2**64 - 2  # of a BIGINT UNSIGNED: behind it no row can be inserted (error 1467)
+_SPARE_IDS = 10**9
+_JUMP = 10**9
+_IDS = (
+    "SELECT t.auto_increment, (SELECT COALESCE(MAX(id), 0) FROM"
+    " agent_outbox_messages) FROM information_schema.tables AS t WHERE t.table_schema = DATABASE()"
+    " AND t.table_name = 'agent_outbox_messages'"
+)
 
 
 def findings(database: Connection, settings: Settings) -> Iterator[Finding]:
@@ -28,6 +36,7 @@ def findings(database: Connection, settings: Settings) -> Iterator[Finding]:
     yield schema
     if schema.to_do is None:  # what is not there cannot be called
         yield _rights(database)
+        yield _ids(database)
     yield _scheduler(database)
 
 
@@ -114,6 +123,30 @@ def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
             raise
         return Finding("migrations", "this account may not see them")
     return Finding("migrations", "all installed (whether one was edited, only the owner of the tables can see)")
+
+
+def _ids(database: Connection) -> Finding:
+    try:
+        database.query("SET SESSION information_schema_stats_expiry = 0")
+        ((next_id, last_id),) = database.query(_IDS)
+    except mysql.connector.Error as error:
+        if error.errno not in (errorcode.ER_TABLEACCESS_DENIED_ERROR, errorcode.ER_COLUMNACCESS_DENIED_ERROR):
+            raise
+        return Finding("ids", "this account may not see them")
+    next_id = next_id or 1
+    if next_id > _LAST_ID - _SPARE_IDS:
+        return Finding(
+            "ids",
+            f"the next is {next_id}, and the last that there can be {_LAST_ID}: soon every enqueue fails",
+            "if a row with such an id was made by hand, delete it, and ALTER TABLE agent_outbox_messages"
+            f" AUTO_INCREMENT = {last_id if last_id < _LAST_ID - _SPARE_IDS else 1}",
+        )
+    return fix_if(
+        next_id - last_id > _JUMP,
+        "ids",
+        f"the next is {next_id}, the last message has {last_id}",
+        "look who inserts with an id of its own, or sets insert_id: ids are the outbox's own, and do not come back",
+    )
 
 
 def _rights(database: Connection) -> Finding:
