@@ -24,6 +24,10 @@ class Sizes:
     shared_seconds: float = 1.5
     scale_messages: int = 20_000
     growth_messages: int = 500_000
+    waiting: int = 1_000_000
+    open_messages: int = 100_000
+    open_transactions: int = 1000
+    isolation_rounds: int = 40
     slow_lane_messages: int = 3000
     slow_lane_others: int = 300
     processes: tuple[int, ...] = (1, 2, 4)
@@ -60,6 +64,10 @@ QUICK = Sizes(
     processes=(1, 2),
     scale_messages=500,
     growth_messages=2000,
+    waiting=2000,
+    open_messages=1000,
+    open_transactions=10,
+    isolation_rounds=5,
     slow_lane_messages=600,
     slow_lane_others=20,
 )

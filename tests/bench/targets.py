@@ -39,6 +39,7 @@ _NAMES = {
     "row_at_a_time_per_s": "row at a time",
 }
 _P50_MS, _P99_MS = 20, 100
+_BESIDE, _BESIDE_OPEN, _IDLE_BESIDE = 1.2, 1.5, 0.01
 
 
 def judge(key: str, values: Mapping[str, Any], details: Mapping[str, Any]) -> Judgement | None:
@@ -55,9 +56,8 @@ def judge(key: str, values: Mapping[str, Any], details: Mapping[str, Any]) -> Ju
         return Judgement(f"p50 <= {_P50_MS}, p99 <= {_P99_MS}", "", _verdict(reached))
     if key == "scale":
         return Judgement("rising until the machine is the limit", "", _verdict(detail["rises_to_the_limit"]))
-    if key == "end_to_end_per_s":
-        return _judge_end_to_end(value, values)
-    return None
+    more = {"end_to_end_per_s": lambda: _judge_end_to_end(value, values), "isolation": lambda: _judge_isolation(value)}
+    return more[key]() if key in more else None
 
 
 def _judge_end_to_end(value: float, values: Mapping[str, Any]) -> Judgement:
@@ -72,3 +72,16 @@ def _judge_end_to_end(value: float, values: Mapping[str, Any]) -> Judgement:
 
 def _verdict(reached: bool | None) -> Verdict:
     return Verdict.NOT_JUDGED if reached is None else Verdict.OK if reached else Verdict.MISSED
+
+
+def _judge_isolation(value: Mapping[str, float]) -> Judgement:
+    bounds = {
+        "idle_cpu_added": _IDLE_BESIDE,
+        "one_open_transaction": _BESIDE_OPEN,
+        "open_transactions": _BESIDE_OPEN,
+    }
+    return Judgement(
+        f"waiting <= {_BESIDE}, open transactions <= {_BESIDE_OPEN}, idle <= {_IDLE_BESIDE} of a core more",
+        ", ".join(f"{name} {ratio}" for name, ratio in value.items()),
+        _verdict(all(ratio <= bounds.get(name, _BESIDE) for name, ratio in value.items())),
+    )

@@ -30,6 +30,7 @@ _KEYS = [
     "latency_ms",
     "claim_growth",
     "enqueue_overhead",
+    "isolation",
     "slow_lane_delay",
     "slow_lane_share",
 ]
@@ -75,6 +76,8 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
     assert 0 < measured["latency_ms"]["p50"] <= measured["latency_ms"]["p99"] < 30_000
     assert 0.01 < measured["claim_growth"] < 100
     assert 0.1 < measured["enqueue_overhead"] < 10
+    assert set(measured["isolation"]) > {"delayed", "paused_topic", "one_open_transaction", "idle_cpu_added"}
+    assert all(-2 < ratio < 100 for ratio in measured["isolation"].values())
     assert -20 < measured["slow_lane_delay"] < 1000
     assert 0 < measured["slow_lane_share"] < 10
     assert measured["verdicts"] == {}
@@ -96,6 +99,9 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
         ("latency_ms", {"p50": 20, "p99": 100}, Verdict.OK),
         ("latency_ms", {"p50": 20.1, "p99": 100}, Verdict.MISSED),
         ("latency_ms", {"p50": 20, "p99": 100.1}, Verdict.MISSED),
+        ("isolation", {"delayed": 1.2, "one_open_transaction": 1.5, "idle_cpu_added": 0.01}, Verdict.OK),
+        ("isolation", {"delayed": 1.21, "one_open_transaction": 1.5, "idle_cpu_added": 0.01}, Verdict.MISSED),
+        ("isolation", {"delayed": 1.2, "one_open_transaction": 1.51, "idle_cpu_added": 0.01}, Verdict.MISSED),
         ("claim_growth", 1.2, Verdict.OK),
         ("claim_growth", 1.21, Verdict.MISSED),
         ("enqueue_overhead", 1.15, Verdict.OK),
