@@ -30,6 +30,7 @@ BEGIN
   DECLARE v_before_setback DATETIME(6) DEFAULT v_now + INTERVAL 1 MINUTE;
   DECLARE v_shortest_wait_seconds INT DEFAULT 1;
   DECLARE v_longest_wait_seconds INT DEFAULT 32;
+  DECLARE v_most INT;
   -- Where to look, and before which message: [[lane, topic, message_key, last_id], ...].
   DECLARE v_lanes, v_first_open JSON;
 
@@ -42,7 +43,16 @@ BEGIN
        AND t.last_id > p_id
        AND b.lane IS NOT NULL;
   ELSE
-    -- Most often nothing is earlier. The index alone tells: of a lane's open messages up to its last one, all are in the batch.
+    -- Most often nothing is earlier. The index alone tells: the first open messages of a lane, as many as the batch has of
+    -- it, are those of the batch. No more of it is read, because a lane may be long.
+    SELECT COALESCE(MAX(messages), 0) + 1
+      INTO v_most
+      FROM (
+        SELECT COUNT(*) AS messages
+          FROM outbox_batch
+         WHERE outcome = 'todo' AND lane IS NOT NULL
+         GROUP BY lane
+      ) AS lanes;
     SELECT JSON_ARRAYAGG(JSON_ARRAY(in_batch.lane, in_batch.topic, in_batch.message_key, in_batch.last_id))
       INTO v_lanes
       FROM (
@@ -53,9 +63,22 @@ BEGIN
       ) AS in_batch
      WHERE in_batch.messages <> (
        SELECT COUNT(*)
-         FROM agent_outbox_messages AS open FORCE INDEX (outbox_open_lane)
-        WHERE open.open_lane = in_batch.lane
-          AND open.id <= in_batch.last_id);
+         FROM (
+           (SELECT id
+              FROM agent_outbox_messages FORCE INDEX (outbox_open_lane)
+             WHERE open_lane = in_batch.lane
+               AND is_waiting = 0
+             ORDER BY open_lane, is_waiting, id
+             LIMIT v_most)
+            UNION ALL
+           (SELECT id
+              FROM agent_outbox_messages FORCE INDEX (outbox_open_lane)
+             WHERE open_lane = in_batch.lane
+               AND is_waiting = 1
+             ORDER BY open_lane, is_waiting, id
+             LIMIT v_most)
+         ) AS first_open
+        WHERE first_open.id <= in_batch.last_id);
   END IF;
 
   IF v_lanes IS NOT NULL THEN

@@ -13,7 +13,7 @@ backup, an ALTER behind a long transaction) or the whole server (FLUSH TABLES WI
 
 Result set, one row, or none: state, the server''s own words for the longest wait, and seconds, how long it has lasted.
 
-Called by: relays, consumers, monitoring. Reads only; transaction: the caller''s. While a procedure runs, its session is
+Called by: relays, consumers, operators, monitoring. Reads only; transaction: the caller''s. While a procedure runs, its session is
 the definer''s: so the definer sees them all, and needs no privilege (PROCESS) for it.
 
 Example

@@ -13,7 +13,7 @@ from tests.kit.command import Invoke, settings
 from tests.kit.daemon import StartDaemon
 from tests.kit.kafka import create_topic, joined, members, put
 from tests.kit.mock_cluster import MockCluster
-from tests.kit.server import Server
+from tests.kit.server import Connect, Server
 from tests.kit.session import Row, Session
 from tests.kit.waiting import eventually
 from tests.servers.kafka import RunningKafka
@@ -88,6 +88,35 @@ def test_ids_that_jump_or_run_out_are_found(
     finally:
         db.execute(f"ALTER TABLE agent_outbox_messages AUTO_INCREMENT = {next_id}")
     assert findings(invoke("doctor", kafka_bootstrap=cluster.bootstrap, mysql_url=url))["ids"][0] == "ok"
+
+
+@pytest.mark.parametrize(
+    "lock",
+    ["START TRANSACTION; UPDATE agent_outbox_messages SET max_retry = 9", "LOCK TABLES agent_outbox_messages READ"],
+)
+def test_session_that_keeps_locks_is_found(
+    invoke: Invoke,
+    mysql_server: Server,
+    installed_database: str,
+    db: Session,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    lock: str,
+) -> None:
+    monkeypatch.setattr("outboxd.commands.doctor.mysql._LONG_LOCK_SECONDS", 1)
+    url = root_url(mysql_server, installed_database)
+    db.enqueue()
+    holder = connect()
+    holder.execute(lock)
+
+    def is_found() -> bool:
+        verdict, state, to_do = findings(invoke("doctor", kafka_bootstrap="127.0.0.1:2", mysql_url=url))["locks"]
+        return verdict == "FIX" and f"session {holder.session_id} " in state and f"KILL {holder.session_id}" in to_do
+
+    eventually(is_found)
+    holder.execute("ROLLBACK; UNLOCK TABLES")
+    found = findings(invoke("doctor", kafka_bootstrap="127.0.0.1:2", mysql_url=url))
+    assert found["locks"][:2] == ("ok", "no session has kept any for 1 s")
 
 
 def test_servers_that_do_not_answer_are_named(invoke: Invoke) -> None:

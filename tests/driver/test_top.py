@@ -14,7 +14,9 @@ import pytest
 
 from tests.kit.account import Account
 from tests.kit.command import OUTBOXD, Invoke, Setting, environment
+from tests.kit.server import Connect
 from tests.kit.session import CHAT, Session
+from tests.kit.waiting import background, eventually
 
 MONITOR = "outboxd_monitor"
 
@@ -25,6 +27,7 @@ def monitor_url(account: Account, db: Session) -> str:
     db.execute(f"DROP USER IF EXISTS {MONITOR}; CREATE USER {MONITOR}")
     for view in ("outbox_status", "outbox_dead_letters", "outbox_relays_status"):
         db.execute(f"GRANT SELECT ON {account.database}.{view} TO {MONITOR}")
+    db.execute(f"GRANT EXECUTE ON PROCEDURE {account.database}.outbox_lock_waits_v1 TO {MONITOR}")
     return f"mysql://{MONITOR}@{account.server.host}:{account.server.port}/{account.database}"
 
 
@@ -33,6 +36,19 @@ def row(text: str, *begin: str) -> list[str]:
     rows = [re.split(r" {2,}", line.strip()) for line in text.splitlines()]
     (only,) = [cells for cells in rows if cells[: len(begin)] == list(begin)]
     return only[len(begin) :]
+
+
+def test_table_that_somebody_has_locked_is_shown(
+    invoke: Invoke, db: Session, connect: Connect, monitor_url: str
+) -> None:
+    holder, waiting = connect(), connect()
+    holder.execute("LOCK TABLES chat_histories WRITE")
+    with background(lambda: waiting.rows("SELECT COUNT(*) FROM chat_histories")) as reading:
+        eventually(lambda: db.is_in(waiting.session_id, "Waiting for table metadata lock"))
+        assert "waiting for table metadata lock for" in invoke("top", mysql_url=monitor_url).output
+        holder.execute("UNLOCK TABLES")
+        reading.result(timeout=60)
+    assert "lock" not in invoke("top", mysql_url=monitor_url).output
 
 
 def test_without_a_terminal_it_prints_once_what_the_tables_have(invoke: Invoke, db: Session, monitor_url: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.kit.application import Application
-from tests.kit.session import Failing, Session, chat_payload
+from tests.kit.session import Failing, Session, chat_payload, reads
 
 FAIL = "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 50123, MESSAGE_TEXT = 'the application says no'"
 
@@ -210,3 +210,23 @@ def test_failure_kills_at_max_retry(db: Session) -> None:
     message = db.enqueue_published(max_retry=1)
     assert db.consume(Failing(message)) == {message: "dead"}
     assert db.message(message)["retry_count"] == 1
+
+
+@pytest.mark.parametrize("state", ["pending", "published"])
+def test_call_costs_the_same_however_long_the_lane_is_behind_its_message(db: Session, state: str) -> None:
+    def cost(behind: int) -> int:
+        message = db.enqueue_published("k")
+        db.execute(
+            "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload, status, next_retry_at)"
+            " WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %s)"
+            " SELECT /*+ SET_VAR(cte_max_recursion_depth = 100000) */ 'chat_history_persist', 'chat', 'k', '1', %s,"
+            " IF(%s = 'pending', UTC_TIMESTAMP(6), NULL) FROM n",
+            *(behind, state, state),
+        )
+        spent = reads(db, lambda: db.consume(message))
+        assert db.message(message)["status"] == "consumed"
+        db.clean()
+        return spent
+
+    cost(1)
+    assert cost(5000) <= cost(50) + 5

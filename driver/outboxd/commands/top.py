@@ -18,7 +18,7 @@ from rich.text import Text
 
 from outboxd.commands.options import MYSQL, with_settings
 from outboxd.commands.output import cell, console
-from outboxd.mysql.connection import Connection
+from outboxd.mysql.procedures import MonitorProcedures
 from outboxd.settings import Settings
 
 _ERRORS = 5
@@ -48,6 +48,7 @@ class _Sample:
     streams: dict[_Key, _Stream]
     relays: list[Any]
     dead: list[Any]
+    lock_wait: tuple[str, int] | None
     at: float
 
 
@@ -61,7 +62,7 @@ def top(settings: Settings, interval: float, once: bool) -> None:
     Needs the role outbox_monitor or outbox_operator. Counting takes 0.3 s for a million messages, so the view is
     renewed less often where the table is large.
     """
-    with Connection(settings) as database:
+    with MonitorProcedures(settings) as database:
         sample = _look(database)
         if once or not (console.is_terminal and sys.stdin.isatty()):
             console.print(_view(settings.database, sample, None))
@@ -76,7 +77,7 @@ def top(settings: Settings, interval: float, once: bool) -> None:
                 before, sample = sample, _look(database)
 
 
-def _look(database: Connection) -> _Sample:
+def _look(database: MonitorProcedures) -> _Sample:
     at = time.monotonic()
     streams: dict[_Key, _Stream] = {}
     for topic, biz_type, status, messages, oldest, next_due in database.query(_STATUS):
@@ -85,18 +86,27 @@ def _look(database: Connection) -> _Sample:
         if status in {"pending", "published"}:
             stream.oldest_seconds = max(stream.oldest_seconds, float(oldest or 0))
         stream.overdue_seconds = max(stream.overdue_seconds, -float(next_due or 0))
-    return _Sample(dict(sorted(streams.items())), database.query(_RELAYS), database.query(_DEAD), at)
+    return _Sample(
+        dict(sorted(streams.items())), database.query(_RELAYS), database.query(_DEAD), database.lock_wait(), at
+    )
 
 
 def _view(name: str, sample: _Sample, before: _Sample | None) -> Group:
     return Group(
         Text.assemble(("outboxd", "bold"), f"  {name}  ", (time.strftime("%H:%M:%S"), "dim")),
+        *_lock_wait(sample),
         _streams(sample, before),
         "",
         _relays(sample),
         "",
         _errors(sample),
     )
+
+
+def _lock_wait(sample: _Sample) -> Iterator[Text]:
+    if sample.lock_wait:
+        state, seconds = sample.lock_wait
+        yield Text(f"{state.lower()} for {seconds} s: outboxd doctor says who has it", style="red")
 
 
 def _streams(sample: _Sample, before: _Sample | None) -> Table:

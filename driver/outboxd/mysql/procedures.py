@@ -44,7 +44,17 @@ def names(calls: type[Connection]) -> set[str]:
     return {member.procedure for member in members if hasattr(member, "procedure")}
 
 
-class WorkerProcedures(Connection):
+class MonitorProcedures(Connection):
+    """What monitoring calls."""
+
+    @procedure("outbox_lock_waits_v1")
+    def lock_wait(self, name: str) -> tuple[str, int] | None:
+        """What calls wait for longest, other than rows: the server's words for it, and for how many seconds."""
+        rows = self.call(name)
+        return (rows[0]["state"], int(rows[0]["seconds"])) if rows else None
+
+
+class WorkerProcedures(MonitorProcedures):
     """What relays and consumers call."""
 
     @procedure("outbox_installed_v1")
@@ -61,12 +71,6 @@ class WorkerProcedures(Connection):
     def lag(self, name: str) -> Row:
         """How far relays and consumers are behind."""
         return self.call(name, None)[0]
-
-    @procedure("outbox_lock_waits_v1")
-    def lock_wait(self, name: str) -> tuple[str, int] | None:
-        """What calls wait for longest, other than rows: the server's words for it, and for how many seconds."""
-        rows = self.call(name)
-        return (rows[0]["state"], int(rows[0]["seconds"])) if rows else None
 
 
 class RelayProcedures(WorkerProcedures):

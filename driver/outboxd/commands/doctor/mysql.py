@@ -20,6 +20,18 @@ _APART_SECONDS = 2
 _LAST_ID = 2**64 - 2  # of a BIGINT UNSIGNED: behind it no row can be inserted (error 1467)
 _SPARE_IDS = 10**9
 _JUMP = 10**9
+_LONG_LOCK_SECONDS = 10
+_HELD = (
+    "SELECT t.processlist_id, t.processlist_user, t.processlist_host, locked.object_name,"
+    " GREATEST(IF(e.state = 'ACTIVE', e.timer_wait / 1e12, 0), IF(locked.is_table, t.processlist_time, 0)) AS seconds"
+    " FROM (SELECT thread_id, object_name, FALSE AS is_table FROM performance_schema.data_locks"
+    " WHERE object_schema = DATABASE() UNION SELECT owner_thread_id, object_name, TRUE"
+    " FROM performance_schema.metadata_locks WHERE object_schema = DATABASE() AND object_type = 'TABLE'"
+    " AND lock_status = 'GRANTED' AND lock_type IN ('SHARED_NO_READ_WRITE', 'SHARED_READ_ONLY', 'EXCLUSIVE')) AS locked"
+    " JOIN performance_schema.threads AS t ON t.thread_id = locked.thread_id"
+    " JOIN performance_schema.events_transactions_current AS e ON e.thread_id = locked.thread_id"
+    " HAVING seconds >= %s ORDER BY seconds DESC LIMIT 1"
+)
 _IDS = (
     "SELECT t.auto_increment, (SELECT COALESCE(MAX(id), 0) FROM"
     " agent_outbox_messages) FROM information_schema.tables AS t WHERE t.table_schema = DATABASE()"
@@ -38,6 +50,7 @@ def findings(database: Connection, settings: Settings) -> Iterator[Finding]:
         yield _rights(database)
         yield _ids(database)
     yield _scheduler(database)
+    yield _locks(database)
 
 
 def _server(database: Connection) -> Iterator[Finding]:
@@ -123,6 +136,24 @@ def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
             raise
         return Finding("migrations", "this account may not see them")
     return Finding("migrations", "all installed (whether one was edited, only the owner of the tables can see)")
+
+
+def _locks(database: Connection) -> Finding:
+    """The session that has kept locks of this database for longest; needs SELECT on performance_schema."""
+    try:
+        held = database.query(_HELD, _LONG_LOCK_SECONDS)
+    except mysql.connector.Error as error:
+        if error.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
+            raise
+        return Finding("locks", "this account may not see them: it needs SELECT on performance_schema")
+    if not held:
+        return Finding("locks", f"no session has kept any for {_LONG_LOCK_SECONDS} s")
+    session, user, host, table, seconds = held[0]
+    return Finding(
+        "locks",
+        f"session {session} ({user}@{host}) has kept locks on {table} for {seconds:.0f} s",
+        f"end its transaction, or KILL {session}: what it has locked waits, and so do later messages of the same keys",
+    )
 
 
 def _ids(database: Connection) -> Finding:
