@@ -19,7 +19,7 @@ Parameters
 Result set, one row
   pending, published, dead      messages; p_most if there are more
   pending_seconds               how long ago the oldest of the pending ones was enqueued that wait for nothing but a relay:
-                                not for a retry, a pause or an earlier one of their key; NULL: there is none
+                                not for a retry that is not due, a pause or an earlier one of their key; NULL: there is none
   published_seconds             the same of the oldest published one among those counted; NULL: none is published
   next_due_seconds              seconds until the next pending one is due; negative: overdue by that; NULL: none is pending
 
@@ -66,18 +66,29 @@ BEGIN
     INTO v_next_due
     FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
    WHERE status = 'pending';
-  -- The index has each slot's queue by id: the oldest is among the heads.
+  -- The index has each slot's queue by id, and what waits by its time: the oldest is among the heads, or was due first.
   SELECT MIN(head.id)
     INTO v_first_pending
     FROM outbox_slots AS s
     JOIN LATERAL (
-      SELECT m.id
-        FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
-       WHERE m.pending_slot = s.slot
-         AND m.waits_for = 0
-         AND m.wakes_at = TIMESTAMP'2000-01-01 00:00:00'
-       ORDER BY m.pending_slot, m.waits_for, m.wakes_at, m.id
-       LIMIT 1
+      (SELECT m.id
+         FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
+        WHERE m.pending_slot = s.slot
+          AND m.waits_for = 0
+          AND m.wakes_at = TIMESTAMP'2000-01-01 00:00:00'
+        ORDER BY m.pending_slot, m.waits_for, m.wakes_at, m.id
+        LIMIT 1)
+       UNION ALL
+      SELECT first_due.id
+        FROM (
+          SELECT m.id, m.wakes_at
+            FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
+           WHERE m.pending_slot = s.slot
+             AND m.waits_for = 1
+           ORDER BY m.pending_slot, m.waits_for, m.wakes_at, m.id
+           LIMIT 1
+        ) AS first_due
+       WHERE first_due.wakes_at <= v_now
     ) AS head;
   SELECT v_pending AS pending,
          v_published AS published,

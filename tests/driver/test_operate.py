@@ -295,7 +295,7 @@ def test_call_that_takes_longer_than_a_worker_may_is_waited_for(
         eventually(lambda: command.done() or db.value(waits, ACCOUNT) == 1)
         was_cut_off = command.done()
         gate.execute("UNLOCK TABLES")
-    assert not was_cut_off
+    assert not was_cut_off, command.result().output
     done(command.result(), line)
 
 

@@ -56,7 +56,7 @@ def test_counting_ends_at_the_limit_and_costs_no_more_whatever_the_backlog(db: S
             fill(status, due)
     now = lag(db, 20)
     assert (now["pending"], now["published"], now["dead"]) == (20, 20, 20)
-    assert reads(db, lambda: lag(db, 20)) <= before < 500
+    assert reads(db, lambda: lag(db, 20)) <= before < 600  # three look-ups in each of the 64 slots
 
 
 def test_limit_below_zero_is_refused(db: Session) -> None:

@@ -303,7 +303,10 @@ class OperatorProcedures(Connection):
 
 
 class Database(DaemonProcedures, ApplicationProcedures, OperatorProcedures):
-    """A connection with all procedures, for the commands."""
+    """A connection with all procedures, for the commands: these wait for locks as any other."""
+
+    row_lock_seconds = Connection.row_lock_seconds
+    table_lock_seconds = Connection.table_lock_seconds
 
 
 def _by_id(arrivals: Iterable[Arrival]) -> str:

@@ -72,7 +72,7 @@ def differences(database: Connection) -> Iterator[Difference]:
     )
     for name, columns in _INDEXES.items():
         if indexes.get(name) != columns:
-            add = f"ADD KEY {name} ({columns}), ALGORITHM = INPLACE, LOCK = NONE"
+            add = f"ADD KEY {name} ({columns.replace(',', ', ')}), ALGORITHM = INPLACE, LOCK = NONE"
             drop = f"DROP KEY {name}, " if name in indexes else ""
             yield Difference(
                 f"index {name} of agent_outbox_messages is missing or another one",
