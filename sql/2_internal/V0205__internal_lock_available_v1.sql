@@ -29,7 +29,7 @@ Example
 SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
-  SELECT JSON_ARRAYAGG(m.id)
+  SELECT /*+ SET_VAR(sql_big_selects = 1) */ JSON_ARRAYAGG(m.id)
     INTO p_ids
     FROM JSON_TABLE(p_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS given
     STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = given.id

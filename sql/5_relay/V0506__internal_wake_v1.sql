@@ -113,7 +113,7 @@ BEGIN
          LIMIT 100000
       ) AS woken;
     CALL outbox_internal_note_v1(v_notes);
-    SET p_first = JSON_EXTRACT(v_notes, '$[0][0]');
+    SET p_first = CAST(JSON_EXTRACT(v_notes, '$[0][0]') AS UNSIGNED);
   END IF;
   COMMIT AND NO CHAIN NO RELEASE;
 END $$

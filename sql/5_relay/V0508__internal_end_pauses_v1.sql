@@ -8,7 +8,8 @@ DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_end_pauses_v1 (
   IN p_relay VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
-  IN p_limit INT
+  IN p_limit INT,
+  INOUT p_first BIGINT UNSIGNED
 )
 COMMENT '
 Brings messages of the relay''s slots back into the queue that have waited for a pause which is over, and deletes the pause
@@ -19,11 +20,12 @@ Internal: outbox_internal_next_batch_v1 calls it where there is such a pause.
 Parameters
   p_relay VARCHAR(128): the relay
   p_limit INT: messages at most; the next call goes on
+  INOUT p_first BIGINT UNSIGNED: the lowest id that has come into the queue, before this call and now; NULL: none
 
 Owns its transaction (READ COMMITTED). A pause that another relay or an operator has locked is left to the next call.
 
 Example
-  mysql> CALL outbox_internal_end_pauses_v1(''relay-a'', 1000);
+  mysql> CALL outbox_internal_end_pauses_v1(''relay-a'', 1000, @first);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -57,6 +59,7 @@ BEGIN
          LIMIT p_limit
       ) AS back;
     CALL outbox_internal_note_v1(v_notes);
+    SET p_first = LEAST(COALESCE(p_first, CAST(JSON_EXTRACT(v_notes, '$[0][0]') AS UNSIGNED)), COALESCE(CAST(JSON_EXTRACT(v_notes, '$[0][0]') AS UNSIGNED), p_first));
   END IF;
 
   SELECT JSON_ARRAYAGG(id) INTO v_tried FROM outbox_pauses WHERE resumed_at IS NULL AND retry_at <= v_now FOR UPDATE SKIP LOCKED;
@@ -81,6 +84,7 @@ BEGIN
          LIMIT 1000
       ) AS first_of;
     CALL outbox_internal_note_v1(v_notes);
+    SET p_first = LEAST(COALESCE(p_first, CAST(JSON_EXTRACT(v_notes, '$[0][0]') AS UNSIGNED)), COALESCE(CAST(JSON_EXTRACT(v_notes, '$[0][0]') AS UNSIGNED), p_first));
     UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(COALESCE(v_notes, '[]'), '$[*]' COLUMNS (
              id BIGINT UNSIGNED PATH '$[0]',
              pause BIGINT UNSIGNED PATH '$[3]')) AS probe

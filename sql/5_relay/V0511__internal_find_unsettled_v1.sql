@@ -50,7 +50,8 @@ BEGIN
   -- A time in the future is an application's own.
   DECLARE v_young_from DATETIME(6) DEFAULT v_now - INTERVAL v_settles_within_us MICROSECOND;
   DECLARE v_young_to DATETIME(6) DEFAULT v_now + INTERVAL 1 SECOND;
-  DECLARE v_old, v_lowest BIGINT UNSIGNED;
+  DECLARE v_most INT DEFAULT 10000;
+  DECLARE v_old, v_lowest, v_last BIGINT UNSIGNED;
   DECLARE v_rows INT DEFAULT 64;
   DECLARE v_seen INT DEFAULT 0;
 
@@ -101,14 +102,20 @@ BEGIN
       FROM agent_outbox_messages FORCE INDEX (PRIMARY)
      WHERE id > p_settled
        AND id <= p_top;
-    SELECT MIN(IF(young.id > young.id_before + 1, young.id_before + 1, NULL)), JSON_ARRAYAGG(JSON_ARRAY(young.id, young.lane))
-      INTO p_missing_id, p_young
+    -- Behind so many the rest waits for the next look, as behind an id that is missing.
+    SELECT MIN(IF(young.id > young.id_before + 1, young.id_before + 1, NULL)), JSON_ARRAYAGG(JSON_ARRAY(young.id, young.lane)), MAX(young.id), COUNT(*)
+      INTO p_missing_id, p_young, v_last, v_seen
       FROM (
         SELECT id, open_lane AS lane, LAG(id, 1, p_settled) OVER (ORDER BY id) AS id_before
           FROM agent_outbox_messages FORCE INDEX (PRIMARY)
          WHERE id > p_settled
            AND id <= p_top
+         ORDER BY id
+         LIMIT v_most
       ) AS young;
+    IF v_seen = v_most THEN
+      SET p_missing_id = LEAST(COALESCE(p_missing_id, v_last + 1), v_last + 1);
+    END IF;
     COMMIT AND NO CHAIN NO RELEASE;
   END IF;
 END $$

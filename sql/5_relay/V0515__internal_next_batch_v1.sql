@@ -39,6 +39,7 @@ What a call keeps for the next is in variables of the session:
   @outbox_woken_at when it has last looked for what is due, which it does again after 20 ms
   @outbox_settled  p_settled of outbox_internal_find_unsettled_v1
   @outbox_left     up to this id all messages were left behind; 0: none
+  @outbox_left_at  since when
   @outbox_again    behind this id the next of them are looked at again
   @outbox_kept     how many of them had to wait still, in this turn
   @outbox_parks    whether some of the last of them could be parked
@@ -64,6 +65,10 @@ BEGIN
   DECLARE v_after, v_left, v_through BIGINT UNSIGNED DEFAULT COALESCE(@outbox_left, 0);
   DECLARE v_paused, v_ending, v_held, v_waited_for, v_passed INT DEFAULT 0;
   DECLARE v_is_first BOOLEAN DEFAULT TRUE;
+  DECLARE v_has_come BOOLEAN DEFAULT FALSE;
+  DECLARE v_slow_us INT DEFAULT 5000;
+  DECLARE v_is_slow BOOLEAN DEFAULT FALSE;
+  DECLARE v_began DATETIME(6);
 
   IF NOT @outbox_claimer <=> v_claimer THEN
     SET @outbox_claimer = v_claimer, @outbox_joined = NULL, @outbox_woken_at = NULL, @outbox_settled = NULL, @outbox_left = 0, v_left = 0, v_after = 0;
@@ -80,7 +85,7 @@ BEGIN
   SELECT IF(COUNT(*) > 0, JSON_OBJECT('unordered', JSON_ARRAYAGG(biz_type)), NULL) INTO v_policies FROM outbox_biz_types WHERE ordering = 'none';
   COMMIT AND NO CHAIN NO RELEASE;
   IF v_ending > 0 THEN
-    CALL outbox_internal_end_pauses_v1(p_relay, p_limit);
+    CALL outbox_internal_end_pauses_v1(p_relay, p_limit, v_woken);
   END IF;
   IF v_paused > 0 THEN
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
@@ -99,36 +104,39 @@ BEGIN
   SET p_batch = NULL, p_is_held = v_missing_id IS NOT NULL OR v_left > 0;
 
   IF v_left > 0 THEN
-    CALL outbox_internal_examine_v1(p_relay, v_look, p_owned, @outbox_again, IF(@outbox_again > 0, LEAST(@outbox_again + v_span, v_left), v_left),
-      v_policies, v_young, TRUE, v_found, v_through, v_held, v_waited_for);
-    SET @outbox_kept = @outbox_kept + v_held, @outbox_parks = v_waited_for > v_held;
-    -- Not behind a message that is handed out: where it is not marked it is found again.
-    SET @outbox_again = LEAST(v_through, COALESCE(JSON_EXTRACT(v_found, '$[0]') - 1, v_through));
-    IF (v_waited_for = 0 AND (v_held > 0 OR v_found IS NOT NULL)) OR (@outbox_again >= v_left AND @outbox_kept < v_few) THEN
+    IF @outbox_again < v_left THEN
+      CALL outbox_internal_examine_v1(p_relay, v_look, p_owned, @outbox_again, IF(@outbox_again > 0, LEAST(@outbox_again + v_span, v_left), v_left),
+        v_policies, v_young, TRUE, p_batch, v_through, v_held, v_waited_for);
+      SET @outbox_kept = @outbox_kept + v_held, @outbox_parks = v_waited_for > v_held;
+      -- Not behind a message that is handed out: where it is not marked it is found again.
+      SET @outbox_again = LEAST(v_through, COALESCE(CAST(JSON_EXTRACT(p_batch, '$[0]') AS UNSIGNED) - 1, v_through));
+      SET v_has_come = v_waited_for = 0 AND (v_held > 0 OR p_batch IS NOT NULL);
+    END IF;
+    IF v_has_come OR (@outbox_again >= v_left AND @outbox_kept < v_few AND v_now NOT BETWEEN @outbox_left_at AND @outbox_left_at + INTERVAL 1 SECOND) THEN
       -- What they waited for has come, or few are left: from the beginning again.
-      SET v_left = 0, v_after = 0;
-    ELSE
-      IF @outbox_again >= v_left THEN
-        SET @outbox_again = 0, @outbox_kept = 0;
-      END IF;
-      SET p_batch = v_found;
-      IF v_woken <= v_left THEN
-        CALL outbox_internal_examine_v1(p_relay, v_look, p_owned, v_woken - 1, LEAST(v_woken + v_span, v_left),
-          v_policies, v_young, TRUE, v_more, v_through, v_held, v_waited_for);
-        SET p_batch = COALESCE(JSON_MERGE_PRESERVE(p_batch, v_more), p_batch, v_more);
-      END IF;
+      SET v_left = 0, v_after = 0, p_batch = NULL;
+    ELSEIF @outbox_again >= v_left AND @outbox_kept >= v_few THEN
+      SET @outbox_again = 0, @outbox_kept = 0;
+    END IF;
+    IF v_woken <= v_left THEN
+      CALL outbox_internal_examine_v1(p_relay, v_look, p_owned, v_woken - 1, LEAST(v_woken + v_span, v_left),
+        v_policies, v_young, TRUE, v_more, v_through, v_held, v_waited_for);
+      SET p_batch = COALESCE(JSON_MERGE_PRESERVE(p_batch, v_more), p_batch, v_more);
     END IF;
     SET @outbox_left = v_left;
   END IF;
 
   SET v_found = NULL;
   search: LOOP
+    SET v_began = UTC_TIMESTAMP(6);
     CALL outbox_internal_examine_v1(p_relay, p_limit, p_owned, v_after, IF(v_after > 0, LEAST(v_after + v_span + p_limit, v_to), v_to),
       v_policies, v_young, v_is_first, v_more, v_through, v_held, v_waited_for);
+    -- Entries of the index that have left the queue stay in it for as long as somebody's transaction is older than that.
+    SET v_is_slow = v_is_slow OR (v_after = 0 AND JSON_LENGTH(COALESCE(v_more, '[]')) < v_few AND TIMESTAMPDIFF(MICROSECOND, v_began, UTC_TIMESTAMP(6)) > v_slow_us);
     SET p_is_held = p_is_held OR v_held > 0, v_is_first = FALSE;
     IF v_found IS NULL THEN
       SET v_found = v_more, v_passed = v_passed + v_held;
-      SET v_left = LEAST(v_through, COALESCE(JSON_EXTRACT(v_found, '$[0]') - 1, v_through));
+      SET v_left = LEAST(v_through, COALESCE(CAST(JSON_EXTRACT(v_found, '$[0]') AS UNSIGNED) - 1, v_through));
       -- Read all of a lane together: behind a part that is left out it would wait.
       SET v_through = IF(v_through < v_to AND v_after < v_left, v_left, v_through);
     ELSE
@@ -140,9 +148,10 @@ BEGIN
     SET v_after = v_through;
   END LOOP;
   SET p_batch = COALESCE(JSON_MERGE_PRESERVE(p_batch, v_found), p_batch, v_found);
-  IF v_passed >= v_few THEN
+  IF (v_passed >= v_few OR (v_is_slow AND NOT p_is_held)) AND v_left > COALESCE(@outbox_left, 0) THEN
     IF NOT COALESCE(@outbox_left, 0) THEN
-      SET @outbox_again = 0, @outbox_kept = 0;
+      -- Where the index was slow there is nothing to look at again, for a second.
+      SET @outbox_again = IF(v_passed >= v_few, 0, v_left), @outbox_kept = 0, @outbox_left_at = v_now;
     END IF;
     SET @outbox_left = v_left;
   END IF;

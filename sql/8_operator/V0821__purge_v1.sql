@@ -89,7 +89,7 @@ BEGIN
         -- There is no index on consumed_at, because every message would pay for it. Ids ascend with created_at, and nothing
         -- is consumed before it is created: so read the table from its old end, and stop where everything is newer. By
         -- the index on status it takes seven times as long for each message.
-        SELECT COUNT(*), MAX(part.id), MIN(part.created_at) >= p_before
+        SELECT /*+ SET_VAR(sql_big_selects = 1) */ COUNT(*), MAX(part.id), MIN(part.created_at) >= p_before
           INTO v_read, v_to, v_is_newer
           FROM (
             SELECT id, created_at
@@ -98,7 +98,7 @@ BEGIN
              ORDER BY id
              LIMIT v_part
           ) AS part;
-        SELECT JSON_ARRAYAGG(old.id), MAX(old.id), COUNT(*)
+        SELECT /*+ SET_VAR(sql_big_selects = 1) */ JSON_ARRAYAGG(old.id), MAX(old.id), COUNT(*)
           INTO v_ids, v_last, v_found
           FROM (
             SELECT id

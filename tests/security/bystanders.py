@@ -23,6 +23,8 @@ _OBJECTS = (
     "SELECT CONCAT('schema ', schema_name) FROM information_schema.schemata",
 )
 
+_NOTES = {"noted_for", "parked_for", "parked_until", "waits_for", "wakes_at", "is_waiting"}
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -65,4 +67,5 @@ def look(db: Session, without: int = 0) -> Snapshot:
 
 
 def _as_text(row: Row) -> str:
-    return json.dumps(row, default=str, sort_keys=True)
+    """Without what a relay notes at messages of its slots."""
+    return json.dumps({name: row[name] for name in row.keys() - _NOTES}, default=str, sort_keys=True)

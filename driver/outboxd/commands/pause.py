@@ -7,7 +7,10 @@ from outboxd.commands.output import kind_of, say
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
-_PAUSED = "SELECT kind, name, paused_at, paused_by FROM outbox_policies WHERE paused_at IS NOT NULL"
+_PAUSED = (
+    "SELECT kind, name, paused_at, paused_by, resumed_at, parked FROM outbox_policies"
+    " WHERE paused_at IS NOT NULL OR resumed_at IS NOT NULL"
+)
 
 
 @click.command()
@@ -21,9 +24,13 @@ def pause(settings: Settings, topic: str | None, biz_type: str | None) -> None:
     with OperatorProcedures(settings) as database:
         if topic is None and biz_type is None:
             rows = database.query(_PAUSED)
-            for kind, name, paused_at, paused_by in rows:
-                say(f"{kind_of(kind)} {name}: paused since {paused_at:%F %T} UTC by {paused_by}")
-            click.echo(f"{len(rows)} paused")
+            for kind, name, paused_at, paused_by, resumed_at, parked in rows:
+                if paused_at:
+                    since = f"paused since {paused_at:%F %T} UTC by {paused_by}, {parked} messages are parked"
+                else:
+                    since = f"resumed at {resumed_at:%F %T} UTC, {parked} messages are still on their way back"
+                say(f"{kind_of(kind)} {name}: {since}")
+            click.echo(f"{sum(paused_at is not None for _, _, paused_at, *_ in rows)} paused")
             return
         check_one(topic, biz_type)
         row = database.pause(topic, biz_type)

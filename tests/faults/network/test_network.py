@@ -61,7 +61,7 @@ def test_a_mark_whose_relay_is_gone_commits_and_frees_its_locks(db: Session, pro
     (claimed,) = driver.claim("relay-a", 10, 60, 0)
     (session,) = driver.query("SELECT CONNECTION_ID()")[0]
     db.execute("START TRANSACTION")
-    db.execute("SELECT COUNT(*) FROM agent_outbox_messages WHERE id = %s FOR UPDATE", message)
+    db.execute("SELECT COUNT(*) FROM outbox_slots FOR UPDATE")
     with background(lambda: _mark(driver, claimed)) as marking:
         eventually(lambda: db.waits_for_lock(session))
         assert proxy.abandon() == 1
