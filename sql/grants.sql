@@ -41,6 +41,7 @@ GRANT EXECUTE ON PROCEDURE outbox_leave_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_mark_published_batch_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_mark_failed_batch_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_mark_dead_batch_v1 TO outbox_relay;
+GRANT EXECUTE ON PROCEDURE outbox_mark_topics_unavailable_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_identity_v1 TO outbox_relay;

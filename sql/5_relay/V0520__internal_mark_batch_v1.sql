@@ -15,7 +15,7 @@ CREATE PROCEDURE outbox_internal_mark_batch_v1 (
 COMMENT '
 Marks a relay''s batch: only where the relay still owns the message''s slot under a live lease, and only for the claim
 that handed the message out, and where no other session has locked it. Everything else stays as it is. The mark published makes a message of a business type without
-a handler consumed.
+a handler consumed, and ends the trouble of its topic (outbox_mark_topics_unavailable_v1).
 Internal: outbox_internal_mark_in_parts_v1 calls it.
 
 Parameters
@@ -41,7 +41,7 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_slots BIGINT UNSIGNED;
-  DECLARE v_claimed, v_handled_types JSON;
+  DECLARE v_claimed, v_handled_types, v_troubles JSON;
   DECLARE v_id BIGINT UNSIGNED;
   DECLARE v_reason LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_is_own_transaction, v_is_done BOOLEAN DEFAULT FALSE;
@@ -89,6 +89,18 @@ BEGIN
            m.consumed_at = IF(m.biz_type MEMBER OF (v_handled_types), m.consumed_at, v_now),
            m.updated_at = v_now;
     SET p_marked = ROW_COUNT();
+    -- Kafka has taken a record: whatever trouble its topic was in is over.
+    SELECT JSON_ARRAYAGG(name) INTO v_troubles FROM outbox_pauses WHERE kind = 'trouble' AND resumed_at IS NULL;
+    IF v_troubles IS NOT NULL THEN
+      UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_pauses AS p
+         SET p.resumed_at = v_now
+       WHERE p.kind = 'trouble'
+         AND p.resumed_at IS NULL
+         AND p.name IN (
+           SELECT m.topic
+             FROM JSON_TABLE(COALESCE(v_claimed, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS acknowledged
+             JOIN agent_outbox_messages AS m ON m.id = acknowledged.id);
+    END IF;
   ELSE
     -- One by one, because each has a transition and followers of its own: refused records are few.
     SET p_marked = 0;

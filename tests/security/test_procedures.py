@@ -81,6 +81,7 @@ _HARMLESS: dict[str, Any] = {
     "p_to_id": None,
     "p_top": 1,
     "p_topic": "nowhere",
+    "p_topics": "[]",
     "p_times": "{}",
     "p_turn": 1,
     "p_waits": "{}",
@@ -102,6 +103,7 @@ _JSON_WITH: dict[str, Callable[[str], list[Any]]] = {
         {name: {text: text} for name in ("topics", "troubles", "biz_types")},
         {"unordered": [text]},
     ],
+    "p_topics": lambda text: [[text], [{"topic": text, "reason": text}]],
     "p_young": lambda text: [[text, [text, text]]],
     "p_details": lambda text: [{text: text}],
     "p_headers": lambda text: [text, {text: text}, {"traceparent": text}],
@@ -120,6 +122,7 @@ _MAY_ADD_TO = {
     "outbox_enqueue_chat_history_v1": {"agent_outbox_messages"},
     "outbox_enqueue_v1": {"agent_outbox_messages"},
     "outbox_enqueue_with_options_v1": {"agent_outbox_messages"},
+    "outbox_mark_topics_unavailable_v1": {"outbox_pauses"},
     "outbox_pause_v1": {"outbox_audit", "outbox_pauses"},
     "outbox_register_biz_type_v1": {"outbox_audit", "outbox_biz_types"},
 }

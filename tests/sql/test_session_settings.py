@@ -259,6 +259,7 @@ def relay(script: Script, messages: Messages) -> None:
     call("outbox_mark_published_batch_v1", "relay-a", json.dumps(claimed[2:-1]), out=True)
     call("outbox_mark_published_v1", messages.chat)
     call("outbox_mark_published_v1", 999_999)
+    call("outbox_mark_topics_unavailable_v1", '[{"topic": "away", "reason": "no leader"}]')
     call("outbox_lag_v1", None)
     call("outbox_lock_waits_v1")
     call("outbox_status_v1")
