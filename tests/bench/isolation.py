@@ -78,7 +78,10 @@ def _fill(session: Session, reason: str, messages: int) -> None:
 @contextmanager
 def _open(stage: Stage, transactions: int, messages: int) -> Iterator[None]:
     """Transactions that have enqueued so many messages each, and do not end."""
-    with ExitStack() as stack:
+    with stage.connect() as root, ExitStack() as stack:
+        before = root.value("SELECT @@GLOBAL.max_connections")
+        stack.callback(root.execute, "SET GLOBAL max_connections = %s", before)
+        root.execute("SET GLOBAL max_connections = %s", before + transactions)
         for number in range(transactions):
             session = stack.enter_context(stage.connect(_BESIDE))
             session.execute("START TRANSACTION")
