@@ -50,6 +50,7 @@ GRANT EXECUTE ON PROCEDURE outbox_recover_published_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_slots_owned_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_lock_waits_v1 TO outbox_relay;
+GRANT SELECT ON outbox_topics_unavailable TO outbox_relay;
 -- Relays of the legacy Go service, which own no slots.
 GRANT EXECUTE ON PROCEDURE outbox_get_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_list_due_v1 TO outbox_relay;
@@ -97,6 +98,7 @@ GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_identity_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_operator;
 GRANT SELECT ON outbox_status TO outbox_operator;
+GRANT SELECT ON outbox_topics_unavailable TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_lock_waits_v1 TO outbox_operator;
 GRANT SELECT ON outbox_dead_letters TO outbox_operator;
 GRANT SELECT ON outbox_relays_status TO outbox_operator;
@@ -105,6 +107,7 @@ GRANT SELECT ON outbox_policies TO outbox_operator;
 
 -- Monitoring: counts and reasons, no payloads.
 GRANT SELECT ON outbox_status TO outbox_monitor;
+GRANT SELECT ON outbox_topics_unavailable TO outbox_monitor;
 GRANT SELECT ON outbox_dead_letters TO outbox_monitor;
 GRANT SELECT ON outbox_relays_status TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_status_v1 TO outbox_monitor;

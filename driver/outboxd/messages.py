@@ -96,6 +96,10 @@ class Round:
     published: list[Receipt] = field(default_factory=list)
     failed: list[Refusal] = field(default_factory=list)
     dead: list[Refusal] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    """Topics in trouble, and the reason: their messages wait, and are in none of the lists."""
+    available: set[str] = field(default_factory=set)
+    """Topics that were in trouble, and are no more."""
     unanswered: str | None = None
     """Why Kafka has not answered to some; None where it has answered to all."""
 

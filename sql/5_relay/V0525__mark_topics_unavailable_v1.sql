@@ -24,9 +24,9 @@ Called by: relays. Transaction: the caller''s; one INSERT, atomic under autocomm
 
 Example
   mysql> CALL outbox_mark_topics_unavailable_v1(''[{"topic":"orders","reason":"Broker: Leader not available"}]'');
-  mysql> SELECT name, failures, reason FROM outbox_pauses WHERE kind = ''trouble'';
+  mysql> SELECT topic, failures, reason FROM outbox_topics_unavailable;
   +--------+----------+------------------------------+
-  | name   | failures | reason                       |
+  | topic  | failures | reason                       |
   +--------+----------+------------------------------+
   | orders |        1 | Broker: Leader not available |
   +--------+----------+------------------------------+
@@ -48,6 +48,7 @@ BEGIN
    GROUP BY given.topic
   ON DUPLICATE KEY UPDATE
     failures = IF(outbox_pauses.resumed_at IS NULL, outbox_pauses.failures + 1, 1),
+    paused_at = IF(outbox_pauses.resumed_at IS NULL, outbox_pauses.paused_at, v_now),
     resumed_at = NULL,
     reason = VALUES(reason),
     retry_at = v_now + INTERVAL (1 << LEAST(outbox_pauses.failures - 1, 5)) SECOND,

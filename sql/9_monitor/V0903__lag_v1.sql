@@ -21,6 +21,7 @@ Result set, one row
   pending_seconds               how long ago the oldest of the pending ones was enqueued that wait for nothing but a relay:
                                 not for a retry that is not due, a pause or an earlier one of their key; NULL: there is none
   published_seconds             the same of the oldest published one among those counted; NULL: none is published
+  topics_unavailable            topics that Kafka takes no records for at the moment (outbox_topics_unavailable)
   next_due_seconds              seconds until the next pending one is due; negative: overdue by that; NULL: none is pending
 
 Errors
@@ -31,11 +32,11 @@ versions of rows that are being changed); changes nothing.
 
 Example
   mysql> CALL outbox_lag_v1(NULL);
-  +---------+-----------+------+-----------------+-------------------+------------------+
-  | pending | published | dead | pending_seconds | published_seconds | next_due_seconds |
-  +---------+-----------+------+-----------------+-------------------+------------------+
-  |      17 |         3 |    0 |          0.0500 |            0.0900 |          -0.0500 |
-  +---------+-----------+------+-----------------+-------------------+------------------+
+  +---------+-----------+------+-----------------+-------------------+------------------+--------------------+
+  | pending | published | dead | pending_seconds | published_seconds | next_due_seconds | topics_unavailable |
+  +---------+-----------+------+-----------------+-------------------+------------------+--------------------+
+  |      17 |         3 |    0 |          0.0500 |            0.0900 |          -0.0500 |                  0 |
+  +---------+-----------+------+-----------------+-------------------+------------------+--------------------+
 '
 SQL SECURITY DEFINER
 READS SQL DATA
@@ -95,7 +96,8 @@ BEGIN
          v_dead AS dead,
          TIMESTAMPDIFF(MICROSECOND, (SELECT created_at FROM agent_outbox_messages WHERE id = v_first_pending), v_now) / 1e6 AS pending_seconds,
          TIMESTAMPDIFF(MICROSECOND, (SELECT created_at FROM agent_outbox_messages WHERE id = v_first_published), v_now) / 1e6 AS published_seconds,
-         TIMESTAMPDIFF(MICROSECOND, v_now, v_next_due) / 1e6 AS next_due_seconds;
+         TIMESTAMPDIFF(MICROSECOND, v_now, v_next_due) / 1e6 AS next_due_seconds,
+         (SELECT COUNT(*) FROM outbox_pauses WHERE kind = 'trouble' AND resumed_at IS NULL) AS topics_unavailable;
   COMMIT AND NO CHAIN NO RELEASE;
 END $$
 

@@ -82,12 +82,12 @@ def test_record_that_kafka_refuses_for_now_is_a_failure_of_the_relay(
     start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:
     message = db.enqueue()
-    cluster.refuse_next(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    cluster.refuse_next(PRODUCE, KafkaError.POLICY_VIOLATION)
     seen = observe(start_daemon("--only", "relay", **OBSERVED))
     seen.eventually(lambda now: now['outboxd_messages_failed_total{stage="relay"}'] == 1, "refused")
     # The answer is counted, and then the failure is marked.
     seen.daemon.eventually(lambda: db.message(message)["retry_count"] == 1, "marked")
-    assert seen.metrics()['outboxd_kafka_errors_total{error="TOPIC_AUTHORIZATION_FAILED"}'] == 1
+    assert seen.metrics()['outboxd_kafka_errors_total{error="POLICY_VIOLATION"}'] == 1
 
 
 def test_messages_that_were_answered_after_the_lease_had_run_out_are_counted_as_fenced(

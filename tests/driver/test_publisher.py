@@ -146,25 +146,44 @@ def test_batch_that_the_broker_refuses_is_sent_again_one_by_one(relays: Any, clu
     assert nothing_refused(done)
 
 
-@pytest.mark.parametrize(
-    ("error", "name", "becomes"),
-    [
-        (KafkaError.INVALID_RECORD, "INVALID_RECORD", "dead"),
-        # An operator can make it acceptable.
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "TOPIC_AUTHORIZATION_FAILED", "failed"),
-    ],
-)
-def test_record_that_the_broker_refuses_is_dead_or_failed_with_the_brokers_reason(
-    relays: Any, cluster: MockCluster, db: Session, error: int, name: str, becomes: str
+def test_record_that_the_broker_refuses_is_dead_with_the_brokers_reason(
+    relays: Any, cluster: MockCluster, db: Session
 ) -> None:
     message = db.enqueue()
-    cluster.refuse_next(PRODUCE, error)
+    cluster.refuse_next(PRODUCE, KafkaError.INVALID_RECORD)
     done = relays().publish()
-    refused = {"dead": done.dead, "failed": done.failed}
-    ((receipt, reason),) = refused.pop(becomes)
+    ((receipt, reason),) = done.dead
     assert receipt.id == message
-    assert name in reason
-    assert list(refused.values()) == [[]]
+    assert "INVALID_RECORD" in reason
+    assert (done.failed, done.published, done.unavailable) == ([], [], {})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        # With gapless order the client ends the whole producer for it.
+        KafkaError.INVALID_TIMESTAMP,
+    ],
+)
+def test_topic_in_trouble_is_named_and_the_others_are_published_by_the_next_round(
+    relays: Any, cluster: MockCluster, db: Session, error: int
+) -> None:
+    relay = relays()
+    broken = db.enqueue(topic="broken")
+    cluster.refuse_next(PRODUCE, error)
+    done = relay.publish()
+    assert done.unavailable == {"broken": KafkaError(error).str()}
+    assert (done.published, done.failed, done.dead, done.unanswered) == ([], [], [], None)
+    relay.driver.mark_topics_unavailable(done.unavailable)
+    good = db.enqueue(topic="good")
+    eventually(lambda: ids_of(relay.publish().published) == [good])
+    assert db.message(broken)["retry_count"] == 0
+    db.execute("UPDATE outbox_pauses SET retry_at = UTC_TIMESTAMP(6)")
+    relay.driver.mark_published_batch(RELAY, [message.receipt for message in relay.claim() if message.id == good])
+    done = relay.publish()
+    assert ids_of(done.published) == [broken]
+    assert done.available == {"broken"}
 
 
 @pytest.mark.parametrize(

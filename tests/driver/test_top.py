@@ -12,23 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.account import Account
 from tests.kit.command import OUTBOXD, Invoke, Setting, environment
 from tests.kit.server import Connect
 from tests.kit.session import CHAT, Session
 from tests.kit.waiting import background, eventually
-
-MONITOR = "outboxd_monitor"
-
-
-@pytest.fixture
-def monitor_url(account: Account, db: Session) -> str:
-    """The address of the database for an account with the rights of the role outbox_monitor."""
-    db.execute(f"DROP USER IF EXISTS {MONITOR}; CREATE USER {MONITOR}")
-    for view in ("outbox_status", "outbox_dead_letters", "outbox_relays_status"):
-        db.execute(f"GRANT SELECT ON {account.database}.{view} TO {MONITOR}")
-    db.execute(f"GRANT EXECUTE ON PROCEDURE {account.database}.outbox_lock_waits_v1 TO {MONITOR}")
-    return f"mysql://{MONITOR}@{account.server.host}:{account.server.port}/{account.database}"
 
 
 def row(text: str, *begin: str) -> list[str]:

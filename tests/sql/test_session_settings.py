@@ -322,6 +322,7 @@ def views(script: Script) -> None:
         "outbox_relays_status": "*",
         "outbox_policies": "*",
         "outbox_dead_letters": "*",
+        "outbox_topics_unavailable": "*",
         "outbox_audit_log": "at, account, action, messages, details",
     }.items():
         script.look(view, everything.format(columns, view))

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from outboxd.commands.options import MYSQL, with_settings
-from outboxd.commands.output import cell, console
+from outboxd.commands.output import cell, console, printable
 from outboxd.mysql.procedures import MonitorProcedures
 from outboxd.settings import Settings
 
@@ -25,6 +25,7 @@ _ERRORS = 5
 _Key = tuple[str, str]
 _STATUS = "SELECT topic, biz_type, status, messages, oldest_seconds, next_due_seconds FROM outbox_status"
 _RELAYS = "SELECT relay, slots_owned, lease_seconds, backlog FROM outbox_relays_status ORDER BY relay IS NULL, relay"
+_UNAVAILABLE = "SELECT topic, failures, reason FROM outbox_topics_unavailable ORDER BY topic"
 _DEAD = (
     "SELECT id, topic, biz_type, message_key, retry_count, LEFT(last_error, 200),"
     " TIMESTAMPDIFF(MICROSECOND, died_at, UTC_TIMESTAMP(6)) / 1e6 FROM outbox_dead_letters"
@@ -48,6 +49,7 @@ class _Sample:
     streams: dict[_Key, _Stream]
     relays: list[Any]
     dead: list[Any]
+    unavailable: list[Any]
     lock_wait: tuple[str, int] | None
     at: float
 
@@ -87,7 +89,12 @@ def _look(database: MonitorProcedures) -> _Sample:
             stream.oldest_seconds = max(stream.oldest_seconds, float(oldest or 0))
         stream.overdue_seconds = max(stream.overdue_seconds, -float(next_due or 0))
     return _Sample(
-        dict(sorted(streams.items())), database.query(_RELAYS), database.query(_DEAD), database.lock_wait(), at
+        dict(sorted(streams.items())),
+        database.query(_RELAYS),
+        database.query(_DEAD),
+        database.query(_UNAVAILABLE),
+        database.lock_wait(),
+        at,
     )
 
 
@@ -95,6 +102,7 @@ def _view(name: str, sample: _Sample, before: _Sample | None) -> Group:
     return Group(
         Text.assemble(("outboxd", "bold"), f"  {name}  ", (time.strftime("%H:%M:%S"), "dim")),
         *_lock_wait(sample),
+        *_unavailable(sample),
         _streams(sample, before),
         "",
         _relays(sample),
@@ -107,6 +115,12 @@ def _lock_wait(sample: _Sample) -> Iterator[Text]:
     if sample.lock_wait:
         state, seconds = sample.lock_wait
         yield Text(f"{state.lower()} for {seconds} s: outboxd doctor says who has it", style="red")
+
+
+def _unavailable(sample: _Sample) -> Iterator[Text]:
+    for topic, failures, reason in sample.unavailable:
+        what = f"Kafka takes no records for topic {printable(topic)}: {printable(reason)}"
+        yield Text(f"{what} ({failures} times in a row)", style="red")
 
 
 def _streams(sample: _Sample, before: _Sample | None) -> Table:

@@ -2,11 +2,14 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
 
+from outboxd.kafka.errors import HOPELESS, OF_A_BATCH, OF_A_TOPIC, REFUSED
 from outboxd.kafka.producer import ProducerHandle
 from outboxd.kafka.records import headers_of
 from outboxd.messages import Message, Receipt, Round
@@ -14,27 +17,10 @@ from outboxd.observe import metrics, tracing
 from outboxd.observe.health import Pulse
 from outboxd.settings import Settings
 
-# Refusals of the record itself. The hopeless ones no later attempt can change; the others may pass once an operator
-# has made the topic or given the right. Every other error is the brokers' trouble and counts against no message.
-_HOPELESS = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_EXCEPTION, KafkaError.INVALID_RECORD}
-# A broker answers with these to a whole batch because of one record in it.
-_OF_A_BATCH = {
-    KafkaError.MSG_SIZE_TOO_LARGE,
-    KafkaError.INVALID_RECORD,
-    KafkaError.INVALID_MSG,
-    KafkaError.POLICY_VIOLATION,
-}
-_REFUSED = (
-    _HOPELESS
-    | _OF_A_BATCH
-    | {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError._INVALID_ARG,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    }
-)
+# How long records may go without an answer before their topics are asked about: then those in trouble, and those that
+# alone have no answer, are left out. Where nothing is answered, and the brokers see nothing wrong, it is the longer.
+_SILENT_SECONDS = 1.0
+_LONGEST_SILENT_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -45,21 +31,42 @@ class _Batch:
     """
 
     messages: int = 0
-    in_flight: int = 0
+    waiting: Counter[str] = field(default_factory=Counter)
+    """How many records of each topic have no answer yet."""
     published: list[Receipt] = field(default_factory=list)
     refused: list[tuple[Message, KafkaError]] = field(default_factory=list)
+    acknowledged: set[str] = field(default_factory=set)
+    """Topics of those."""
+    unavailable: dict[str, str] = field(default_factory=dict)
+    """Topics in trouble, and the reason."""
+    examined: set[str] = field(default_factory=set)
+    """Topics that the brokers were asked about before anything was sent."""
     unanswered: str | None = None
+    heard_at: float = field(default_factory=time.monotonic)
+    """When the last answer came, or the first record was sent."""
+    looked_at: float = 0
+    """When it was last looked into why there is none."""
     began_ns: int = field(default_factory=time.time_ns)
+
+    def is_sent(self, message: Message) -> None:
+        """A message's record is on its way."""
+        if not self.waiting:
+            self.heard_at = time.monotonic()
+        self.waiting[message.topic] += 1
 
     def is_answered(self, message: Message, error: KafkaError | None) -> None:
         """Kafka, or the client in its place, has answered to a message's record."""
+        self.heard_at = time.monotonic()
         tracing.published(message, self.began_ns, error)
         if error is None:
             self.published.append(message.receipt)
+            self.acknowledged.add(message.topic)
             return
         metrics.count_error(error)
-        if error.code() in _REFUSED:
+        if error.code() in REFUSED:
             self.refused.append((message, error))
+        elif error.code() in OF_A_TOPIC:
+            self.unavailable.setdefault(message.topic, error.str())
         else:
             self.unanswered = error.str()
 
@@ -85,28 +92,39 @@ class Publisher:
         self._renew_lease = renew_lease
         self._renew_at = 0.0
         self._stop_seen_at: float | None = None
+        # Topics that were in trouble and have acknowledged nothing since.
+        self._suspects: set[str] = set()
 
     def publish(self, messages: Iterable[Message]) -> Round:
         """Send messages in their order, and wait until each is acknowledged, refused or given up.
 
-        Waits for at most message.timeout.ms while the brokers are away, and for at most stop_seconds after a stop.
-        Errors of the iterable are raised after Kafka has answered to the messages before them.
+        A topic in trouble is given up after a second where the brokers say so or others are answered, and after three
+        otherwise. Waits for at most message.timeout.ms while the brokers are away, and for at most stop_seconds after
+        a stop. Errors of the iterable are raised after Kafka has answered to the messages before them.
         """
         self._renew_at = time.monotonic() + self._settings.lease_seconds / 3
         batch = self._publish_together(messages)
-        done = Round(batch.messages, batch.published, unanswered=batch.unanswered)
+        done = Round(batch.messages, batch.published, unavailable=batch.unavailable, unanswered=batch.unanswered)
         for message, error in batch.refused:
-            if batch.messages > 1 and error.code() in _OF_A_BATCH:
+            if message.topic in done.unavailable:
+                continue
+            if batch.messages > 1 and error.code() in OF_A_BATCH:
                 alone = self._publish_together([message])
                 done.published += alone.published
+                done.unavailable |= alone.unavailable
                 done.unanswered = alone.unanswered or done.unanswered
                 _judge(alone.refused, done)
             else:
                 _judge([(message, error)], done)
+        done.available = {topic for topic in self._suspects & batch.acknowledged if topic not in done.unavailable}
+        self._suspects = self._suspects - done.available | done.unavailable.keys()
+        if done.unavailable:
+            done.unanswered = None  # what was discarded with them is claimed again, without them
         return done
 
     def _publish_together(self, messages: Iterable[Message]) -> _Batch:
         batch = _Batch()
+        self._producer.open()
         try:
             for message in messages:
                 batch.messages += 1
@@ -117,16 +135,24 @@ class Publisher:
 
     def _send(self, message: Message, batch: _Batch) -> None:
         def on_answer(error: KafkaError | None) -> None:
-            batch.in_flight -= 1
+            batch.waiting[message.topic] -= 1
+            if not batch.waiting[message.topic]:
+                del batch.waiting[message.topic]
             batch.is_answered(message, error)
 
+        if message.topic in self._suspects - batch.examined:
+            self._examine(message.topic, batch)
         headers = headers_of(message, self._settings.source)
-        while not self._has_given_up():
+        # Not with another producer, where this batch's was discarded: it would overtake those before it in its lane.
+        while self._producer.is_open and message.topic not in batch.unavailable:
+            if self._has_given_up():
+                batch.unanswered = "stopped"
+                return
             try:
                 self._producer.produce(message.topic, message.key, message.payload, headers, on_answer)
             except BufferError:
-                if batch.in_flight:
-                    self._serve(self._producer.poll)
+                if batch.waiting:
+                    self._serve(self._producer.poll, batch)
                     continue
                 too_large = "it is larger than the queue: queue.buffering.max.kbytes"
                 batch.is_answered(message, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, too_large))
@@ -135,24 +161,51 @@ class Publisher:
             except KafkaException as error:
                 batch.is_answered(message, error.args[0])
             else:
-                batch.in_flight += 1
+                batch.is_sent(message)
             return
-        batch.unanswered = "stopped"
+        batch.unanswered = batch.unanswered or "the producer was rebuilt"
 
     def _wait(self, batch: _Batch) -> None:
-        while batch.in_flight > 0 and self._producer.is_open:
-            self._serve(self._producer.flush)
+        while batch.waiting and self._producer.is_open:
+            self._serve(self._producer.flush, batch)
             if self._has_given_up():
                 self._producer.close()
         if batch.published:
             self._producer.outage.is_over()
 
-    def _serve(self, answers: Callable[[], None]) -> None:
+    def _serve(self, answers: Callable[[], None], batch: _Batch) -> None:
         self._pulse.beat()
         answers()
         if time.monotonic() >= self._renew_at:
             self._renew_at = time.monotonic() + self._settings.lease_seconds / 3
             self._renew_lease()
+        if batch.waiting and time.monotonic() - max(batch.heard_at, batch.looked_at) >= _SILENT_SECONDS:
+            self._look_into_silence(batch)
+
+    def _examine(self, topic: str, batch: _Batch) -> None:
+        """Ask the brokers about a topic that has been in trouble: to send a record would take long, and a producer."""
+        batch.examined.add(topic)
+        with suppress(KafkaException):  # no broker answers: the record will tell
+            reason = self._producer.why_unavailable(topic)
+            if reason:
+                batch.unavailable[topic] = reason
+
+    def _look_into_silence(self, batch: _Batch) -> None:
+        """Leave out topics in trouble, and discard the producer: their records may not arrive behind later ones."""
+        batch.looked_at = time.monotonic()
+        silent_seconds = batch.looked_at - batch.heard_at
+        try:
+            reasons = {topic: self._producer.why_silent(topic) for topic in batch.waiting}
+        except KafkaException:
+            batch.heard_at = time.monotonic()
+            return  # the cluster's trouble: the topics' silence counts from its end
+        if batch.published or silent_seconds >= _LONGEST_SILENT_SECONDS:
+            silence = f"no answer for {silent_seconds:.1f} s"
+            reasons = {topic: reason or silence for topic, reason in reasons.items()}
+        unavailable = {topic: reason for topic, reason in reasons.items() if reason}
+        if unavailable:
+            batch.unavailable |= unavailable
+            self._producer.close()
 
     def _has_given_up(self) -> bool:
         if not self._stop.is_set():
@@ -167,4 +220,4 @@ def _judge(refused: Iterable[tuple[Message, KafkaError]], done: Round) -> None:
     for message, error in refused:
         size = f"{len(message.payload.encode())} bytes, topic {message.topic!r}"
         reason = f"Kafka refuses the record ({size}): {error.str()} ({error.name()})"
-        (done.dead if error.code() in _HOPELESS else done.failed).append((message.receipt, reason))
+        (done.dead if error.code() in HOPELESS else done.failed).append((message.receipt, reason))

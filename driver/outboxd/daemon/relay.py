@@ -47,7 +47,7 @@ class Relay:
 
         Raises mysql.connector.Error where a procedure fails for good.
         """
-        with self._database, self._heartbeats:
+        with self._database, self._heartbeats, self._producer.polled():
             try:
                 while not self._stop.is_set():
                     until_available(self._stop, self._round, self._pulse.is_held_up)
@@ -64,6 +64,7 @@ class Relay:
         done = self._publisher.publish(self._not_acknowledged(again))
         metrics.count_round(done)
         self._mark(done, again)
+        self._report(done)
         if done.unanswered and not self._stop.is_set():
             raise Unavailable(f"Kafka: {done.unanswered}", announced=self._producer.outage.is_on)
 
@@ -101,6 +102,15 @@ class Relay:
         if again and not marked:
             # Nothing but what is locked: the next claim hands it out at once.
             self._stop.wait(_LOCKED_PAUSE_SECONDS)
+
+    def _report(self, done: Round) -> None:
+        """Let topics in trouble wait, in the queues of all relays. The mark of the next acknowledgement ends that."""
+        if done.unavailable:
+            self._database.mark_topics_unavailable(done.unavailable)
+        for topic, reason in done.unavailable.items():
+            log.warning("topic unavailable", topic=topic, reason=f"Kafka: {reason}")
+        for topic in done.available:
+            log.info("topic available", topic=topic)
 
     def _remember(self, receipts: list[Receipt]) -> None:
         """Keep what was acknowledged and may not be marked, because another session has locked it: no need to send it

@@ -15,14 +15,14 @@ log = structlog.get_logger()
 _UNAVAILABLE = {
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._AUTHENTICATION,
-    KafkaError._RESOLVE,
     KafkaError._SSL,
-    KafkaError._TRANSPORT,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.SASL_AUTHENTICATION_FAILED,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 }
+# One broker's; the next error says whether it is all brokers'.
+_OF_ONE_BROKER = {KafkaError._RESOLVE, KafkaError._TRANSPORT}
 
 
 def connect(kind: Callable[[dict[str, Any]], Any], settings: Settings, properties: dict[str, Any]) -> Any:
@@ -32,6 +32,8 @@ def connect(kind: Callable[[dict[str, Any]], Any], settings: Settings, propertie
     property.
     """
     common = {"bootstrap.servers": settings.kafka_bootstrap, "client.id": settings.client_id, "log_level": 2}
+    # Brokers close idle connections: that is no error with nothing under way.
+    common["log.connection.close"] = False
     try:
         return kind({**common, **properties, **settings.kafka_options})
     except (KafkaException, TypeError, ValueError) as error:
@@ -44,16 +46,22 @@ class Outage:
 
     def __init__(self) -> None:
         self.is_on = False
+        self._of_one_broker: str | None = None
 
     def on_error(self, error: KafkaError) -> None:
         """Count an error of the client; it begins an outage unless librdkafka recovers from it by itself."""
         metrics.count_error(error)
-        if error.code() in _UNAVAILABLE and not self.is_on:
+        if error.code() in _OF_ONE_BROKER:
+            self._of_one_broker = error.str()
+        elif error.code() in _UNAVAILABLE and not self.is_on:
             self.is_on = True
-            log.warning("unavailable", reason=f"Kafka: {error.str()}")
+            # That of one broker says why.
+            reason = self._of_one_broker if error.code() == KafkaError._ALL_BROKERS_DOWN else None
+            log.warning("unavailable", reason=f"Kafka: {reason or error.str()}")
 
     def is_over(self) -> None:
         """A broker has answered."""
+        self._of_one_broker = None
         if self.is_on:
             self.is_on = False
             log.info("available", what="Kafka")

@@ -1,13 +1,15 @@
 """The producer of one relay worker, built anew after a fatal error."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from outboxd.kafka.client import Outage, connect
+from outboxd.kafka.errors import OF_A_TOPIC
 from outboxd.settings import Settings
 
 log = structlog.get_logger()
@@ -30,6 +32,8 @@ _PROPERTIES = {
     "queue.buffering.max.kbytes": 32_768,
 }
 _ANSWER_SECONDS = 0.1
+_METADATA_SECONDS = 0.5
+_IDLE_SECONDS = 1.0
 
 
 class ProducerHandle:
@@ -42,11 +46,17 @@ class ProducerHandle:
         self._settings = settings
         self.outage = Outage()
         self._producer: Any = None
-        self._connected()  # at once: a new idempotent producer waits half a second for its id
+        self._lock = threading.Lock()
+        self.open()  # at once: a new idempotent producer waits half a second for its id
+
+    def open(self) -> None:
+        """Build the producer if there is none."""
+        if self._producer is None:
+            self._producer = connect(Producer, self._settings, {**_PROPERTIES, "error_cb": self.outage.on_error})
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a producer: not after `close` and a fatal error, until the next record."""
+        """Whether there is a producer: not after `close` or a fatal error, until `open`."""
         return self._producer is not None
 
     def __len__(self) -> int:
@@ -61,22 +71,20 @@ class ProducerHandle:
         headers: list[tuple[str, bytes]],
         on_answer: Callable[[KafkaError | None], None],
     ) -> None:
-        """Queue a record; on_answer is called from `poll` or `flush`.
+        """Queue a record; on_answer is called from `poll`, `flush` or `close`. The producer must be open.
 
-        Raises BufferError where the queue is full, KafkaException where the client refuses the record, and ValueError
-        for a topic that has a NUL.
+        Raises BufferError where the queue is full, KafkaException where the client refuses the record (after a fatal
+        error the producer is closed), and ValueError for a topic that has a NUL.
         """
-        while True:
-            try:
-                self._connected().produce(
+        try:
+            with self._lock:
+                self._producer.produce(
                     topic, key=key, value=value, headers=headers, on_delivery=lambda error, _: on_answer(error)
                 )
-            except KafkaException as error:
-                if not error.args[0].fatal():
-                    raise
+        except KafkaException as error:
+            if error.args[0].fatal():
                 self._discard(error)
-            else:
-                return
+            raise
 
     def poll(self) -> None:
         """Wait up to 0.1 s for the first answers."""
@@ -86,21 +94,67 @@ class ProducerHandle:
         """Wait up to 0.1 s for all answers, and send what lingers."""
         self._serve(lambda producer: producer.flush(_ANSWER_SECONDS))
 
+    def why_unavailable(self, topic: str) -> str | None:
+        """What the brokers say is wrong with a topic, or None.
+
+        Raises KafkaException where no broker answers within half a second.
+        """
+        return _error_of(self._metadata(topic))
+
+    def why_silent(self, topic: str) -> str | None:
+        """What may be wrong with a topic whose records have no answer, or None. Raises as `why_unavailable`.
+
+        The client keeps to itself that a record has too few replicas, and sends it again.
+        """
+        there = self._metadata(topic)
+        for partition in there.partitions.values():
+            if len(partition.isrs) < len(partition.replicas):
+                told = f"{len(partition.isrs)} of {len(partition.replicas)} replicas of partition {partition.id}"
+                return _error_of(there) or f"no answer, and {told} are in sync"
+        return _error_of(there)
+
+    @contextmanager
+    def polled(self) -> Iterator[None]:
+        """While the block runs, serve the idle client each second: else its errors pile up, and its token runs out."""
+        done = threading.Event()
+
+        def serve() -> None:
+            while not done.wait(_IDLE_SECONDS):
+                # With records under way their answers are the worker's to take.
+                if self._lock.acquire(blocking=False):
+                    with suppress(KafkaException):  # fatal: the next record gets it, too
+                        if self._producer is not None and not len(self._producer):
+                            self._producer.poll(0)
+                    self._lock.release()
+
+        polling = threading.Thread(target=serve, name="polls", daemon=True)
+        polling.start()
+        try:
+            yield
+        finally:
+            done.set()
+            polling.join()
+
     def close(self) -> None:
         """Discard the producer and what is not acknowledged."""
-        if self._producer is not None:
-            self._producer.purge()
-            for _ in range(10):
-                with suppress(KafkaException):  # the client raises its fatal error here as well
-                    if not self._producer.flush(_ANSWER_SECONDS):
-                        break
-        self._producer = None
+        with self._lock:
+            if self._producer is not None:
+                self._producer.purge()
+                for _ in range(10):
+                    with suppress(KafkaException):  # the client raises its fatal error here as well
+                        if not self._producer.flush(_ANSWER_SECONDS):
+                            break
+            self._producer = None
+
+    def _metadata(self, topic: str) -> Any:
+        return self._producer.list_topics(topic, timeout=_METADATA_SECONDS).topics[topic]
 
     def _serve(self, wait: Callable[[Any], int]) -> None:
         if self._producer is None:
             return
         try:
-            wait(self._producer)
+            with self._lock:
+                wait(self._producer)
         except KafkaException as error:  # only fatal errors are raised here, and error_cb does not get them
             self._discard(error)
 
@@ -108,7 +162,7 @@ class ProducerHandle:
         log.warning("producer rebuilt", reason=error.args[0].str())
         self.close()
 
-    def _connected(self) -> Any:
-        if self._producer is None:
-            self._producer = connect(Producer, self._settings, {**_PROPERTIES, "error_cb": self.outage.on_error})
-        return self._producer
+
+def _error_of(topic: Any) -> str | None:
+    errors = [topic.error, *(partition.error for partition in topic.partitions.values())]
+    return next((str(error.str()) for error in errors if error is not None and error.code() in OF_A_TOPIC), None)

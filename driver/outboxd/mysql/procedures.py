@@ -6,7 +6,7 @@ A class holds what one role may call (see sql/grants.sql), so that `names` of a 
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -107,6 +107,12 @@ class RelayProcedures(WorkerProcedures):
     def mark_dead_batch(self, name: str, relay: str, refusals: Sequence[Refusal]) -> int:
         """Returns how many messages changed."""
         return self._mark(name, relay, _with_reasons(refusals))
+
+    @procedure("outbox_mark_topics_unavailable_v1")
+    def mark_topics_unavailable(self, name: str, reasons: Mapping[str, str]) -> None:
+        """Let the messages of these topics wait, for the reasons given."""
+        topics = [{"topic": topic, "reason": reason} for topic, reason in reasons.items()]
+        self.call(name, json.dumps(topics, ensure_ascii=False))
 
     @procedure("outbox_slots_owned_v1")
     def slots_owned(self, name: str, relay: str) -> int:

@@ -118,6 +118,11 @@ overdue_seconds = Gauge(
 dead_letters = Gauge(
     "outboxd_dead_letters", "Dead messages of the whole outbox; counted up to 100000.", registry=registry
 )
+topics_unavailable = Gauge(
+    "outboxd_topics_unavailable",
+    "Topics that Kafka takes no records for at the moment; their messages wait.",
+    registry=registry,
+)
 held_up_seconds = Gauge(
     "outboxd_held_up_seconds",
     "How long a worker has had messages and moved none, though it tries; 0 where all moves.",
@@ -181,4 +186,5 @@ def show_lag(lag: Mapping[str, Any]) -> None:
         lag_seconds.labels(status).set(lag[f"{status}_seconds"] or 0)
     overdue_seconds.set(max(0.0, -float(lag["next_due_seconds"] or 0)))
     dead_letters.set(lag["dead"])
+    topics_unavailable.set(lag["topics_unavailable"])
     sampled_at.set_to_current_time()

@@ -49,6 +49,7 @@ def findings(database: Connection, settings: Settings) -> Iterator[Finding]:
     if schema.to_do is None:  # what is not there cannot be called
         yield _rights(database)
         yield _ids(database)
+        yield from _topics_unavailable(database)
     yield _scheduler(database)
     yield _locks(database)
 
@@ -136,6 +137,22 @@ def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
             raise
         return Finding("migrations", "this account may not see them")
     return Finding("migrations", "all installed (whether one was edited, only the owner of the tables can see)")
+
+
+def _topics_unavailable(database: Connection) -> Iterator[Finding]:
+    """The topics that relays have found in trouble."""
+    try:
+        found = database.query("SELECT topic, failures, reason FROM outbox_topics_unavailable ORDER BY topic")
+    except mysql.connector.Error as error:
+        if error.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
+            raise
+        return  # an application's account
+    for topic, failures, reason in found:
+        yield Finding(
+            f"topic {topic}",
+            f"Kafka takes no records: {reason} ({failures} times in a row)",
+            "see to the topic and the account's rights on it: its messages wait, and go on by themselves",
+        )
 
 
 def _locks(database: Connection) -> Finding:
