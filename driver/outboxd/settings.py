@@ -1,6 +1,7 @@
 """Settings: flags before environment (OUTBOXD_...) before a TOML file before the defaults."""
 
 import os
+import re
 import socket
 import tomllib
 from pathlib import Path
@@ -15,6 +16,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
 class SettingsError(Exception):
@@ -76,6 +79,26 @@ class Settings(BaseSettings):
     @classmethod
     def _split_topics(cls, value: object) -> object:
         return [topic.strip() for topic in value.split(",") if topic.strip()] if isinstance(value, str) else value
+
+    @field_validator("topics")
+    @classmethod
+    def _check_topics(cls, value: list[str]) -> list[str]:
+        for topic in value:
+            if topic.startswith("^"):
+                try:
+                    re.compile(topic)
+                except re.error as error:
+                    raise ValueError(f"{topic!r} is no pattern: {error}") from None
+            elif topic in (".", "..") or not _TOPIC.fullmatch(topic):
+                raise ValueError(f"{topic!r} is no name of a topic: 1 to 249 of a to z, A to Z, 0 to 9 and . _ -")
+        return value
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _check_kafka_bootstrap(cls, value: str) -> str:
+        if not value.strip(" ,"):
+            raise ValueError("must not be empty: host:port of Kafka brokers")
+        return value
 
     @field_validator("kafka_options")
     @classmethod

@@ -45,7 +45,10 @@ def test_daemon_that_waits_for_mysql_at_the_start_is_alive_and_not_ready(start_d
     seen.turns("/readyz", 503, "the schema is not checked yet")
 
 
-def test_daemon_is_not_ready_while_mysql_is_away_and_stays_alive(start_daemon: StartDaemon, db: Session) -> None:
+def test_daemon_is_not_ready_while_mysql_is_away_and_stays_alive(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
+) -> None:
+    cluster.create_topic("chat")
     seen = observe(start_daemon(**OBSERVED))
     seen.turns("/readyz", 200, "ok")
     with offline(db):
@@ -57,12 +60,23 @@ def test_daemon_is_not_ready_while_mysql_is_away_and_stays_alive(start_daemon: S
 def test_daemon_is_not_ready_while_kafka_is_away_and_stays_alive(
     start_daemon: StartDaemon, cluster: MockCluster
 ) -> None:
+    cluster.create_topic("chat")
     seen = observe(start_daemon(**OBSERVED))
     seen.turns("/readyz", 200, "ok")
     cluster.go_down()
     seen.turns("/readyz", 503, "Kafka: ")
     assert get(seen.address, "/healthz").status == 200
     cluster.come_up()
+    seen.turns("/readyz", 200, "ok")
+
+
+def test_consumer_whose_topic_does_not_exist_is_not_ready_and_says_so(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session
+) -> None:
+    assert db.messages() == []
+    seen = observe(start_daemon(**OBSERVED))
+    seen.turns("/readyz", 503, "consumer-0 is in no consumer group: Kafka: topic chat does not exist yet")
+    cluster.create_topic("chat")
     seen.turns("/readyz", 200, "ok")
 
 

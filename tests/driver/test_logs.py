@@ -12,6 +12,7 @@ from tests.kit.command import OUTBOXD, environment
 from tests.kit.daemon import StartDaemon
 from tests.kit.mock_cluster import MockCluster
 from tests.kit.session import Session, chat_payload
+from tests.kit.waiting import eventually
 
 SECRET = "nobody may read this"
 
@@ -30,6 +31,23 @@ def test_logs_are_json_where_there_is_no_terminal_and_never_hold_message_text(
     assert {"started", "round", "consumed", "dead", "stopping", "stopped"} <= {one["event"] for one in daemon.events()}
     assert all({"level", "timestamp"} <= one.keys() for one in daemon.events())
     assert SECRET not in daemon.log
+
+
+def test_log_that_cannot_be_written_stops_nobody(account: Account, db: Session, cluster: MockCluster) -> None:
+    message = db.enqueue(biz_type="publish-only", topic="logs")
+    with Path("/dev/full").open("wb") as full:
+        daemon = subprocess.Popen(
+            [OUTBOXD, "run", "--only", "relay"],
+            env=environment({"mysql_url": account.url, "kafka_bootstrap": cluster.bootstrap}),
+            stdout=full,
+            stderr=full,
+        )
+    try:
+        eventually(lambda: db.statuses() == {message: "consumed"})
+        daemon.terminate()
+        assert daemon.wait(60) == 0
+    finally:
+        daemon.kill()
 
 
 def test_logs_are_for_people_where_there_is_a_terminal(account: Account, db: Session, tmp_path: Path) -> None:

@@ -37,18 +37,29 @@ def test_what_was_announced_is_not_said_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "is_said"),
+    ("code", "said"),
     [
-        (KafkaError._ALL_BROKERS_DOWN, True),
-        (KafkaError.GROUP_AUTHORIZATION_FAILED, True),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, True),
-        (KafkaError._MAX_POLL_EXCEEDED, False),
+        (KafkaError._ALL_BROKERS_DOWN, ["unavailable", "available"]),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, ["unavailable", "available"]),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, ["unavailable", "available"]),
+        # Of one broker; the client goes on to others.
+        (KafkaError._TRANSPORT, []),
+        (KafkaError._MAX_POLL_EXCEEDED, ["Kafka error"]),
+        (KafkaError.INCONSISTENT_GROUP_PROTOCOL, ["Kafka error"]),
     ],
 )
-def test_what_kafka_refuses_until_somebody_acts_is_said_once(code: int, is_said: bool) -> None:
+def test_each_error_of_kafka_is_said_once(code: int, said: list[str]) -> None:
     outage = Outage()
     with capture_logs() as events:
         for _ in range(2):
             outage.on_error(KafkaError(code))
         outage.is_over()
-    assert [event["event"] for event in events] == (["unavailable", "available"] if is_said else [])
+    assert [event["event"] for event in events] == said
+
+
+def test_reason_of_an_outage_is_what_the_last_broker_said() -> None:
+    outage = Outage()
+    with capture_logs() as events:
+        outage.on_error(KafkaError(KafkaError._RESOLVE, "Failed to resolve 'kafka'"))
+        outage.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert [event["reason"] for event in events] == ["Kafka: Failed to resolve 'kafka'"]

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import click
 import mysql.connector
+from confluent_kafka import KafkaException
 
 from outboxd import __version__
 from outboxd.commands.audit import audit
@@ -29,7 +30,7 @@ from outboxd.schema.compatibility import SchemaError
 from outboxd.schema.migrations import MigrationError
 from outboxd.settings import SettingsError
 
-_ERRORS = (SettingsError, MigrationError, SchemaError, DemoError, Unavailable, mysql.connector.Error)
+_ERRORS = (SettingsError, MigrationError, SchemaError, DemoError, Unavailable, mysql.connector.Error, KafkaException)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -66,5 +67,6 @@ def main() -> None:
 
 
 def _fail(reason: object) -> NoReturn:
-    click.echo(f"outboxd: {reason}", err=True)
+    said = f"Kafka: {reason.args[0].str()}" if isinstance(reason, KafkaException) else reason
+    click.echo(f"outboxd: {said}", err=True)
     sys.exit(1)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -41,12 +41,21 @@ _PROPERTIES = {
     "queued.max.messages.kbytes": 4_096,
     "fetch.message.max.bytes": 262_144,
 }
+_OF_THE_CLASSIC_PROTOCOL = {"partition.assignment.strategy", "session.timeout.ms"}
 _POLL_SECONDS = 0.5
+_REFUSED_SECONDS = 10
 _FOREIGN_LOGGED = 20
 _SAID_AGAIN_SECONDS = 60
 # Of a partition, before it is paused; and polled at once, where handlers are slow.
 _MOST_WAITING = 5_000
 _LEAST_POLLED = 100
+
+
+def _properties(settings: Settings) -> dict[str, Any]:
+    """The brokers set what the new rebalance protocol (KIP-848) needs: the client refuses the properties of the old."""
+    if settings.kafka_options.get("group.protocol") != "consumer":
+        return _PROPERTIES
+    return {name: value for name, value in _PROPERTIES.items() if name not in _OF_THE_CLASSIC_PROTOCOL}
 
 
 class _TooLarge(Exception):
@@ -67,7 +76,8 @@ class Consumer:
         self._database = ConsumerProcedures(settings)
         self._outage = Outage()
         callbacks = {"error_cb": self._outage.on_error, "on_commit": self._on_commit}
-        self._kafka = connect(KafkaConsumer, settings, {**_PROPERTIES, "group.id": settings.group, **callbacks})
+        properties = {**_properties(settings), "group.id": settings.group, **callbacks}
+        self._kafka = connect(KafkaConsumer, settings, properties)
         self._waiting = Backlog(settings.batch_size)
         # Messages in a call: less after one whose transaction was more than max_binlog_cache_size.
         self._most = settings.batch_size
@@ -75,6 +85,7 @@ class Consumer:
         self._room = settings.batch_size
         # When it was last said that a business type waits for a lock.
         self._told: dict[str, float] = {}
+        self._foreigners = _Foreigners()
         self._paused: set[Partition] = set()
         self._ends: dict[Partition, int] = {}
 
@@ -95,16 +106,25 @@ class Consumer:
 
     def _round(self) -> None:
         assigned = self._kafka.assignment()
-        self._pulse.holds(len(assigned))
+        self._pulse.holds(len(assigned), is_member=bool(assigned or self._kafka.memberid()))
+        self._tell_whether_it_waits(bool(assigned))
         self._pause({(partition.topic, partition.partition) for partition in assigned})
         records = self._poll()
         self._ends |= {_partition(record): record.offset() + 1 for record in records}
-        self._waiting.add(_own(records, self._settings.source))
+        self._waiting.add(self._own(records))
         batch = self._waiting.batch(self._most)
         if batch:
             self._consume(batch)
         if batch or records:
             self._store({entry.partition for entry in batch} | {_partition(record) for record in records})
+
+    def _tell_whether_it_waits(self, is_assigned: bool) -> None:
+        """A member without partitions is held up while errors come; without errors, others have them all."""
+        at, reason = self._outage.last
+        if not is_assigned and time.monotonic() - at < _REFUSED_SECONDS:
+            self._pulse.is_held_up(f"Kafka: {reason}")
+        elif self._waiting.rest_seconds() is None:
+            self._pulse.moves()
 
     def _pause(self, assigned: set[Partition]) -> None:
         """Fetch no more of partitions of which enough waits, so that a slow lane keeps no other from being fetched."""
@@ -122,23 +142,38 @@ class Consumer:
         rest = self._waiting.rest_seconds()
         first = self._kafka.poll(_POLL_SECONDS if rest is None else min(rest, _POLL_SECONDS))
         limit = self._room
-        if first is None:
-            return []
+        polled = [] if first is None else [first, *self._kafka.consume(limit - 1, 0)]
         records = []
-        for record in [first, *self._kafka.consume(limit - 1, 0)]:
+        for record in polled:
             error = record.error()
             if error is None:
                 records.append(record)
             elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and not error.fatal():
                 metrics.count_error(error)
-                log.warning("unavailable", reason=f"Kafka: topic {record.topic()} does not exist yet")
+                reason = f"topic {record.topic()} does not exist yet"
+                self._outage.last = time.monotonic(), reason
+                log.warning("unavailable", reason=f"Kafka: {reason}")
             else:
                 self._outage.on_error(error)
-                if error.fatal():
-                    raise KafkaException(error)
+        if self._outage.fatal:
+            raise KafkaException(self._outage.fatal)
         if records:
             self._outage.is_over()
         return records
+
+    def _own(self, records: Sequence[Any]) -> list[Entry]:
+        """The records that claim to be of this outbox. The others are foreign."""
+        own: list[Entry] = []
+        foreign: list[tuple[Any, ForeignRecord]] = []
+        for record in records:
+            record.set_value(None)  # nobody reads it, and many may wait
+            try:
+                own.append(Entry(record, parse(record, self._settings.source)))
+            except ForeignRecord as error:
+                metrics.consumed.labels("foreign").inc()
+                foreign.append((record, error))
+        self._foreigners.tell(foreign)
+        return own
 
     def _consume(self, batch: Sequence[Entry]) -> None:
         """Let the messages take effect; what the next call must take again stays in the backlog."""
@@ -164,7 +199,7 @@ class Consumer:
             elif outcome.error and not outcome.is_not_reached and outcome.outcome != "deferred":
                 # Without the error, which may quote the message: last_error has it.
                 log.warning(outcome.outcome, id=outcome.id)
-        _tell_foreign(foreign)
+        self._foreigners.tell(foreign)
         self._tell_waits(batch, outcomes, self._waiting.settle(batch, outcomes))
         reached = len(batch) - counts["not reached"]
         if reached:
@@ -216,25 +251,25 @@ def _partition(record: Any) -> Partition:
     return record.topic(), record.partition()
 
 
-def _own(records: Sequence[Any], source: str) -> Iterator[Entry]:
-    """The records that claim to be of this outbox. The others are foreign."""
-    foreign: list[tuple[Any, ForeignRecord]] = []
-    for record in records:
-        record.set_value(None)  # nobody reads it, and many may wait
-        try:
-            yield Entry(record, parse(record, source))
-        except ForeignRecord as error:
-            metrics.consumed.labels("foreign").inc()
-            foreign.append((record, error))
-    _tell_foreign(foreign)
+class _Foreigners:
+    """Counts foreign records by reason, and logs the first of them; then, each minute, how many there were."""
 
+    def __init__(self) -> None:
+        self._logged = 0
+        self._unlogged: Counter[str] = Counter()
+        self._told_at = time.monotonic()
 
-def _tell_foreign(foreign: Sequence[tuple[Any, ForeignRecord]]) -> None:
-    """Count foreign records by reason, and log the first of them."""
-    for number, (record, error) in enumerate(foreign):
-        metrics.foreign.labels(error.reason).inc()
-        if number < _FOREIGN_LOGGED:
-            place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
-            log.warning("foreign", record=place, reason=str(error))
-    if len(foreign) > _FOREIGN_LOGGED:
-        log.warning("more foreign records", records=len(foreign) - _FOREIGN_LOGGED)
+    def tell(self, foreign: Sequence[tuple[Any, ForeignRecord]]) -> None:
+        """Count these; an empty list gives those of before their line, once the minute is over."""
+        for record, error in foreign:
+            metrics.foreign.labels(error.reason).inc()
+            if self._logged < _FOREIGN_LOGGED:
+                self._logged += 1
+                place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
+                log.warning("foreign", record=place, reason=str(error))
+            else:
+                self._unlogged[error.reason] += 1
+        if self._unlogged and time.monotonic() - self._told_at >= _SAID_AGAIN_SECONDS:
+            self._told_at = time.monotonic()
+            log.warning("more foreign records", **self._unlogged)
+            self._unlogged.clear()

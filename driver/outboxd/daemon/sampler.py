@@ -49,7 +49,10 @@ class Sampler:
                 )
                 for pulse in self._health.pulses:
                     metrics.held_up_seconds.labels(pulse.worker).set(pulse.held_up[0])
-                self._stop.wait(pause_seconds)
+                for _ in range(pause_seconds):
+                    if self._stop.wait(1):
+                        break
+                    self._kafka.poll(0)  # else its errors pile up, and its token runs out
 
     def _why_mysql_is_not_ready(self) -> str | None:
         try:
@@ -64,7 +67,7 @@ class Sampler:
         metrics.slots_owned.set(slots)
         if lock_wait:
             return lock_wait
-        return None if slots or self._health.partitions else "no slots are owned and no partitions assigned"
+        return "no slots are owned" if self._relays and not slots else None
 
     def _lock_wait(self) -> str | None:
         """The lock that calls wait for longest, where that is more than a moment. Told in the log."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import mysql.connector
 import structlog
+from confluent_kafka import KafkaException
 
 from outboxd.daemon.consumer import Consumer
 from outboxd.daemon.recovery import Recovery
@@ -46,6 +47,11 @@ def run(settings: Settings, *, relays: bool, consumers: bool) -> None:
     """
     if consumers and not settings.topics:
         raise SettingsError("setting topics is missing: give --topics or OUTBOXD_TOPICS, or --only relay")
+    if consumers and settings.consumer_workers > 1 and "group.instance.id" in settings.kafka_options:
+        raise SettingsError(
+            f"setting kafka_options: group.instance.id names one member of the group, and consumer_workers is"
+            f" {settings.consumer_workers}: run one worker, or unset it"
+        )
     stop = threading.Event()
     _stop_on_signals(stop)
     _give_up_in_time(stop, 2 * (settings.stop_seconds + settings.wait_ms / 1000))
@@ -125,13 +131,17 @@ class _Thread(threading.Thread):
             try:
                 self._start_worker(self.pulse).run()
             except Exception as error:
-                is_explained = isinstance(error, mysql.connector.Error | SettingsError)
-                log.error("failed", error=str(error), exc_info=not is_explained)
+                is_explained = isinstance(error, mysql.connector.Error | KafkaException | SettingsError)
+                log.error("failed", error=_said(error), exc_info=not is_explained)
                 self.pulse.failure = error
                 self._failures.append(error)
                 self._stop_daemon.set()
             finally:
                 self.pulse.has_ended = True
+
+
+def _said(error: Exception) -> str:
+    return f"Kafka: {error.args[0].str()}" if isinstance(error, KafkaException) else str(error)
 
 
 def _give_up_in_time(stop: threading.Event, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """What all Kafka clients share: how one is made, and one log line each when the brokers go away and come back."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ _UNAVAILABLE = {
 }
 # One broker's; the next error says whether it is all brokers'.
 _OF_ONE_BROKER = {KafkaError._RESOLVE, KafkaError._TRANSPORT}
+_SAID_AGAIN_SECONDS = 60
 
 
 def connect(kind: Callable[[dict[str, Any]], Any], settings: Settings, properties: dict[str, Any]) -> Any:
@@ -42,22 +44,34 @@ def connect(kind: Callable[[dict[str, Any]], Any], settings: Settings, propertie
 
 
 class Outage:
-    """Whether one client's brokers are away; logs `unavailable` and `available`, once each."""
+    """Whether one client's brokers are away. Logs `unavailable` and `available`, and other errors by name."""
 
     def __init__(self) -> None:
         self.is_on = False
+        self.fatal: KafkaError | None = None
+        """The error after which the client does nothing more."""
+        self.last: tuple[float, str] = (float("-inf"), "")
+        """When the last error was, by the monotonic clock, and what it said."""
         self._of_one_broker: str | None = None
+        self._say_at: dict[int, float] = {}
 
     def on_error(self, error: KafkaError) -> None:
         """Count an error of the client; it begins an outage unless librdkafka recovers from it by itself."""
         metrics.count_error(error)
-        if error.code() in _OF_ONE_BROKER:
+        now = time.monotonic()
+        self.last = now, error.str()
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self.fatal = error
+        elif error.code() in _OF_ONE_BROKER:
             self._of_one_broker = error.str()
         elif error.code() in _UNAVAILABLE and not self.is_on:
             self.is_on = True
             # That of one broker says why.
             reason = self._of_one_broker if error.code() == KafkaError._ALL_BROKERS_DOWN else None
             log.warning("unavailable", reason=f"Kafka: {reason or error.str()}")
+        elif error.code() not in _UNAVAILABLE and now >= self._say_at.get(error.code(), now):
+            self._say_at[error.code()] = now + _SAID_AGAIN_SECONDS
+            log.warning("Kafka error", error=error.name(), reason=error.str())
 
     def is_over(self) -> None:
         """A broker has answered."""

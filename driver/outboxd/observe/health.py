@@ -14,8 +14,8 @@ class Pulse:
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
-        self.partitions = 0
-        """How many partitions the consumer group has given to the worker."""
+        self.is_member: bool | None = None
+        """Whether the consumer group has taken the worker as a member; None: it is no consumer."""
         self.failure: Exception | None = None
         self.has_ended = False
         self._due_at = time.monotonic()
@@ -25,10 +25,10 @@ class Pulse:
         """The worker makes progress, and may be idle for idle_seconds before its next beat."""
         self._due_at = time.monotonic() + idle_seconds
 
-    def holds(self, partitions: int) -> None:
-        """The worker makes progress, and has so many partitions."""
+    def holds(self, partitions: int, *, is_member: bool) -> None:
+        """The worker makes progress, and has so many partitions; a member may have none, where there are too few."""
         self.beat()
-        self.partitions = partitions
+        self.is_member = is_member
         metrics.partitions_assigned.labels(self.worker).set(partitions)
 
     def moves(self) -> None:
@@ -77,11 +77,6 @@ class Health:
         """Those of all workers."""
         return self._pulses
 
-    @property
-    def partitions(self) -> int:
-        """How many partitions all workers have."""
-        return sum(pulse.partitions for pulse in self._pulses)
-
     def why_not_alive(self) -> list[str]:
         """A reason for each worker that has failed, ended, or made no progress for stall_seconds; empty: alive."""
         reasons = []
@@ -100,7 +95,9 @@ class Health:
         reasons = self.why_not_alive() + [lack for lack in self._lacks.values() if lack]
         for pulse in self._pulses:
             seconds, reason = pulse.held_up
-            if seconds > _HELD_UP_SECONDS:
+            if pulse.is_member is False:
+                reasons.append(f"{pulse.worker} is in no consumer group{reason and f': {reason}'}")
+            elif seconds > _HELD_UP_SECONDS:
                 reasons.append(f"{pulse.worker} has moved nothing for {seconds:.0f} s: {reason}")
         if self._stop.is_set():
             reasons.append("the daemon is stopping")

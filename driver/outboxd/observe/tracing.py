@@ -25,7 +25,7 @@ _record_span: Callable[..., None] | None = None
 @contextmanager
 def starting() -> Iterator[None]:
     """Send spans by OTLP over HTTP while the block runs, where OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT is set."""
-    if not any(os.environ.get(name) for name in _ASKED_FOR_BY):
+    if os.environ.get("OTEL_TRACES_EXPORTER") == "none" or not any(os.environ.get(name) for name in _ASKED_FOR_BY):
         yield
         return
     try:
