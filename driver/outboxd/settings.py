@@ -89,8 +89,8 @@ class Settings(BaseSettings):
                     re.compile(topic)
                 except re.error as error:
                     raise ValueError(f"{topic!r} is no pattern: {error}") from None
-            elif topic in (".", "..") or not _TOPIC.fullmatch(topic):
-                raise ValueError(f"{topic!r} is no name of a topic: 1 to 249 of a to z, A to Z, 0 to 9 and . _ -")
+            elif topic in (".", "..") or topic.startswith("__") or not _TOPIC.fullmatch(topic):
+                raise ValueError(f"{topic!r} is no topic's name: 1 to 249 of a-z, A-Z, 0-9, . _ -, and no __ in front")
         return value
 
     @field_validator("kafka_bootstrap")

@@ -57,9 +57,15 @@ def test_each_error_of_kafka_is_said_once(code: int, said: list[str]) -> None:
     assert [event["event"] for event in events] == said
 
 
-def test_reason_of_an_outage_is_what_the_last_broker_said() -> None:
+@pytest.mark.parametrize(
+    ("code", "said"),
+    # That a name does not resolve is said at once: it may be only those behind the bootstrap.
+    [(KafkaError._TRANSPORT, ["unavailable"]), (KafkaError._RESOLVE, ["Kafka error", "unavailable"])],
+)
+def test_reason_of_an_outage_is_what_the_last_broker_said(code: int, said: list[str]) -> None:
     outage = Outage()
     with capture_logs() as events:
-        outage.on_error(KafkaError(KafkaError._RESOLVE, "Failed to resolve 'kafka'"))
+        outage.on_error(KafkaError(code, "kafka-1 is not there"))
         outage.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-    assert [event["reason"] for event in events] == ["Kafka: Failed to resolve 'kafka'"]
+    assert [event["event"] for event in events] == said
+    assert events[-1]["reason"] == "Kafka: kafka-1 is not there"

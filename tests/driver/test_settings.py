@@ -130,6 +130,7 @@ def test_missing_setting_is_named_with_both_ways_to_give_it() -> None:
         ("name", ""),
         ("topics", "good,orders/eu"),
         ("topics", "^["),
+        ("topics", "__consumer_offsets"),
         ("topics", "t" * 250),
         ("kafka_bootstrap", " ,"),
         ("name", "n" * 65),

@@ -40,6 +40,8 @@ _PROPERTIES = {
     "queued.min.messages": 5_000,
     "queued.max.messages.kbytes": 4_096,
     "fetch.message.max.bytes": 262_144,
+    # Kafka's own topics, which no pattern means.
+    "topic.blacklist": "^__",
 }
 _OF_THE_CLASSIC_PROTOCOL = {"partition.assignment.strategy", "session.timeout.ms"}
 _POLL_SECONDS = 0.5

@@ -60,16 +60,16 @@ class Outage:
         metrics.count_error(error)
         now = time.monotonic()
         self.last = now, error.str()
+        if error.code() in _OF_ONE_BROKER:
+            self._of_one_broker = error.str()
         if error.fatal() or error.code() == KafkaError._FATAL:
             self.fatal = error
-        elif error.code() in _OF_ONE_BROKER:
-            self._of_one_broker = error.str()
         elif error.code() in _UNAVAILABLE and not self.is_on:
             self.is_on = True
             # That of one broker says why.
             reason = self._of_one_broker if error.code() == KafkaError._ALL_BROKERS_DOWN else None
             log.warning("unavailable", reason=f"Kafka: {reason or error.str()}")
-        elif error.code() not in _UNAVAILABLE and now >= self._say_at.get(error.code(), now):
+        elif error.code() not in _UNAVAILABLE | {KafkaError._TRANSPORT} and now >= self._say_at.get(error.code(), now):
             self._say_at[error.code()] = now + _SAID_AGAIN_SECONDS
             log.warning("Kafka error", error=error.name(), reason=error.str())
 
