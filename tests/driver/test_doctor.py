@@ -200,14 +200,6 @@ def test_topics_that_are_missing_or_small_are_told(invoke: Invoke, cluster: Mock
     assert found["topic ^nothing"][:2] == ("FIX", "is not there")
 
 
-def test_pattern_of_topics_that_is_none_is_told(invoke: Invoke, cluster: MockCluster) -> None:
-    found = findings(invoke("doctor", kafka_bootstrap=cluster.bootstrap, topics="^(,chat"))
-    assert found["topic ^("] == (
-        *("FIX", "is no pattern: missing ), unterminated subpattern at position 1", "correct setting topics"),
-    )
-    assert found["topic chat"][0] == "ok"
-
-
 @pytest.mark.parametrize(
     ("name", "subject"), [("innodb_flush_log_at_trx_commit", "redo log"), ("sync_binlog", "binary log sync")]
 )

@@ -25,6 +25,12 @@ def app(db: Session) -> Iterator[Application]:
     application.remove()
 
 
+@pytest.fixture(autouse=True)
+def topic(cluster: MockCluster) -> None:
+    """A consumer whose topic does not exist is not ready."""
+    cluster.create_topic("chat")
+
+
 @contextmanager
 def refusing(db: Session, errno: int) -> Iterator[None]:
     """The server refuses every change of a message for a reason of its own."""

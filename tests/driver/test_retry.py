@@ -44,6 +44,7 @@ def test_what_was_announced_is_not_said_again() -> None:
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, ["unavailable", "available"]),
         # Of one broker; the client goes on to others.
         (KafkaError._TRANSPORT, []),
+        (KafkaError.REBALANCE_IN_PROGRESS, []),
         (KafkaError._MAX_POLL_EXCEEDED, ["Kafka error"]),
         (KafkaError.INCONSISTENT_GROUP_PROTOCOL, ["Kafka error"]),
     ],

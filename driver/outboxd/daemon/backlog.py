@@ -99,10 +99,11 @@ class Backlog:
         return sorted(batch.values(), key=_id)
 
     def settle(self, batch: Sequence[Entry], outcomes: Mapping[int, Outcome]) -> list[Outcome]:
-        """Forget what outbox_consume_v1 has taken; returns what a lock keeps waiting and did not before."""
+        """Forget what outbox_consume_v1 has taken; returns what a lock keeps waiting, once it has for long."""
         locked: list[Outcome] = []
         taken: Counter[str] = Counter()
         left: set[str] = set()
+        resting: set[Lane] = set()
         done: defaultdict[Lane, set[Entry]] = defaultdict(set)
         for entry in batch:
             outcome = outcomes[entry.arrival.id]
@@ -113,8 +114,10 @@ class Backlog:
                 del offsets[bisect_left(offsets, entry.record.offset())]
             elif outcome.error is None:
                 left.add(entry.arrival.biz_type)
-            elif self._lets_rest(entry.lane):
-                locked.append(outcome)
+            elif entry.lane not in resting:
+                resting.add(entry.lane)
+                if self._lets_rest(entry.lane):
+                    locked.append(outcome)
         self._calls_without_served = 0 if done.keys() & self._served.keys() else self._calls_without_served + 1
         for lane, entries in done.items():
             waiting = self._new.pop(lane, None) or self._served.pop(lane)
@@ -150,11 +153,11 @@ class Backlog:
         return rest.until - now if rest else 0.0
 
     def _lets_rest(self, lane: Lane) -> bool:
-        """Let a lane rest; returns whether it has not rested before."""
+        """Let a lane rest; returns whether it is the first of its longest rests: a relay's mark is over sooner."""
         rest = self._rests.get(lane)
         seconds = min(_LONGEST_REST_SECONDS, 2 * rest.seconds) if rest else _SHORTEST_REST_SECONDS
         self._rests[lane] = _Rest(time.monotonic() + seconds, seconds)
-        return rest is None
+        return rest is not None and rest.seconds < seconds == _LONGEST_REST_SECONDS
 
 
 def _id(entry: Entry) -> int:

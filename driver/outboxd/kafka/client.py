@@ -24,6 +24,21 @@ _UNAVAILABLE = {
 }
 # One broker's; the next error says whether it is all brokers'.
 _OF_ONE_BROKER = {KafkaError._RESOLVE, KafkaError._TRANSPORT}
+# The client goes on from these by itself, within seconds: brokers change roles, and groups their members.
+_PASSING = {
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError._NO_OFFSET,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.UNKNOWN_MEMBER_ID,
+}
 _SAID_AGAIN_SECONDS = 60
 
 
@@ -69,7 +84,7 @@ class Outage:
             # That of one broker says why.
             reason = self._of_one_broker if error.code() == KafkaError._ALL_BROKERS_DOWN else None
             log.warning("unavailable", reason=f"Kafka: {reason or error.str()}")
-        elif error.code() not in _UNAVAILABLE | {KafkaError._TRANSPORT} and now >= self._say_at.get(error.code(), now):
+        elif error.code() not in _UNAVAILABLE | _PASSING and now >= self._say_at.get(error.code(), now):
             self._say_at[error.code()] = now + _SAID_AGAIN_SECONDS
             log.warning("Kafka error", error=error.name(), reason=error.str())
 
