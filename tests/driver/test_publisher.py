@@ -186,6 +186,23 @@ def test_topic_in_trouble_is_named_and_the_others_are_published_by_the_next_roun
     assert done.available == {"broken"}
 
 
+def test_topic_that_was_in_trouble_is_not_asked_about_without_a_producer(
+    relays: Any, cluster: MockCluster, db: Session
+) -> None:
+    relay = relays({"queue.buffering.max.messages": 1, "linger.ms": 0})
+    broken = db.enqueue("k", topic="broken")
+    cluster.refuse_next(PRODUCE, KafkaError.INVALID_TIMESTAMP)
+    assert relay.publish().unavailable.keys() == {"broken"}
+    db.call("outbox_mark_dead_v1", broken, "in the way")
+    first, second = db.enqueue("k", topic="good"), db.enqueue("k", topic="good")
+    later = db.enqueue("k", topic="broken")
+    # The producer ends while the second one waits for room.
+    cluster.refuse_next(PRODUCE, KafkaError.INVALID_TIMESTAMP)
+    done = relay.publish()
+    assert (done.published, done.unavailable.keys()) == ([], {"good"})
+    assert ids_of(relay.publish().published) == [first, second, later]
+
+
 @pytest.mark.parametrize(
     "error",
     [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS],

@@ -140,7 +140,7 @@ class Publisher:
                 del batch.waiting[message.topic]
             batch.is_answered(message, error)
 
-        if message.topic in self._suspects - batch.examined:
+        if self._producer.is_open and message.topic in self._suspects - batch.examined:
             self._examine(message.topic, batch)
         headers = headers_of(message, self._settings.source)
         # Not with another producer, where this batch's was discarded: it would overtake those before it in its lane.
@@ -179,7 +179,8 @@ class Publisher:
         if time.monotonic() >= self._renew_at:
             self._renew_at = time.monotonic() + self._settings.lease_seconds / 3
             self._renew_lease()
-        if batch.waiting and time.monotonic() - max(batch.heard_at, batch.looked_at) >= _SILENT_SECONDS:
+        silent_since = max(batch.heard_at, batch.looked_at)
+        if batch.waiting and self._producer.is_open and time.monotonic() - silent_since >= _SILENT_SECONDS:
             self._look_into_silence(batch)
 
     def _examine(self, topic: str, batch: _Batch) -> None:
