@@ -122,6 +122,7 @@ BEGIN
       CALL outbox_internal_examine_v1(p_relay, v_look, p_owned, v_woken - 1, LEAST(v_woken + v_span, v_left),
         v_policies, v_young, TRUE, v_more, v_through, v_held, v_waited_for);
       SET p_batch = COALESCE(JSON_MERGE_PRESERVE(p_batch, v_more), p_batch, v_more);
+      SET @outbox_again = LEAST(@outbox_again, COALESCE(CAST(JSON_EXTRACT(v_more, '$[0]') AS UNSIGNED) - 1, @outbox_again));
     END IF;
     SET @outbox_left = v_left;
   END IF;
