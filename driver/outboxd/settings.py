@@ -202,6 +202,8 @@ def load(**flags: Any) -> Settings:
         raise SettingsError("; ".join(_explain(detail) for detail in error.errors())) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{config_file()}: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{config_file()}: {error.strerror}") from error
     except ValueError as error:  # an environment variable that is not JSON
         raise SettingsError(str(error)) from error
 

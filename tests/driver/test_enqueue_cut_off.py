@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
+import pytest
+
 from tests.kit.account import Account
 from tests.kit.command import OUTBOXD, Run, Setting, environment, the_one_line
 from tests.kit.server import Connect, Server
@@ -68,12 +70,15 @@ def said_at_the_end(process: subprocess.Popen[bytes]) -> bytes:
     return process.stdout.read()
 
 
-def test_ctrl_c_tells_what_is_in_and_behind_which_line_to_go_on(account: Account, db: Session, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_tells_what_is_in_and_behind_which_line_to_go_on(
+    account: Account, db: Session, tmp_path: Path, number: signal.Signals
+) -> None:
     with enqueuing({"mysql_url": account.url}, tmp_path) as process:
         assert process.stderr is not None
         # It tells of the bad line once the transaction is counted; it waits for more lines then.
         assert process.stderr.readline().startswith(b"line 1: ")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert said_at_the_end(process) == CUT_OFF
     assert len(db.messages()) == 498
 

@@ -83,6 +83,29 @@ def test_named_file_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPa
     assert refusal(mysql_url=URL) == "OUTBOXD_CONFIG: there is no file /nowhere/outboxd.toml"
 
 
+def test_file_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTBOXD_CONFIG", "/proc/self/mem")  # root may read all others
+    assert refusal(mysql_url=URL) == "/proc/self/mem: Input/output error"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("group = ", "outboxd.toml: Invalid value (at"),
+        ("group = 'a'\ngroup = 'b'\n", "outboxd.toml: Cannot overwrite a value (at line 2"),
+        ("kafka_options = 7\n", "setting kafka_options: Input should be a valid dictionary"),
+        ("topics = 7\n", "setting topics: Input should be a valid list"),
+        ("topics = ['^[']\n", "setting topics: '^[' is no pattern"),
+        ("kafka_bootstrap = ''\n", "setting kafka_bootstrap: must not be empty"),
+        ("groop = 'a'\n", "setting groop is not known"),
+        ("[mysql]\nurl = 'a'\n", "setting mysql is not known"),
+    ],
+)
+def test_malformed_file_is_one_line_that_says_what_is_wrong(content: str, said: str) -> None:
+    write_toml(content)
+    assert said in refusal(mysql_url=URL)
+
+
 IDENTITY = ("6f1c2a3b-c0de-11f0-9d2c-0242ac120002", "/outboxd/app/6f1c2a3b", "outboxd-6f1c2a3b")
 
 

@@ -151,6 +151,31 @@ def test_daemon_sends_its_spans_to_the_collector_that_the_environment_names(
     assert names == {"publish chat", "consume chat"}
 
 
+def test_absent_collector_is_said_once_and_holds_up_neither_messages_nor_the_stop(
+    start_daemon: StartDaemon, db: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+    messages = [enqueue(db, key) for key in "abc"]
+    daemon = start_daemon()
+    daemon.eventually(lambda: db.statuses() == dict.fromkeys(messages, "consumed"), "consumed")
+    daemon.says("library")
+    last = enqueue(db, "last")
+    daemon.eventually(lambda: db.statuses()[last] == "consumed", "consumed")
+    assert daemon.stop(seconds=QUICK["stop_seconds"] + 6) == 0
+    said = Counter(event["name"] for event in daemon.events("library"))
+    assert all(name.startswith("opentelemetry.") and count <= 2 for name, count in said.items()), said
+    assert "Traceback" not in daemon.log
+
+
+def test_traces_that_are_asked_for_and_switched_off_are_off() -> None:
+    code = (
+        "import sys; from outboxd.observe import tracing\n"
+        "with tracing.starting(): print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    )
+    assert printed(code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_TRACES_EXPORTER="none") == "[]\n"
+
+
 def printed(code: str, **environment: str) -> str:
     """What a fresh interpreter prints."""
     command = [sys.executable, "-c", code]

@@ -15,6 +15,10 @@ NAME = "outboxd"
 PASSWORD = "S3cret-of-MySQL"
 SASL_PASSWORD = "S3cret-of-Kafka"
 _SMALL = ("--innodb-buffer-pool-size=128M", "--innodb-fast-shutdown=2", "--skip-log-bin", "--sync-binlog=0")
+_OAUTH_LOGIN = (
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
+    ' unsecuredLoginStringClaim_sub="broker";'
+)
 _NOT_DURABLE = "--innodb-flush-log-at-trx-commit=2"
 
 
@@ -94,10 +98,20 @@ class SecureKafka:
             sasl_password=password,
         )
 
+    def oauth(self, token_seconds: int) -> dict[str, Setting]:
+        """With TLS, the client showing a token, which it makes itself and which is good for so long."""
+        return self.settings(
+            "oauth",
+            security_protocol="SASL_SSL",
+            sasl_mechanism="OAUTHBEARER",
+            sasl_oauthbearer_config=f"principal={NAME} lifeSeconds={token_seconds}",
+            enable_sasl_oauthbearer_unsecure_jwt="true",
+        )
+
 
 def start_kafka(install: KafkaInstall, folder: Path, certificates: Certificates) -> SecureKafka:
     """Start it; the listener without TLS is for the wait until it is up."""
-    names = {"plain": "PLAINTEXT", "tls": "SSL", "mutual": "SSL", "sasl": "SASL_SSL"}
+    names = {"plain": "PLAINTEXT", "tls": "SSL", "mutual": "SSL", "sasl": "SASL_SSL", "oauth": "SASL_SSL"}
     ports = {name: process.free_port() for name in names}
     controller = process.free_port()
     listeners = [f"{name.upper()}://{process.LOOPBACK}:{port}" for name, port in ports.items()]
@@ -115,6 +129,10 @@ def start_kafka(install: KafkaInstall, folder: Path, certificates: Certificates)
         "listener.name.mutual.ssl.client.auth": "required",
         "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN",
         "listener.name.sasl.plain.sasl.jaas.config": login,
+        "listener.name.oauth.sasl.enabled.mechanisms": "OAUTHBEARER",
+        "listener.name.oauth.oauthbearer.sasl.jaas.config": _OAUTH_LOGIN,
+        # A client whose token has run out is cut off.
+        "listener.name.oauth.oauthbearer.connections.max.reauth.ms": "3600000",
     }
     running = kafka.start(install, folder, port=ports["plain"], controller_port=controller, properties=properties)
     return SecureKafka(running, ports, certificates)

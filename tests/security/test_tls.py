@@ -1,6 +1,7 @@
 """TLS to MySQL and Kafka with real certificates: what is verified, and what a refusal says."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.kit.command import Setting, run, the_one_line
 from tests.kit.daemon import QUICK, StartDaemon, daemons
 from tests.kit.kafka import create_topic
 from tests.kit.observing import OBSERVED, address_of, get
+from tests.kit.session import Session
 from tests.security.certificates import Certificates
 from tests.security.servers import SecureKafka, SecureMySQL
 
@@ -173,3 +175,48 @@ def test_doctor_says_what_stands_between_it_and_kafka(
     secure_kafka: SecureKafka, certificates: Certificates, tmp_path: Path
 ) -> None:
     assert NOT_VERIFIED in doctor_on_kafka(tmp_path, secure_kafka.tls(ssl_ca_location=certificates.wrong_ca))
+
+
+@pytest.mark.kafka
+def test_renewed_certificates_are_taken_up_and_a_new_reason_is_said(
+    start_daemon: StartDaemon, secure_kafka: SecureKafka, certificates: Certificates, db: Session, tmp_path: Path
+) -> None:
+    files = {
+        "ssl_ca_location": (certificates.wrong_ca, certificates.ca),
+        "ssl_certificate_location": (certificates.stranger, certificates.client),
+        "ssl_key_location": (certificates.stranger_key, certificates.client_key),
+    }
+    for name, (wrong, _) in files.items():
+        shutil.copy(wrong, tmp_path / name)
+    topic = create_topic(secure_kafka.running.bootstrap)
+    options = {"message_timeout_ms": 10_000, **{name: tmp_path / name for name in files}}
+    daemon = start_daemon(**OBSERVED, topics=topic, **secure_kafka.mutual(**options))
+    message = db.enqueue(topic=topic)
+
+    def reasons() -> str:
+        return " ".join(event["reason"] for event in daemon.events("unavailable"))
+
+    daemon.eventually(lambda: NOT_VERIFIED in reasons(), "the authority is the wrong one")
+    shutil.copy(certificates.ca, tmp_path / "ssl_ca_location")
+    daemon.eventually(lambda: "bad certificate" in reasons(), "the authority is right, and the client a stranger")
+    assert get(address_of(daemon), "/readyz").status == 503
+    for name, (_, right) in files.items():
+        shutil.copy(right, tmp_path / name)
+    daemon.eventually(lambda: db.statuses() == {message: "consumed"}, "consumed")
+    daemon.eventually(lambda: get(address_of(daemon), "/readyz").status == 200, "ready")
+    assert daemon.stop() == 0
+    assert len(daemon.events("unavailable")) <= 3 * 2  # a reason once a client: relay, consumer
+
+
+@pytest.mark.kafka
+def test_token_of_an_idle_daemon_is_renewed(start_daemon: StartDaemon, secure_kafka: SecureKafka, db: Session) -> None:
+    token_seconds = 10
+    topic = create_topic(secure_kafka.running.bootstrap)
+    daemon = start_daemon(**OBSERVED, topics=topic, **secure_kafka.oauth(token_seconds))
+    daemon.eventually(lambda: get(address_of(daemon), "/readyz").status == 200, "ready")
+    for _ in range(4):
+        daemon.outlives(token_seconds)
+        assert get(address_of(daemon), "/readyz").text == "ok\n"
+    message = db.enqueue(topic=topic)
+    daemon.eventually(lambda: db.statuses() == {message: "consumed"}, "consumed", seconds=3)
+    assert [event for event in daemon.events() if event["level"] != "info"] == []

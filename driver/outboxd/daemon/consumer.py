@@ -11,7 +11,7 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from outboxd.daemon.backlog import Backlog, Entry, Partition
-from outboxd.kafka.client import Outage, connect
+from outboxd.kafka.client import Outage, connect, each_second
 from outboxd.kafka.records import ForeignRecord, parse
 from outboxd.messages import Arrival, Consumption, Outcome
 from outboxd.mysql.procedures import ConsumerProcedures
@@ -77,9 +77,10 @@ class Consumer:
         self._pulse = pulse
         self._database = ConsumerProcedures(settings)
         self._outage = Outage()
-        callbacks = {"error_cb": self._outage.on_error, "on_commit": self._on_commit}
-        properties = {**_properties(settings), "group.id": settings.group, **callbacks}
-        self._kafka = connect(KafkaConsumer, settings, properties)
+        self._kafka = self._connect()
+        # Held while the client is used; during a call the heartbeats use it.
+        self._in_use = threading.Lock()
+        self._polled_meanwhile: list[Any] = []
         self._waiting = Backlog(settings.batch_size)
         # Messages in a call: less after one whose transaction was more than max_binlog_cache_size.
         self._most = settings.batch_size
@@ -96,7 +97,7 @@ class Consumer:
 
         Raises mysql.connector.Error where the procedure fails for good, and KafkaException for a fatal error.
         """
-        with self._database:
+        with self._database, self._in_use, each_second(self._heartbeat):
             try:
                 self._kafka.subscribe(self._settings.topics)
                 while not self._stop.is_set():
@@ -106,7 +107,23 @@ class Consumer:
             finally:
                 self._kafka.close()  # commits what is stored
 
+    def _connect(self) -> Any:
+        callbacks = {"error_cb": self._outage.on_error, "on_commit": self._on_commit}
+        properties = {**_properties(self._settings), "group.id": self._settings.group, **callbacks}
+        return connect(KafkaConsumer, self._settings, properties)
+
+    def _heartbeat(self) -> None:
+        """Poll during a long call, so that the group keeps its member; what comes is for the next round."""
+        # Without MySQL the partitions should go to members that reach it.
+        if self._database.is_connected and self._in_use.acquire(blocking=False):
+            record = self._kafka.poll(0)
+            if record is not None:
+                self._polled_meanwhile.append(record)
+            self._in_use.release()
+
     def _round(self) -> None:
+        if self._outage.needs_new_client(self._kafka):
+            self._rejoin()
         assigned = self._kafka.assignment()
         self._pulse.holds(len(assigned), is_member=bool(assigned or self._kafka.memberid()))
         self._tell_whether_it_waits(bool(assigned))
@@ -120,10 +137,17 @@ class Consumer:
         if batch or records:
             self._store({entry.partition for entry in batch} | {_partition(record) for record in records})
 
+    def _rejoin(self) -> None:
+        """Join the group with a new client. What waits is polled again, which lets it take effect but once."""
+        self._kafka.close()
+        self._kafka = self._connect()
+        self._kafka.subscribe(self._settings.topics)
+        self._paused.clear()
+
     def _tell_whether_it_waits(self, is_assigned: bool) -> None:
         """A member without partitions is held up while errors come; without errors, others have them all."""
-        at, reason = self._outage.last
-        if not is_assigned and time.monotonic() - at < _REFUSED_SECONDS:
+        reason = self._outage.last_reason(_REFUSED_SECONDS)
+        if reason is not None and not is_assigned:
             self._pulse.is_held_up(f"Kafka: {reason}")
         elif self._waiting.rest_seconds() is None:
             self._pulse.moves()
@@ -145,6 +169,8 @@ class Consumer:
         first = self._kafka.poll(_POLL_SECONDS if rest is None else min(rest, _POLL_SECONDS))
         limit = self._room
         polled = [] if first is None else [first, *self._kafka.consume(limit - 1, 0)]
+        polled = self._polled_meanwhile + polled
+        self._polled_meanwhile = []
         records = []
         for record in polled:
             error = record.error()
@@ -153,7 +179,7 @@ class Consumer:
             elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and not error.fatal():
                 metrics.count_error(error)
                 reason = f"topic {record.topic()} does not exist yet"
-                self._outage.last = time.monotonic(), reason
+                self._outage.note(reason)
                 log.warning("unavailable", reason=f"Kafka: {reason}")
             else:
                 self._outage.on_error(error)
@@ -222,12 +248,15 @@ class Consumer:
 
     def _call(self, arrivals: Sequence[Arrival]) -> Consumption:
         def consume() -> Consumption:
+            self._in_use.release()
             try:
                 return self._database.consume(arrivals)
             except Unavailable as error:
                 if error.is_too_large and len(arrivals) > 1:
                     raise _TooLarge from error
                 raise
+            finally:
+                self._in_use.acquire()
 
         return until_available(self._stop, consume, self._pulse.is_held_up)
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 import structlog
 
 from outboxd.daemon.publisher import Publisher
+from outboxd.kafka.client import each_second
 from outboxd.kafka.producer import ProducerHandle
 from outboxd.messages import Message, Receipt, Round
 from outboxd.mysql.procedures import RelayProcedures
@@ -47,7 +48,7 @@ class Relay:
 
         Raises mysql.connector.Error where a procedure fails for good.
         """
-        with self._database, self._heartbeats, self._producer.polled():
+        with self._database, self._heartbeats, each_second(self._producer.serve):
             try:
                 while not self._stop.is_set():
                     until_available(self._stop, self._round, self._pulse.is_held_up)

@@ -1,15 +1,15 @@
 """The sampler: looks up lag, slots and brokers every sample_seconds, for the metrics and for /readyz."""
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import mysql.connector
 import structlog
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from outboxd.kafka.client import connect
+from outboxd.kafka.client import LASTING_SECONDS, connect, why_silent
 from outboxd.mysql.procedures import RelayProcedures
 from outboxd.observe import metrics
 from outboxd.observe.health import Health, Pulse
@@ -19,7 +19,6 @@ from outboxd.settings import Settings
 log = structlog.get_logger()
 
 _LOCK_WAIT_SECONDS = 3
-_PATIENCE_SECONDS = 1  # a stop waits for it
 
 
 class Sampler:
@@ -34,7 +33,8 @@ class Sampler:
         self._stop = stop
         self._pulse = pulse
         self._database = RelayProcedures(settings)
-        self._kafka: Any = connect(AdminClient, settings, {"error_cb": lambda _: None})
+        self._kafka = self._connect()
+        self._kafka_answered_at = time.monotonic()
 
     def run(self) -> None:
         """Sample until stop is set. A failed sample makes the daemon not ready, and never ends it."""
@@ -78,10 +78,14 @@ class Sampler:
         log.warning("waits for a lock", state=state, seconds=seconds)
         return f"MySQL: {state.lower()} for {seconds} s"
 
+    def _connect(self) -> Any:
+        return connect(AdminClient, self._settings, {"error_cb": lambda _: None})
+
     def _why_kafka_is_not_ready(self) -> str | None:
-        """Ask for the metadata of a topic that cannot exist: every broker answers, and no right is needed."""
-        try:
-            self._kafka.list_topics("/", timeout=_PATIENCE_SECONDS)
-        except KafkaException as error:
-            return f"Kafka: {error.args[0].str()}"
-        return None
+        reason = why_silent(self._kafka)
+        now = time.monotonic()
+        if reason is None:
+            self._kafka_answered_at = now
+        elif now - self._kafka_answered_at >= LASTING_SECONDS:
+            self._kafka, self._kafka_answered_at = self._connect(), now
+        return reason and f"Kafka: {reason}"

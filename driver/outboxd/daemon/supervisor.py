@@ -14,6 +14,7 @@ import mysql.connector
 import structlog
 from confluent_kafka import KafkaException
 
+from outboxd import signals
 from outboxd.daemon.consumer import Consumer
 from outboxd.daemon.recovery import Recovery
 from outboxd.daemon.relay import Relay
@@ -158,16 +159,11 @@ def _give_up_in_time(stop: threading.Event, seconds: float) -> None:
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
-    """Block the signals, and let a thread of their own take them: a handler would run in the middle of a log line."""
-    signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-
-    def wait() -> None:
-        number = signal.sigwait(signals)
+    def end(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(130)
         stop.set()
-        log.info("stopping", signal=signal.Signals(number).name)
+        log.info("stopping", signal=number.name)
         systemd.notify("STOPPING=1")
-        signal.sigwait(signals)
-        os._exit(130)
 
-    threading.Thread(target=wait, name="signals", daemon=True).start()
+    signals.call_on_ending(end)

@@ -1,8 +1,8 @@
 """The producer of one relay worker, built anew after a fatal error."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -33,24 +33,26 @@ _PROPERTIES = {
 }
 _ANSWER_SECONDS = 0.1
 _METADATA_SECONDS = 0.5
-_IDLE_SECONDS = 1.0
 
 
 class ProducerHandle:
-    """Builds the idempotent producer, and builds another after a fatal error; not for use by two threads.
+    """Builds the idempotent producer, and builds another after a fatal error.
 
-    Records of a producer that was discarded get an error as their answer.
+    Only `serve` is for use by another thread. Records of a producer that was discarded get an error as their answer.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.outage = Outage()
         self._producer: Any = None
+        self._under_way = 0
         self._lock = threading.Lock()
         self.open()  # at once: a new idempotent producer waits half a second for its id
 
     def open(self) -> None:
-        """Build the producer if there is none."""
+        """Build the producer if there is none, and another where an outage lasts. Nothing may be under way."""
+        if self._producer is not None and self.outage.needs_new_client(self._producer):
+            self.close()
         if self._producer is None:
             self._producer = connect(Producer, self._settings, {**_PROPERTIES, "error_cb": self.outage.on_error})
 
@@ -60,8 +62,8 @@ class ProducerHandle:
         return self._producer is not None
 
     def __len__(self) -> int:
-        """How many records are queued or under way."""
-        return 0 if self._producer is None else len(self._producer)
+        """How many records are queued or under way; the client's own count has its errors in it, too."""
+        return self._under_way
 
     def produce(
         self,
@@ -76,11 +78,15 @@ class ProducerHandle:
         Raises BufferError where the queue is full, KafkaException where the client refuses the record (after a fatal
         error the producer is closed), and ValueError for a topic that has a NUL.
         """
+
+        def answered(error: KafkaError | None, _: Any) -> None:
+            self._under_way -= 1
+            on_answer(error)
+
         try:
             with self._lock:
-                self._producer.produce(
-                    topic, key=key, value=value, headers=headers, on_delivery=lambda error, _: on_answer(error)
-                )
+                self._producer.produce(topic, key=key, value=value, headers=headers, on_delivery=answered)
+                self._under_way += 1
         except KafkaException as error:
             if error.args[0].fatal():
                 self._discard(error)
@@ -113,27 +119,13 @@ class ProducerHandle:
                 return _error_of(there) or f"no answer, and {told} are in sync"
         return _error_of(there)
 
-    @contextmanager
-    def polled(self) -> Iterator[None]:
-        """While the block runs, serve the idle client each second: else its errors pile up, and its token runs out."""
-        done = threading.Event()
-
-        def serve() -> None:
-            while not done.wait(_IDLE_SECONDS):
-                # With records under way their answers are the worker's to take.
-                if self._lock.acquire(blocking=False):
-                    with suppress(KafkaException):  # fatal: the next record gets it, too
-                        if self._producer is not None and not len(self._producer):
-                            self._producer.poll(0)
-                    self._lock.release()
-
-        polling = threading.Thread(target=serve, name="polls", daemon=True)
-        polling.start()
-        try:
-            yield
-        finally:
-            done.set()
-            polling.join()
+    def serve(self) -> None:
+        """Take the errors and the token of an idle client, from any thread: answers are the worker's to take."""
+        if self._lock.acquire(blocking=False):
+            with suppress(KafkaException):  # fatal: the next record gets it, too
+                if self._producer is not None and not len(self):
+                    self._producer.poll(0)
+            self._lock.release()
 
     def close(self) -> None:
         """Discard the producer and what is not acknowledged."""
@@ -145,6 +137,7 @@ class ProducerHandle:
                         if not self._producer.flush(_ANSWER_SECONDS):
                             break
             self._producer = None
+            self._under_way = 0
 
     def _metadata(self, topic: str) -> Any:
         return self._producer.list_topics(topic, timeout=_METADATA_SECONDS).topics[topic]

@@ -58,6 +58,11 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection: not before the first call, and not after it broke."""
+        return self._connection is not None
+
     def close(self) -> None:
         """Close the connection, if there is one."""
         if self._connection is not None:

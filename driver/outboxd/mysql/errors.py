@@ -2,8 +2,6 @@
 
 from mysql.connector import errorcode, errors
 
-"""outboxd's own error for an id that does not exist (see outbox_internal_raise_v1)."""
-
 # The server's trouble: trying again may help, and nothing else does. The list of outbox_internal_judge_error_v1, which
 # keeps these from counting against messages.
 SERVERS_OWN = {

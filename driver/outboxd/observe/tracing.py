@@ -5,6 +5,7 @@ OpenTelemetry is imported only where the environment asks for traces. Messages w
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 # https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 _ASKED_FOR_BY = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_STOP_SECONDS = 4
 _record_span: Callable[..., None] | None = None
 
 
@@ -38,13 +40,16 @@ def starting() -> Iterator[None]:
         yield
         return
     named = {SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME") or "outboxd", SERVICE_VERSION: __version__}
-    provider = TracerProvider(resource=Resource.create(named))
+    provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     use(provider)
     try:
         yield
     finally:
-        provider.shutdown()  # sends what is left
+        # Sends what is left; with an absent collector it would keep trying.
+        sending = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
+        sending.start()
+        sending.join(_STOP_SECONDS)
 
 
 def use(provider: Any) -> None:

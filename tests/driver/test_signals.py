@@ -1,0 +1,64 @@
+"""SIGTERM as the first process of a container, which the kernel ignores unless the process says what it does."""
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.kit.command import OUTBOXD, environment
+from tests.kit.waiting import eventually
+from tests.servers.process import LOOPBACK
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["run", "--topics", "chat"], 0), (["status"], 1), (["top"], 1)],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_sigterm_ends_the_first_process_of_a_container(
+    arguments: list[str], code: int, seconds: float, tmp_path: Path
+) -> None:
+    container = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    with (
+        socket.create_server((LOOPBACK, 0)) as mute,  # and so all wait for MySQL
+        subprocess.Popen(
+            [*container, OUTBOXD, *arguments],
+            env=environment({"mysql_url": f"mysql://nobody@{LOOPBACK}:{mute.getsockname()[1]}/none"}),
+            cwd=tmp_path,
+        ) as outside,
+    ):
+        try:
+            eventually(lambda: bool(psutil.Process(outside.pid).children()))
+            (first,) = psutil.Process(outside.pid).children()
+            eventually(lambda: takes_sigterm(first))
+            time.sleep(seconds)
+            first.terminate()
+            # 143: it came while the program was starting.
+            assert outside.wait(10) in {code, 143}
+            if seconds == 1.0:
+                assert outside.returncode == code
+        finally:
+            outside.kill()
+
+
+def takes_sigterm(process: psutil.Process) -> bool:
+    """Whether it has said what it does about SIGTERM: it has blocked or caught it."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigBlk:", "SigCgt:"))]
+    return any(mask >> 14 & 1 for mask in masks)
+
+
+def test_sigterm_is_taken_before_the_imports_that_take_long() -> None:
+    done = subprocess.run(
+        [OUTBOXD.with_name("python"), "-X", "importtime", "-c", "from outboxd.__main__ import main"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "outboxd.signals" in modules
+    assert {"click", "mysql", "confluent_kafka", "importlib.metadata"} & modules == set()
