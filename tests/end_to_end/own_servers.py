@@ -10,8 +10,8 @@ from tests.servers.lasting import LastingMySQL
 _NAME = "outboxd"
 _PASSWORD = "secret"
 SMALL = ("--innodb-buffer-pool-size=128M", "--innodb-fast-shutdown=2")
-# As a mock cluster does: short sessions, so that a member that was killed is missed within a second.
-QUICK = {"group.min.session.timeout.ms": "500"}
+# As a mock cluster does: short sessions, so that a member that was killed is missed within a second. And small groups.
+QUICK = {"group.min.session.timeout.ms": "500", "group.max.size": "2"}
 
 
 class OwnMySQL(LastingMySQL):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +13,18 @@ from tests.kit.kafka import create_topic
 from tests.kit.names import unused
 from tests.kit.observing import OBSERVED, observe
 from tests.kit.session import Session
+from tests.servers import kafka, kafka_install, process
 from tests.servers.kafka import RunningKafka
+from tests.servers.kafka_cluster import KafkaCluster
 
 pytestmark = pytest.mark.kafka
 
 
 @contextmanager
-def member(kafka: RunningKafka, topic: str, group: str, **options: Any) -> Iterator[None]:
+def member(broker: RunningKafka, topic: str, group: str, **options: Any) -> Iterator[None]:
     """Another program's member of the group, that has partitions."""
     consumer = Consumer(
-        {"bootstrap.servers": kafka.bootstrap, "group.id": group, "log_level": 0}
+        {"bootstrap.servers": broker.bootstrap, "group.id": group, "log_level": 0}
         | {name.replace("_", "."): value for name, value in options.items()}
     )
     try:
@@ -122,3 +125,39 @@ def test_one_instance_id_for_two_workers_is_refused(start_daemon: StartDaemon, d
     daemon = start_daemon("--only", "consumer", consumer_workers=2, kafka_options={"group.instance.id": "one"})
     assert daemon.wait() == 1
     assert "group.instance.id names one member" in daemon.log_file.read_text()
+
+
+def test_group_that_is_full_makes_the_daemon_not_ready_and_is_said(
+    start_daemon: StartDaemon, own_kafka: KafkaCluster, db: Session
+) -> None:
+    assert db.messages() == []
+    own_kafka.start()
+    topic, group = create_topic(own_kafka.bootstrap, 2), unused("group")
+    base = {**OBSERVED, "topics": topic, "group": group, "kafka_bootstrap": own_kafka.bootstrap}
+    first = observe(start_daemon("--only", "consumer", consumer_workers=2, **base))
+    workers = [f'outboxd_partitions_assigned{{worker="consumer-{number}"}}' for number in (0, 1)]
+    first.eventually(lambda now: [now.get(worker) for worker in workers] == [1, 1], "both are members")
+    second = observe(start_daemon("--only", "consumer", **base))
+    second.daemon.says("Kafka error", error="GROUP_MAX_SIZE_REACHED")
+    second.turns("/readyz", 503, "consumer-0 is in no consumer group")
+    assert first.daemon.stop() == 0
+    second.turns("/readyz", 200, "ok", seconds=60)
+
+
+def test_name_behind_the_bootstrap_that_does_not_resolve_is_said(
+    start_daemon: StartDaemon, kafka_broker: RunningKafka, tmp_path: Path, db: Session
+) -> None:
+    assert kafka_broker.bootstrap
+    port = process.free_port()
+    advertised = {"advertised.listeners": f"PLAINTEXT://nowhere.invalid:{port}"}
+    nameless = kafka.start(kafka_install.find(), tmp_path / "nameless", port=port, properties=advertised)
+    try:
+        message = db.enqueue(topic="chat")
+        seen = observe(start_daemon(**OBSERVED, topics="chat", kafka_bootstrap=nameless.bootstrap, kafka_options={}))
+        for worker in ("relay-0", "consumer-0"):
+            seen.daemon.says("unavailable", worker=worker)
+            assert "nowhere.invalid" in seen.daemon.events("unavailable", worker=worker)[0]["reason"]
+        seen.turns("/readyz", 503, "consumer-0 is in no consumer group")
+        assert db.statuses() == {message: "pending"}
+    finally:
+        nameless.stop()
