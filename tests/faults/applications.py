@@ -26,7 +26,8 @@ _AT_A_TIME = 24
 class Applications:
     """Starts them on entering the block, and ends them on leaving it; they write while the block does other things.
 
-    Patient ones go on after errors of MySQL, which else are a FaultError.
+    Patient ones go on after errors of MySQL, which else are a FaultError; haste divides how long they wait,
+    and how often they kill themselves.
     """
 
     def __init__(
@@ -38,10 +39,11 @@ class Applications:
         name: str = "application",
         *,
         patient: bool = False,
+        haste: float = 1,
     ) -> None:
         self.killed = 0
         self._scene = scene
-        self._patient = patient
+        self._patient, self._haste = patient, haste
         self._enough = scene.folder / f"{name}s have written enough"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._plans = self._deal(seed, messages, [f"{name}-{number}" for number in range(processes)])
@@ -104,6 +106,7 @@ class Applications:
                 ledger=str(self._scene.folder / f"{name}.ledger"),
                 enough=str(self._enough),
                 patient=self._patient,
+                haste=self._haste,
                 host=self._scene.server.host,
                 port=self._scene.server.port,
                 user=ACCOUNT,

@@ -15,7 +15,6 @@ from tests.kit import checker, kafka
 from tests.kit.command import Setting
 
 _FEWEST = 50
-_MOST = 30_000
 _COMMON_ERRORS = 3
 
 
@@ -33,13 +32,15 @@ class Deed:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Who is at work while the fault is done, and what is expected of it.
+    """Who is at work while the fault is done, and what is expected of it. See Applications for haste.
 
     Without the topics' records where the fault deletes them; with retries used up only where the fault is the message's
     own, or its handler's. The applications may see errors, but where the fault is none of MySQL's.
     """
 
     applications: int = 3
+    messages: int = 30_000
+    haste: float = 1
     daemons_of_a_kind: int = 2
     settings: Mapping[str, Setting] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
@@ -64,7 +65,7 @@ def run(stage: Stage, seed: int, name: str, fault: Fault, load: Load | None = No
         chance = random.Random(f"{seed} {name}")
         began = time.monotonic()
         with (
-            Applications(scene, seed, _MOST, load.applications, patient=True) as applications,
+            Applications(scene, seed, load.messages, load.applications, patient=True, haste=load.haste) as applications,
             ThreadPoolExecutor(1) as pool,
         ):
             deed = pool.submit(fault, scene, chance)

@@ -26,7 +26,8 @@ from tests.kit.session import Session
 
 KILLED_IN_TRANSACTION = ("before the intent to commit", "before COMMIT", "after COMMIT")
 _FATES = ("committed", "rolled back", *KILLED_IN_TRANSACTION)
-_ODDS = (90, 7, 1, 1, 1)
+_ODDS = (90, 7)
+_ODDS_OF_A_KILL = 1
 _LONGEST_TRANSACTION = 8
 _PAUSE_S = 0.1
 _HOLDS_S = {0.0: 45, 0.01: 25, 0.05: 15, 0.3: 12, 1.0: 3}
@@ -43,6 +44,7 @@ class Plan:
     ledger: str
     enough: str
     patient: bool
+    haste: float
     host: str
     port: int
     user: str
@@ -92,10 +94,12 @@ def _rolled_back(session: Session) -> Session | None:
 def _transact(
     plan: Plan, session: Session, book: ledger.Writer, chance: random.Random, chat: Sequence[tuple[int, Chat]]
 ) -> None:
-    (fate,) = chance.choices(_FATES, _ODDS)
+    kills = [_ODDS_OF_A_KILL / plan.haste] * len(KILLED_IN_TRANSACTION)
+    (fate,) = chance.choices(_FATES, [*_ODDS, *kills])
     session.execute("START TRANSACTION")
     entries = [_enqueue(plan, session, chance, number, line) for number, line in chat]
-    time.sleep(*chance.choices(list(_HOLDS_S), list(_HOLDS_S.values())))
+    (seconds,) = chance.choices(list(_HOLDS_S), list(_HOLDS_S.values()))
+    time.sleep(seconds / plan.haste)
     if fate == "rolled back":
         session.execute("ROLLBACK")
         return
@@ -112,7 +116,7 @@ def _transact(
 
 def _enqueue(plan: Plan, session: Session, chance: random.Random, number: int, chat: Chat) -> ledger.Entry:
     """Enqueue one message, marked at its end so that no other has its text."""
-    time.sleep(chance.expovariate(1 / 0.003))
+    time.sleep(chance.expovariate(1 / 0.003) / plan.haste)
     topic = chance.choices(plan.topics, [3, *[1] * (len(plan.topics) - 1)])[0]
     line = chat.marked(f"{plan.name}-{number}")
     if chance.random() < 0.5:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.faults import under_load
-from tests.faults.kafka import groups, limits, progress, slow, state, topics
+from tests.faults.kafka import groups, limits, progress, slow, state, topics, upkeep
 from tests.faults.report import Report, Run
 from tests.faults.stage import Scene, Stage
 from tests.faults.under_load import Deed, Load
@@ -136,9 +136,7 @@ def _start(stage: Stage, scene: Scene) -> None:
     """Start what is missing, and wait until it has caught up: else the next one killed would be one too many."""
     stage.kafka.start()
     scene.wait_until(
-        lambda: state.answers(
-            lambda: min(state.in_sync(scene.bootstrap, scene.topics).values()) == stage.kafka.replicas
-        ),
+        lambda: state.are_all_in_sync(scene.bootstrap, scene.topics, stage.kafka.replicas),
         "all replicas are in sync",
         _DEADLINE_S,
     )
@@ -171,6 +169,8 @@ FAULTS: dict[str, Run] = {
     "majority-killed": majority_killed,
     "broker-slow": slow.slow,
     "broker-hangs": slow.hangs,
+    "brokers-restarted": upkeep.restarted,
+    "partitions-added": upkeep.partitions_added,
     "topic-remade": partial(topics.remade, partitions=4),
     "topic-resized": partial(topics.remade, partitions=6),
     "offsets-reset": groups.redelivered,

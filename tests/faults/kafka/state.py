@@ -10,6 +10,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     PartitionMetadata,
     ResourceType,
 )
@@ -31,6 +32,11 @@ def leaders(bootstrap: str, topics: Sequence[str]) -> Places:
 def in_sync(bootstrap: str, topics: Sequence[str]) -> Places:
     """How many replicas of each partition are in sync."""
     return {place: len(partition.isrs) for place, partition in _partitions(bootstrap, topics).items()}
+
+
+def are_all_in_sync(bootstrap: str, topics: Sequence[str], replicas: int) -> bool:
+    """Whether each partition has so many replicas in sync; not where the cluster cannot answer at the moment."""
+    return answers(lambda: min(in_sync(bootstrap, topics).values()) == replicas)
 
 
 def ends(bootstrap: str, places: Iterable[tuple[str, int]]) -> Places:
@@ -65,6 +71,13 @@ def delete_topics(bootstrap: str, topics: Sequence[str]) -> None:
     client = admin(bootstrap)
     for deleted in client.delete_topics(list(topics)).values():
         deleted.result(_CHANGE_S)
+
+
+def add_partitions(bootstrap: str, topics: Sequence[str], partitions: int) -> None:
+    """Let topics have so many; their records stay where they are."""
+    client = admin(bootstrap)
+    for made in client.create_partitions([NewPartitions(topic, partitions) for topic in topics]).values():
+        made.result(_CHANGE_S)
 
 
 def set_to_beginning(bootstrap: str, group: str, topics: Sequence[str]) -> None:
