@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 import psutil
+from confluent_kafka import KafkaException
 
-from tests.bench.stage import PARTITIONS, BenchError, Stage
+from tests.bench.stage import DATABASE, PARTITIONS, BenchError, Stage
 from tests.kit import kafka
 from tests.kit.daemon import Daemon
 from tests.kit.session import Session
@@ -27,6 +28,7 @@ class Daemons:
 
     stage: Stage
     topic: str
+    database: str
     processes: Sequence[Daemon]
     started_at: float
     peak_rss: int = 0
@@ -53,7 +55,7 @@ class Daemons:
         deadline = time.monotonic() + _SHARED_DEADLINE_S
         last: tuple[_Shares, _Shares] = ((), ())
         since = time.monotonic()
-        with self.stage.connect() as session:
+        with self.stage.connect(self.database) as session:
             while not (all(last) and time.monotonic() > since + self.stage.sizes.shared_seconds):
                 self.check()
                 shares = self._slots(session), self._partitions(admin)
@@ -71,22 +73,25 @@ class Daemons:
 
     def _partitions(self, admin: Any) -> _Shares:
         """How many partitions each consumer has; empty while some have none, or a daemon has none of them."""
-        group = admin.describe_consumer_groups([self.topic])[self.topic].result()
+        try:
+            group = admin.describe_consumer_groups([self.topic])[self.topic].result()
+        except KafkaException:  # the coordinator of the first group is not there yet
+            return ()
         shares = tuple(sorted((m.member_id, len(m.assignment.topic_partitions)) for m in group.members))
         complete = sum(count for _, count in shares) == PARTITIONS and len(shares) >= len(self.processes)
         return shares if complete else ()
 
 
 @contextmanager
-def run(stage: Stage, topic: str, processes: int = 1) -> Iterator[Daemons]:
+def run(stage: Stage, topic: str, processes: int = 1, database: str = DATABASE) -> Iterator[Daemons]:
     """Start daemons that relay everything and consume the topic; they are stopped by SIGTERM at the end."""
     with ExitStack() as cleanup:
         started: list[Daemon] = []
-        daemons = Daemons(stage, topic, started, time.monotonic())
+        daemons = Daemons(stage, topic, database, started, time.monotonic())
         for number in range(processes):
             daemon = Daemon(
                 stage.folder,  # where no outboxd.toml is
-                stage.daemon_settings(topic),
+                stage.daemon_settings(topic, database),
                 command=(sys.executable, "-m", "outboxd"),
                 name=f"{topic}-daemon-{number}",
                 variables={"PYTHONPATH": str(stage.code)},

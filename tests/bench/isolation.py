@@ -1,22 +1,22 @@
-"""Whether a message of another key is relayed as fast beside a million that wait, or beside open transactions."""
+"""Whether a message of another key takes effect as fast beside a million that wait, or beside open transactions."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench import cpu
+from tests.bench import cpu, daemon
+from tests.bench.daemon import Daemons
 from tests.bench.measurement import Measurement, Result
-from tests.bench.stage import BenchError, Stage
+from tests.bench.stage import DATABASE, Stage
 from tests.kit.session import CHAT, Session
+from tests.kit.waiting import eventually
 
 _KEY = "isolation"
 _BESIDE = "outboxd_bench_beside"
-_RELAY = "bench"
-_LEASE_S = 3600
-_WAIT_MS = 500
-_FOUND_WITHIN_S = 120.0
+_PER_S = 20
+_DEADLINE_S = 120.0
 _ROWS_PER_INSERT = 10_000
 # What a message needs to wait for each reason, in columns of agent_outbox_messages; now is when it was enqueued.
 _WAITING = {
@@ -31,30 +31,41 @@ _WAITING = {
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Milliseconds from an enqueue to its mark, alone and beside what waits; idle are shares of one core."""
+    """Milliseconds from an enqueue to its effect, alone and beside what waits; idle are mysqld's shares of one core."""
 
     latency_ms: dict[str, tuple[list[float], list[float]]]
     idle: tuple[float, float]
 
 
 def _sample(stage: Stage) -> _Sample:
+    """Two outboxes, each with a daemon of its own, take turns."""
     stage.clear()
     stage.install(_BESIDE)
     latency: dict[str, tuple[list[float], list[float]]] = {}
-    with stage.connect() as alone, stage.connect(_BESIDE) as beside:
+    topics = stage.new_topic(), stage.new_topic()
+    databases = DATABASE, _BESIDE
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(stage.connect(database)) for database in databases]
+        beside = sessions[1]
         beside.call("outbox_pause_v1", "paused", None)
         beside.call("outbox_pause_v1", None, "paused")
+        daemons = [
+            stack.enter_context(daemon.run(stage, topic, database=database))
+            for topic, database in zip(topics, databases, strict=True)
+        ]
+        for one in daemons:
+            one.wait_until_shared()
+        turns = list(zip(sessions, topics, strict=True))
         for reason in _WAITING:
             _fill(beside, reason, stage.sizes.waiting)
-            stage.settle()
-            latency[reason] = _take_turns(alone, beside, stage.sizes.isolation_rounds)
-        idle = _idle(stage, alone), _idle(stage, beside)
+            latency[reason] = _take_turns(stage, turns, daemons)
         for name, transactions, messages in (
             ("one_open_transaction", 1, stage.sizes.open_messages),
             ("open_transactions", stage.sizes.open_transactions, 1),
         ):
             with _open(stage, transactions, messages):
-                latency[name] = _take_turns(alone, beside, stage.sizes.isolation_rounds)
+                latency[name] = _take_turns(stage, turns, daemons)
+    idle = _idle(stage, topics[0], DATABASE), _idle(stage, topics[1], _BESIDE)
     stage.drop(_BESIDE)
     return _Sample(latency, idle)
 
@@ -95,37 +106,43 @@ def _open(stage: Stage, transactions: int, messages: int) -> Iterator[None]:
         yield
 
 
-def _take_turns(alone: Session, beside: Session, rounds: int) -> tuple[list[float], list[float]]:
-    """The first round of each is not counted: the relay gets to know what waits."""
-    samples: tuple[list[float], list[float]] = ([], [])
-    for session in (alone, beside):
-        _relay_one(session)
-    for _ in range(rounds):
-        for session, into in zip((alone, beside), samples, strict=True):
-            into.append(_relay_one(session))
-    return samples
+def _take_turns(
+    stage: Stage, turns: Sequence[tuple[Session, str]], daemons: Sequence[Daemons]
+) -> tuple[list[float], list[float]]:
+    """Enqueue messages of other keys at a steady rate, in turn; returns the latencies of each once all are consumed."""
+    stage.settle()
+    ids: list[list[int]] = [[] for _ in turns]
+    began = time.monotonic()
+    for number in range(stage.sizes.isolation_messages):
+        for of, (session, topic) in zip(ids, turns, strict=True):
+            time.sleep(max(0.0, began + sum(map(len, ids)) / (_PER_S * len(turns)) - time.monotonic()))
+            of.append(session.enqueue(f"other-{number}", topic=topic))
+    for one in daemons:
+        one.check()
+    alone, beside = (_latencies(session, of) for (session, _), of in zip(turns, ids, strict=True))
+    return alone, beside
 
 
-def _relay_one(session: Session) -> float:
-    """Enqueue a message of another key, claim and mark it; the session is application and relay. Milliseconds."""
-    message = session.enqueue("another")
-    started = time.perf_counter()
-    while time.perf_counter() - started < _FOUND_WITHIN_S:
-        claimed = session.claim(_RELAY, 1000, _LEASE_S, _WAIT_MS)
-        session.mark("published", claimed, _RELAY)
-        if [row["id"] for row in claimed] == [message]:
-            return (time.perf_counter() - started) * 1000
-    raise BenchError(f"message {message} was not claimed within {_FOUND_WITHIN_S:.0f} s")
+def _latencies(session: Session, ids: Sequence[int]) -> list[float]:
+    """By the server's clock; the first are not counted, in which a relay gets to know what waits."""
+    rows = f"FROM agent_outbox_messages WHERE id IN ({', '.join(map(str, ids))}) AND status = 'consumed'"
+    eventually(lambda: session.value(f"SELECT COUNT(*) {rows}") == len(ids), seconds=_DEADLINE_S)
+    counted = f"{rows} AND id > {ids[len(ids) // 10]}"
+    return [
+        float(micros) / 1000
+        for micros in session.column(f"SELECT TIMESTAMPDIFF(MICROSECOND, created_at, consumed_at) {counted}")
+    ]
 
 
-def _idle(stage: Stage, session: Session) -> float:
-    """What mysqld takes of one core while a relay waits for work."""
+def _idle(stage: Stage, topic: str, database: str) -> float:
+    """What mysqld takes of one core while a daemon waits for work."""
     groups = {"mysqld": [stage.mysql.pid]}
-    before = cpu.now(groups)
-    until = time.monotonic() + stage.sizes.idle_seconds / 2
-    while time.monotonic() < until:
-        session.claim(_RELAY, 1000, _LEASE_S, _WAIT_MS)
-    return before.cores_until(cpu.now(groups))["mysqld"]
+    with daemon.run(stage, topic, database=database) as daemons:
+        daemons.wait_until_shared()
+        stage.settle()
+        before = cpu.now(groups)
+        time.sleep(stage.sizes.idle_seconds)
+        return before.cores_until(cpu.now(groups))["mysqld"]
 
 
 def _summarise(samples: list[_Sample]) -> Result:

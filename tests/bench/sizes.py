@@ -27,7 +27,7 @@ class Sizes:
     waiting: int = 1_000_000
     open_messages: int = 100_000
     open_transactions: int = 1000
-    isolation_rounds: int = 40
+    isolation_messages: int = 300
     slow_lane_messages: int = 3000
     slow_lane_others: int = 300
     processes: tuple[int, ...] = (1, 2, 4)
@@ -67,7 +67,7 @@ QUICK = Sizes(
     waiting=2000,
     open_messages=1000,
     open_transactions=10,
-    isolation_rounds=5,
+    isolation_messages=20,
     slow_lane_messages=600,
     slow_lane_others=20,
 )

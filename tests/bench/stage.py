@@ -59,6 +59,7 @@ class Stage:
         """Make a database with outboxd's schema, empty."""
         self.server.create_database(database)
         self.server.migrate(database)
+        self.mysql.create_database(database, _ACCOUNT, self.password)
 
     def new_topic(self) -> str:
         """A topic that no measurement before has used; it exists when this returns."""
@@ -131,10 +132,10 @@ class Stage:
         """The copy of the driver that its daemons run."""
         return self.folder / "code" / "driver"
 
-    def daemon_settings(self, topic: str) -> dict[str, Setting]:
+    def daemon_settings(self, topic: str, database: str = DATABASE) -> dict[str, Setting]:
         """The settings of a daemon of this stage, the caller's own the last."""
         return {
-            "mysql_url": self.mysql.url(_ACCOUNT, self.password, DATABASE),
+            "mysql_url": self.mysql.url(_ACCOUNT, self.password, database),
             "kafka_bootstrap": self.kafka.bootstrap,
             "topics": topic,
             "group": topic,
@@ -157,7 +158,6 @@ def prepare(servers: Servers, sizes: Sizes, chat: Sequence[Chat], settings: dict
     for part in ("sql", "driver"):
         shutil.copytree(CHECKOUT / part, servers.folder / "code" / part, ignore=shutil.ignore_patterns("__pycache__"))
     stage.install(DATABASE)
-    servers.mysql.create_database(DATABASE, _ACCOUNT, stage.password)
     _load_chat(stage)
     return stage
 

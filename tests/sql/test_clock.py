@@ -60,6 +60,20 @@ def test_message_that_waited_for_its_retry_is_sent_at_once_and_before_its_follow
     assert db.claim_ids() == [failed, taken_back, later]
 
 
+def test_message_that_waited_for_its_retry_behind_many_delayed_ones_is_sent_at_once(db: Session) -> None:
+    message = db.enqueue_published("k")
+    db.execute(
+        "INSERT INTO agent_outbox_messages"
+        " (biz_type, topic, message_key, payload, next_retry_at, created_at, updated_at)"
+        " WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90)"
+        " SELECT 'delayed', 'chat', 'k', '1', now + INTERVAL 1 MINUTE, now - INTERVAL 1 HOUR, now - INTERVAL 1 HOUR"
+        " FROM n CROSS JOIN (SELECT UTC_TIMESTAMP(6) AS now) AS clock"
+    )
+    db.call("outbox_mark_failed_v1", message, "no luck")
+    set_back(db)
+    assert db.claim_ids() == [message]
+
+
 def test_message_that_is_deferred_behind_one_from_before_is_sent_with_it(db: Session) -> None:
     earlier, later = db.enqueue_published("k"), db.enqueue_published("k")
     db.call("outbox_mark_failed_v1", earlier, "no luck")

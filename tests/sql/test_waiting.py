@@ -118,6 +118,18 @@ def test_claim_costs_the_same_however_many_messages_wait(
     assert cost_of_a_claim(db, connect, wait, MANY) < 1.3 * cost_of_a_claim(db, connect, wait, FEW) + 100
 
 
+@pytest.mark.parametrize("wait", WAYS[:-1], ids=lambda way: way.__name__)
+def test_first_claim_of_a_relay_looks_at_few_of_those_that_wait(
+    db: Session, connect: Connect, wait: Callable[[Session, Connect, int], None]
+) -> None:
+    wait(db, connect, MANY)
+    first = connect()
+    for _ in range(MANY // 32 + ROUNDS):
+        cost_of_another(db, first)
+    first.call("outbox_leave_v1", "relay-a")
+    assert cost_of_another(db, connect()) < MANY
+
+
 def drain(relay: Session) -> list[int]:
     """Claim and mark until nothing more comes; returns the ids in the order in which they were handed out."""
     taken: list[int] = []

@@ -92,4 +92,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (507, 'V0507__internal_park_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (508, 'V0508__internal_park_v1.sql');

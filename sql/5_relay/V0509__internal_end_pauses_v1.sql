@@ -108,4 +108,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (508, 'V0508__internal_end_pauses_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (509, 'V0509__internal_end_pauses_v1.sql');

@@ -22,8 +22,9 @@ behind these comes next.
 
 Parameters
   p_relay VARCHAR(128): the relay
-  p_has_joined BOOLEAN: looks at all that wait, because the clock may have been set back: a message that went back to
-    pending at a time yet to come waits no longer; nor does one of a pause that somebody has deleted
+  p_has_joined BOOLEAN: looks also whether the clock has been set back, by what was written last and by the first that
+    wait in each slot: if so, a message that went back to pending at a time yet to come waits no longer; nor does one of a
+    pause that somebody has deleted
   OUT p_first BIGINT UNSIGNED: the lowest id that has come into the queue; NULL: none
 
 Owns its transaction (READ COMMITTED), and commits to disk only where something is due.
@@ -41,8 +42,11 @@ BEGIN
   DECLARE v_per_slot INT DEFAULT 1;
   DECLARE v_followers INT DEFAULT 100;
   DECLARE v_and_next INT DEFAULT v_followers + 1;
+  DECLARE v_sample INT DEFAULT 20;
+  DECLARE v_newest INT DEFAULT 100;
   DECLARE v_found INT;
-  DECLARE v_due, v_early, v_notes JSON;
+  DECLARE v_is_set_back BOOLEAN;
+  DECLARE v_due, v_early, v_orphans, v_notes JSON;
 
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   START TRANSACTION;
@@ -72,13 +76,40 @@ BEGIN
     SET v_per_slot = LEAST(v_per_slot * 10, v_limit);
   END LOOP;
   IF p_has_joined THEN
-    SELECT /*+ SET_VAR(sql_big_selects = 1) */ JSON_ARRAYAGG(JSON_ARRAY(m.id, m.open_lane))
-      INTO v_early
-      FROM outbox_slots AS s
-      STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot) ON m.pending_slot = s.slot AND m.waits_for >= 1
-      LEFT JOIN outbox_pauses AS p ON p.id = m.waits_for
-     WHERE s.relay = p_relay
-       AND IF(m.waits_for = 1, m.wakes_at > v_now AND m.updated_at > v_before_setback AND NOT m.updated_at <=> m.created_at, p.id IS NULL);
+    -- To read all that wait takes seconds where there are a million of them.
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */
+           EXISTS (SELECT 1 FROM outbox_relays AS r WHERE r.lease_until > v_before_setback + INTERVAL r.lease_seconds SECOND)
+        OR EXISTS (
+             SELECT 1
+               FROM (SELECT m.updated_at FROM agent_outbox_messages AS m ORDER BY m.id DESC LIMIT v_newest) AS newest
+              WHERE newest.updated_at > v_before_setback)
+        OR EXISTS (
+             SELECT 1
+               FROM outbox_slots AS s
+               JOIN LATERAL (
+                 SELECT m.updated_at
+                   FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
+                  WHERE m.pending_slot = s.slot
+                    AND m.waits_for = 1
+                  ORDER BY m.pending_slot, m.waits_for, m.wakes_at, m.id
+                  LIMIT v_sample
+               ) AS head
+              WHERE s.relay = p_relay
+                AND head.updated_at > v_before_setback)
+      INTO v_is_set_back;
+    IF v_is_set_back THEN
+      SELECT /*+ SET_VAR(sql_big_selects = 1) */ JSON_ARRAYAGG(JSON_ARRAY(m.id, m.open_lane))
+        INTO v_early
+        FROM outbox_slots AS s
+        STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot) ON m.pending_slot = s.slot AND m.waits_for = 1
+       WHERE s.relay = p_relay
+         AND m.wakes_at > v_now
+         AND m.updated_at > v_before_setback
+         AND NOT m.updated_at <=> m.created_at;
+    END IF;
+    CALL outbox_internal_find_orphans_v1(p_relay, v_orphans);
+    -- Merging anything with NULL gives NULL.
+    SET v_early = COALESCE(JSON_MERGE_PRESERVE(v_early, v_orphans), v_early, v_orphans);
     SET v_due = COALESCE(JSON_MERGE_PRESERVE(v_due, v_early), v_due, v_early);
   END IF;
 
@@ -120,4 +151,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (506, 'V0506__internal_wake_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (507, 'V0507__internal_wake_v1.sql');
