@@ -25,7 +25,7 @@ Parameters
     30007 the payload does not fit its business type
     30008 the name of a handler is not a procedure of this database
     30009 a handler rolled back its caller''s transaction; outbox_consume_v1 catches it, nobody else sees it
-    30010 a batch handler ended its caller''s transaction; the same
+    30010 a batch handler, or a lock wait, ended its caller''s transaction; the same
     30011 the session''s insert_id is set
   p_text TEXT: what was wrong with which value; cut to 128 characters, the limit of a condition.
 

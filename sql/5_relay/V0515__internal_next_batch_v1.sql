@@ -66,7 +66,7 @@ BEGIN
   DECLARE v_paused, v_ending, v_held, v_waited_for, v_passed INT DEFAULT 0;
   DECLARE v_is_first BOOLEAN DEFAULT TRUE;
   DECLARE v_has_come BOOLEAN DEFAULT FALSE;
-  DECLARE v_slow_us INT DEFAULT 5000;
+  DECLARE v_slow_us INT DEFAULT 20000;
   DECLARE v_is_slow BOOLEAN DEFAULT FALSE;
   DECLARE v_began DATETIME(6);
 

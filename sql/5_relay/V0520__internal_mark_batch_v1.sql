@@ -89,7 +89,7 @@ BEGIN
            m.consumed_at = IF(m.biz_type MEMBER OF (v_handled_types), m.consumed_at, v_now),
            m.updated_at = v_now;
     SET p_marked = ROW_COUNT();
-    -- Kafka has taken a record: whatever trouble its topic was in is over.
+    -- Kafka has taken a record: whatever trouble its topic was in is over, also where a consumer was faster than this mark.
     SELECT JSON_ARRAYAGG(name) INTO v_troubles FROM outbox_pauses WHERE kind = 'trouble' AND resumed_at IS NULL;
     IF v_troubles IS NOT NULL THEN
       UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_pauses AS p
@@ -98,7 +98,7 @@ BEGIN
          AND p.resumed_at IS NULL
          AND p.name IN (
            SELECT m.topic
-             FROM JSON_TABLE(COALESCE(v_claimed, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS acknowledged
+             FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$.id')) AS acknowledged
              JOIN agent_outbox_messages AS m ON m.id = acknowledged.id);
     END IF;
   ELSE

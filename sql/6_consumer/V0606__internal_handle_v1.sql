@@ -27,6 +27,8 @@ holds its whole type (outbox_internal_hold_types_v1).
 
 Errors
   30009 the handler has rolled back, or was the victim of a deadlock, and with it all that the batch had done
+  30010 it has waited in vain for a lock, and the server has rolled back all (innodb_rollback_on_timeout): its business
+    type is held, and the batch begins anew
   the server''s own, see outbox_internal_call_handler_v1
 
 Transaction: the caller''s. Uses the session variables @outbox_id and @outbox_payload.
@@ -95,6 +97,10 @@ main: BEGIN
        WHERE id = p_id
          AND status = 'consumed'
          AND ABS(TIMESTAMPDIFF(MICROSECOND, consumed_at, v_now)) < 1000) THEN
+      IF v_errno = v_lock_wait_timeout THEN
+        CALL outbox_internal_hold_types_v1(v_biz_type, v_error);
+        CALL outbox_internal_raise_v1(30010, v_error);
+      END IF;
       CALL outbox_internal_raise_v1(30009, IF(v_errno = v_deadlock, v_error,
         CONCAT('handler ', v_handler, ' rolls back by itself', IF(v_errno = v_no_savepoint, '', CONCAT(': ', v_error)))));
     END IF;

@@ -85,7 +85,7 @@ BEGIN
 
   attempt: LOOP
     BEGIN
-      -- A batch handler has undone what others had done: the batch begins anew, without batch handlers.
+      -- A batch handler, or a lock wait, has undone what others had done: the batch begins anew, without batch handlers.
       DECLARE EXIT HANDLER FOR 30010
       BEGIN
         ROLLBACK AND NO CHAIN NO RELEASE;

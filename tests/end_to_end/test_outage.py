@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.own_servers import OwnMySQL
+from tests.end_to_end.own_servers import SMALL, OwnMySQL
 from tests.kit.command import Setting
 from tests.kit.daemon import QUICK, Daemon, StartDaemon, daemons
 from tests.kit.kafka import QUICK_GROUP, create_topic
 from tests.kit.mock_cluster import MockCluster
+from tests.kit.observing import application
 from tests.kit.server import Connect
 from tests.kit.session import Session, chat_payload
+from tests.kit.waiting import eventually
 from tests.servers.kafka_cluster import KafkaCluster
+from tests.servers.mysql_install import MySQLInstall
 
 # librdkafka's own wait between attempts is up to 10 s.
 IMPATIENT = {**QUICK_GROUP, "reconnect.backoff.max.ms": 500}
@@ -192,6 +195,50 @@ def test_message_that_fails_goes_on_while_another_of_the_batch_is_locked(
         assert daemon.stop() == 0
     finally:
         db.execute("DROP PROCEDURE fails")
+
+
+def test_call_whose_handlers_write_more_than_the_binary_log_takes_is_made_for_fewer_messages(
+    own_mysql: OwnMySQL, start_on_own_mysql: StartDaemon
+) -> None:
+    """The server gives up in the middle of a statement, and no handler of a procedure sees that."""
+    with own_mysql.connect_as_root() as root, own_mysql.connect() as db, application(db) as app:
+        usual = root.value("SELECT @@GLOBAL.max_binlog_cache_size")
+        app.business("writes", "INSERT INTO app_effects (message, payload) VALUES (p_id, REPEAT('x', 50000))")
+        db.execute("START TRANSACTION")
+        messages = [db.enqueue(f"{number}", biz_type="writes", payload="1") for number in range(100)]
+        db.execute("COMMIT")
+        root.execute("SET GLOBAL max_binlog_cache_size = 524288")
+        try:
+            daemon = start_on_own_mysql()
+            daemon.eventually(all_consumed(db), "consumed", seconds=60)
+        finally:
+            root.execute("SET GLOBAL max_binlog_cache_size = %s", usual)
+        assert sorted(app.effects()) == messages
+        assert daemon.stop() == 0
+
+
+def test_lock_that_a_handler_waits_for_in_vain_is_no_failure_where_the_server_rolls_all_back(
+    mysql_programs: MySQLInstall, tmp_path: Path
+) -> None:
+    own = OwnMySQL(mysql_programs, tmp_path / "data", (*SMALL, "--innodb-rollback-on-timeout=ON"))
+    own.start()
+    try:
+        own.prepare()
+        with own.connect() as db, own.connect() as holder, application(db) as app:
+            db.execute("INSERT INTO app_effects (message) VALUES (0); SET SESSION innodb_lock_wait_timeout = 1")
+            app.business("waits", "UPDATE app_effects SET payload = p_payload, message = p_id WHERE id = 1")
+            locked = db.enqueue_published("a", biz_type="waits", payload="1")
+            free = db.enqueue_published("b")
+            holder.execute("START TRANSACTION; SELECT id FROM app_effects WHERE id = 1 FOR UPDATE")
+            assert db.consume(free, locked) == {free: "consumed", locked: "deferred"}
+            row = db.message(locked)
+            assert (row["status"], row["retry_count"]) == ("pending", 0)
+            assert row["last_error"].startswith("waits for a lock: ")
+            holder.execute("ROLLBACK")
+            eventually(lambda: db.consume(locked) == {locked: "consumed"}, seconds=10)
+            assert app.effects() == [locked]
+    finally:
+        own.stop()
 
 
 # Kafka

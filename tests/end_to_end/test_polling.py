@@ -11,7 +11,7 @@ from tests.kit.session import Session
 from tests.servers.kafka import RunningKafka
 
 LEAST_MS = 6_000  # a broker's least session timeout
-WARM_UP_SECONDS, SECONDS = 12, 24
+WARM_UP_SECONDS, SECONDS = 8, 16
 
 
 @pytest.mark.kafka

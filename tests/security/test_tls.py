@@ -214,7 +214,7 @@ def test_token_of_an_idle_daemon_is_renewed(start_daemon: StartDaemon, secure_ka
     topic = create_topic(secure_kafka.running.bootstrap)
     daemon = start_daemon(**OBSERVED, topics=topic, **secure_kafka.oauth(token_seconds))
     daemon.eventually(lambda: get(address_of(daemon), "/readyz").status == 200, "ready")
-    for _ in range(4):
+    for _ in range(2):
         daemon.outlives(token_seconds)
         assert get(address_of(daemon), "/readyz").text == "ok\n"
     message = db.enqueue(topic=topic)

@@ -53,6 +53,18 @@ def test_one_message_tries_the_topic_and_its_mark_brings_the_others_back_in_orde
     assert db.rows("SELECT * FROM outbox_pauses") == []
 
 
+def test_trouble_ends_also_where_a_consumer_was_faster_than_the_mark(db: Session) -> None:
+    messages = [db.enqueue(f"k-{number}", topic="broken") for number in range(3)]
+    in_trouble(db, "broken")
+    assert db.claim_ids() == []
+    retry_now(db)
+    tried = db.claim()
+    assert db.consume(*ids(tried)) == {messages[0]: "consumed"}
+    assert db.mark("published", tried) == 0
+    assert db.claim_ids() == messages[1:]
+    assert troubles(db) == []
+
+
 def test_each_failure_doubles_the_wait_up_to_32_seconds(db: Session) -> None:
     message = db.enqueue(topic="broken")
     waits = []
