@@ -13,6 +13,7 @@ from outboxd.mysql.procedures import ApplicationProcedures
 
 _ESCAPED = b"\0\n\r\\'\"\x1a"
 _STATEMENT_BYTES = 1024  # a call without its texts takes no more
+_OPTIONS = ("max_retry", "headers", "delay_seconds", "deliver_at")
 _CHAT = {"user_id": int, "conversation_id": str, "role": str, "message": str}
 
 
@@ -35,9 +36,9 @@ def enqueue(
     """Enqueue each line, and yield the lines of each transaction after it has committed.
 
     A line is UTF-8: a chat message (user_id, conversation_id, role, message; its conversation is the key), or any
-    message: biz_type, key, payload and optionally headers. Other members of a chat line are ignored. A wrong line is
-    rejected alone; with strict it is the last one. Raises Unavailable if MySQL goes away: the transaction under way is
-    then rolled back, unless MySQL went away in the middle of its COMMIT.
+    message: biz_type, key, payload, and any of the options of outbox_enqueue_with_options_v1. Other members of a chat
+    line are ignored. A wrong line is rejected alone; with strict it is the last one. Raises Unavailable if MySQL goes
+    away: the transaction under way is then rolled back, unless MySQL went away in the middle of its COMMIT.
     """
     most = int(database.query("SELECT @@max_allowed_packet")[0][0])
     numbered = enumerate(lines, 1)
@@ -101,9 +102,10 @@ def _call(database: ApplicationProcedures, topic: str, fields: dict[str, Any], m
                 raise ValueError(f"{name} must be a text, it is {json.dumps(fields.get(name))[:60]}")
         payload = fields["payload"]
         text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
-        headers = json.dumps(fields["headers"]) if fields.get("headers") is not None else None
-        _check_size(most, fields["biz_type"], topic, fields["key"], text, headers or "")
-        database.enqueue_with_options(fields["biz_type"], topic, fields["key"], text, headers)
+        options = {name: fields[name] for name in _OPTIONS if name in fields}
+        given = json.dumps(options, ensure_ascii=False) if options else None
+        _check_size(most, fields["biz_type"], topic, fields["key"], text, given or "")
+        database.enqueue_with_options(fields["biz_type"], topic, fields["key"], text, given)
         return
     check_chat(fields)
     chat = fields["conversation_id"]

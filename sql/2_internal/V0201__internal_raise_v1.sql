@@ -27,6 +27,7 @@ Parameters
     30009 a handler rolled back its caller''s transaction; outbox_consume_v1 catches it, nobody else sees it
     30010 a batch handler, or a lock wait, ended its caller''s transaction; the same
     30011 the session''s insert_id is set
+    30012 an option is unknown, or has a value of the wrong kind
   p_text TEXT: what was wrong with which value; cut to 128 characters, the limit of a condition.
 
 Example

@@ -48,7 +48,7 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  CALL outbox_enqueue_with_options_v1(p_biz_type, p_topic, p_message_key, p_payload, p_max_retry, NULL, NULL, p_id);
+  CALL outbox_internal_enqueue_v1(p_biz_type, p_topic, p_message_key, p_payload, p_max_retry, NULL, NULL, NULL, p_id);
 END $$
 
 DELIMITER ;

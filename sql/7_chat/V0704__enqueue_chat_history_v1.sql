@@ -62,10 +62,10 @@ BEGIN
   END IF;
 
   -- Not JSON_OBJECT: it orders the keys by their length, and this order is the contract's.
-  CALL outbox_enqueue_with_options_v1('chat_history_persist', p_topic, p_message_key,
+  CALL outbox_internal_enqueue_v1('chat_history_persist', p_topic, p_message_key,
     CONCAT('{"user_id":' COLLATE utf8mb4_0900_bin, p_user_id, ',"conversation_id":', JSON_QUOTE(p_conversation_id),
            ',"role":', JSON_QUOTE(p_role), ',"message":', JSON_QUOTE(p_message), '}'),
-    p_max_retry, NULL, NULL, p_id);
+    p_max_retry, NULL, NULL, NULL, p_id);
 END $$
 
 DELIMITER ;

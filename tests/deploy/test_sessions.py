@@ -88,7 +88,7 @@ def test_relay_waits_for_no_application_in_any_session(db: Session, session: Ses
     first = db.enqueue("a")
     application.execute("START TRANSACTION")
     application.enqueue("b")
-    db.out("outbox_enqueue_with_options_v1", "chat_history_persist", "chat", "c", "{}", None, None, 3600)
+    db.enqueue_with("chat_history_persist", "chat", "c", "{}", delay_seconds=3600)
     time.sleep(0.2)  # longer than an id without a row is waited for
     assert [row["id"] for row in call(session, "outbox_claim_v1", "relay-a", 10, 30, 0)] == [first]
     db.call("outbox_mark_published_v1", first)

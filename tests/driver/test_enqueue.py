@@ -20,7 +20,8 @@ def lines(*members: dict[str, Any] | str) -> bytes:
 
 
 def test_enqueue_puts_each_line_of_a_file_into_the_outbox(outboxd: Run, db: Session, tmp_path: Path) -> None:
-    other = {"biz_type": "order_placed", "key": "Ada", "payload": {"order": 1.10}, "headers": {"traceparent": "00-1"}}
+    options = {"headers": {"traceparent": "00-1"}, "max_retry": 3}
+    other = {"biz_type": "order_placed", "key": "Ada", "payload": {"order": 1.10}, **options}
     (tmp_path / "messages.jsonl").write_bytes(lines({**GOOD, "turn": 4}, other, {**other, "payload": "[1.10]"}))
     done = outboxd("enqueue", "--topic", "chat", "messages.jsonl")
     assert (done.returncode, done.stdout, done.stderr) == (0, "3 enqueued, 0 rejected\n", "")
@@ -29,7 +30,7 @@ def test_enqueue_puts_each_line_of_a_file_into_the_outbox(outboxd: Run, db: Sess
     assert chat["payload"] == chat_payload()
     assert (order["biz_type"], order["topic"], order["message_key"]) == ("order_placed", "chat", "Ada")
     assert (order["payload"], text["payload"]) == ('{"order":1.1}', "[1.10]")
-    assert json.loads(order["headers"]) == {"traceparent": "00-1"}
+    assert (json.loads(order["headers"]), order["max_retry"]) == ({"traceparent": "00-1"}, 3)
 
 
 def test_enqueue_reads_standard_input(outboxd: Run, db: Session) -> None:

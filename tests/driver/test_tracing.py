@@ -32,9 +32,7 @@ TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
 
 def enqueue(db: Session, key: str = "k", payload: str | None = None, traceparent: str = TRACEPARENT) -> int:
     """Enqueue a chat message with a traceparent."""
-    headers = f'{{"traceparent": "{traceparent}"}}'
-    text = payload or chat_payload(key)
-    return int(db.out("outbox_enqueue_with_options_v1", CHAT, "chat", key, text, None, headers, None))
+    return db.enqueue_with(CHAT, "chat", key, payload or chat_payload(key), headers={"traceparent": traceparent})
 
 
 @pytest.fixture

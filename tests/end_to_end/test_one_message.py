@@ -1,7 +1,6 @@
 """One message, from an application's call to its effect, and what anybody else reads in Kafka."""
 
 import base64
-import json
 import random
 
 import pytest
@@ -51,8 +50,8 @@ def test_record_is_a_cloudevent_with_the_key_the_payload_and_the_messages_own_he
 ) -> None:
     topic = broker.create_topic()
     payload = '{ "b" : 1.10, "a":100000000000000000000000000000001, "b":"é\\u00e9" }\n'
-    own = json.dumps({"traceparent": TRACE, "ce_id": "999", "purpose": "測試"})
-    message = db.out("outbox_enqueue_with_options_v1", "order_placed", topic, "Ada 漢", payload, None, own, None)
+    own = {"traceparent": TRACE, "ce_id": "999", "purpose": "測試"}
+    message = db.enqueue_with("order_placed", topic, "Ada 漢", payload, headers=own)
     daemon = start_daemon(
         "--only", "relay", kafka_bootstrap=broker.bootstrap, kafka_options=broker.options, source="/shop/eu"
     )

@@ -125,6 +125,11 @@ class Session:
         text = chat_payload(key) if payload is None else payload
         return int(self.out("outbox_enqueue_v1", biz_type, topic, key, text, max_retry))
 
+    def enqueue_with(self, biz_type: str, topic: str, key: str, payload: str, **options: object) -> int:
+        """Enqueue a message with options of outbox_enqueue_with_options_v1."""
+        text = json.dumps(options, ensure_ascii=False)
+        return int(self.out("outbox_enqueue_with_options_v1", biz_type, topic, key, payload, text))
+
     def enqueue_published(self, key: str = "k", **options: Any) -> int:
         """Enqueue a message and mark it published."""
         message = self.enqueue(key, **options)

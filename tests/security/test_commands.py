@@ -104,8 +104,9 @@ def test_lines_and_topics_that_are_enqueued_are_only_ever_texts(outboxd: OnTermi
 def arrange_orders(db: Session) -> dict[str, int]:
     """A message of each kind whose every text would give orders to a terminal."""
     text = hostile.TERMINAL
-    arguments = (text, text, text, json.dumps({text: text}), None, json.dumps({text: text}), None)
-    pending, dead, consumed = (int(db.out("outbox_enqueue_with_options_v1", *arguments)) for _ in range(3))
+    pending, dead, consumed = (
+        db.enqueue_with(text, text, text, json.dumps({text: text}), headers={text: text}) for _ in range(3)
+    )
     db.call("outbox_mark_dead_v1", dead, text)
     db.execute("UPDATE agent_outbox_messages SET status = 'consumed', next_retry_at = NULL WHERE id = %s", consumed)
     db.register(text, "outbox_internal_write_chat_history_v1")

@@ -55,11 +55,13 @@ _HARMLESS: dict[str, Any] = {
     "p_from_id": None,
     "p_handler": None,
     "p_headers": None,
+    "p_deliver_at": None,
     "p_heads": "[]",
     "p_ids": "[]",
     "p_last_id": 1,
     "p_lease_seconds": 10,
     "p_limit": 10,
+    "p_options": None,
     "p_max_length": 64,
     "p_most": 1000,
     "p_max_retry": None,
@@ -107,6 +109,7 @@ _JSON_WITH: dict[str, Callable[[str], list[Any]]] = {
     "p_young": lambda text: [[text, [text, text]]],
     "p_details": lambda text: [{text: text}],
     "p_headers": lambda text: [text, {text: text}, {"traceparent": text}],
+    "p_options": lambda text: [{text: text}, {"headers": {text: text}}, {"deliver_at": text}, {"max_retry": text}],
     "p_heads": lambda text: [[text, [text, text]]],
     "p_ids": lambda text: [[text]],
     "p_messages": lambda text: [
@@ -122,6 +125,7 @@ _MAY_ADD_TO = {
     "outbox_enqueue_chat_history_v1": {"agent_outbox_messages"},
     "outbox_enqueue_v1": {"agent_outbox_messages"},
     "outbox_enqueue_with_options_v1": {"agent_outbox_messages"},
+    "outbox_internal_enqueue_v1": {"agent_outbox_messages"},
     "outbox_mark_topics_unavailable_v1": {"outbox_pauses"},
     "outbox_pause_v1": {"outbox_audit", "outbox_pauses"},
     "outbox_register_biz_type_v1": {"outbox_audit", "outbox_biz_types"},
@@ -211,8 +215,7 @@ def test_text_that_is_stored_is_stored_byte_for_byte(db: Session, mode: str) -> 
     db.execute("SET SESSION sql_mode = %s", mode)
     for text in hostile.SQL:
         payload, headers = json.dumps(text, ensure_ascii=False), {text: text}
-        options = (None, json.dumps(headers, ensure_ascii=False), None)
-        message = db.out("outbox_enqueue_with_options_v1", text, text, text, payload, *options)
+        message = db.enqueue_with(text, text, text, payload, headers=headers)
         db.call("outbox_mark_dead_v1", message, text)
         db.call("outbox_pause_v1", text, None)
         row = db.message(message)

@@ -1,7 +1,5 @@
 """Hostile texts in Kafka's records: what outboxd writes into them, and what foreign records do."""
 
-import json
-
 from tests.kit.daemon import StartDaemon
 from tests.kit.kafka import put, read_back
 from tests.kit.mock_cluster import MockCluster
@@ -43,8 +41,7 @@ def test_headers_of_a_messages_own_never_pass_for_those_of_outboxd(
 
 def enqueue_with(db: Session, text: str, headers: dict[str, str]) -> int:
     """Enqueue a chat message of this key, text and headers."""
-    arguments = (CHAT, "chat", text, chat_payload(text), None, json.dumps(headers), None)
-    return int(db.out("outbox_enqueue_with_options_v1", *arguments))
+    return db.enqueue_with(CHAT, "chat", text, chat_payload(text), headers=headers)
 
 
 def _until_nul(name: str) -> str:

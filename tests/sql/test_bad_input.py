@@ -8,14 +8,9 @@ from mysql.connector.errors import Error
 
 from tests.kit.session import CHAT, Session, chat_payload, refused
 
-ENQUEUE: dict[str, Any] = {
-    "p_biz_type": "b",
-    "p_topic": "t",
-    "p_message_key": "k",
-    "p_payload": "{}",
-    "p_max_retry": None,
-}
-OPTIONS: dict[str, Any] = {**ENQUEUE, "p_headers": None, "p_delay_seconds": None}
+MESSAGE: dict[str, Any] = {"p_biz_type": "b", "p_topic": "t", "p_message_key": "k", "p_payload": "{}"}
+ENQUEUE: dict[str, Any] = {**MESSAGE, "p_max_retry": None}
+OPTIONS: dict[str, Any] = {**MESSAGE, "p_options": None}
 CHAT_HISTORY: dict[str, Any] = {
     "p_topic": "t",
     "p_message_key": "k",
@@ -84,25 +79,48 @@ def test_json_nested_too_deep_for_the_server_is_refused_and_not_stored(db: Sessi
     deep = opening * 101 + inside + closing * 101
     with refused(30003, f"p_payload is nested deeper than 100 levels: {deep[:60]}"):
         call_with(db, "outbox_enqueue_v1", "p_payload", deep)
-    with refused(30003, "p_payload or p_headers is nested deeper than 100 levels"):
-        call_with(db, "outbox_enqueue_with_options_v1", "p_headers", deep)
+    with refused(30003, f"p_options is nested deeper than 100 levels: {deep[:60]}"):
+        call_with(db, "outbox_enqueue_with_options_v1", "p_options", deep)
     assert db.messages() == []
     assert db.enqueue(payload=opening * 100 + inside + closing * 100) > 0
 
 
-@pytest.mark.parametrize(
-    "headers", ["", "x", "[]", "null", "7", '"a"', '{"a":1}', '{"a":null}', '{"a":["b"]}', '{"a":"b","c":{}}', "{"]
-)
-def test_headers_that_are_no_object_of_strings_are_refused(db: Session, headers: str) -> None:
-    with refused(30003, f"p_headers is not a JSON object of strings: {headers}"):
-        call_with(db, "outbox_enqueue_with_options_v1", "p_headers", headers)
+@pytest.mark.parametrize("options", ["", "x", "[]", "null", "7", '"a"', "{", '{"max_retry": }'])
+def test_options_that_are_no_object_are_refused(db: Session, options: str) -> None:
+    with refused(30003, f"p_options is not a JSON object: {options}"):
+        call_with(db, "outbox_enqueue_with_options_v1", "p_options", options)
     assert db.messages() == []
 
 
-@pytest.mark.parametrize("delay", [-1, -2147483648])
-def test_negative_delay_is_refused(db: Session, delay: int) -> None:
-    with refused(30005, f"p_delay_seconds must not be negative: {delay}"):
-        call_with(db, "outbox_enqueue_with_options_v1", "p_delay_seconds", delay)
+OBJECT, INTEGER = "must be an object of strings, it is", "must be an integer of 32 bits, it is"
+TIME = 'must be a time in UTC like "2026-11-27 14:00:00", it is'
+
+
+@pytest.mark.parametrize(
+    ("options", "errno", "said"),
+    [
+        *(({"headers": value}, 30012, f"option headers {OBJECT}") for value in ("a", 7, ["a"], {"a": 1}, {"a": None})),
+        *(
+            ({name: value}, 30012, f"option {name} {INTEGER} {json.dumps(value)}")
+            for name in ("max_retry", "delay_seconds")
+            for value in ("3", 1.5, True, [1], 2**31, 2**40)
+        ),
+        *(({"delay_seconds": value}, 30005, f"must not be negative: {value}") for value in (-1, -(2**31))),
+        *(
+            ({"deliver_at": value}, 30012, f"option deliver_at {TIME} {json.dumps(value)}")
+            for value in ("", "tomorrow", "2026-11-27", "2026-13-01 00:00:00", "2026-11-27T14:00:00+02:00", 1795788000)
+        ),
+        ({"deliver_at": "2030-01-01 00:00:00", "delay_seconds": 1}, 30012, "exclude each other"),
+        *(
+            ({name: 1}, 30012, f'there is no option "{name}", but max_retry, headers, delay_seconds, deliver_at')
+            for name in ("maxRetry", "MAX_RETRY", "", "dedup", "max_retry ")
+        ),
+        ({"max_retry": 3, "heders": {}}, 30012, 'there is no option "heders"'),
+    ],
+)
+def test_option_that_is_wrong_is_refused_by_name(db: Session, options: dict[str, Any], errno: int, said: str) -> None:
+    with refused(errno, said):
+        call_with(db, "outbox_enqueue_with_options_v1", "p_options", json.dumps(options))
     assert db.messages() == []
 
 

@@ -15,14 +15,14 @@ def enqueue_many(db: Session, keys: list[str]) -> list[int]:
 
 
 def enqueue_delayed(db: Session, key: str, seconds: int) -> int:
-    return int(db.out("outbox_enqueue_with_options_v1", CHAT, "chat", key, "{}", None, None, seconds))
+    return db.enqueue_with(CHAT, "chat", key, "{}", delay_seconds=seconds)
 
 
 # What a batch is
 
 
 def test_claim_returns_the_documented_columns(db: Session) -> None:
-    message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", '{"a": 1}', None, '{"h": "v"}', None)
+    message = db.enqueue_with(CHAT, "chat", "k", '{"a": 1}', headers={"h": "v"})
     (claimed,) = db.claim()
     row = db.message(message)
     assert list(claimed.items()) == [

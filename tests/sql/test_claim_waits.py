@@ -19,7 +19,7 @@ def enqueue_many(db: Session, keys: list[str]) -> list[int]:
 
 
 def enqueue_delayed(db: Session, key: str, seconds: int) -> int:
-    return int(db.out("outbox_enqueue_with_options_v1", CHAT, "chat", key, "{}", None, None, seconds))
+    return db.enqueue_with(CHAT, "chat", key, "{}", delay_seconds=seconds)
 
 
 # Transactions that commit late

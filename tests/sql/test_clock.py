@@ -83,7 +83,7 @@ def test_message_that_is_deferred_behind_one_from_before_is_sent_with_it(db: Ses
 
 
 def test_message_that_is_to_be_sent_later_keeps_its_time(db: Session) -> None:
-    db.out("outbox_enqueue_with_options_v1", "chat_history_persist", "chat", "k", chat_payload(), None, None, 60)
+    db.enqueue_with("chat_history_persist", "chat", "k", chat_payload(), delay_seconds=60)
     set_back(db)
     assert db.claim_ids() == []
 

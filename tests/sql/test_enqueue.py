@@ -91,7 +91,7 @@ def test_enqueue_vanishes_with_the_callers_rollback(db: Session) -> None:
     db.execute("INSERT INTO chat_histories (user_id, chat_id, message_content, role) VALUES (1, 'c', 'app', 'user')")
     db.enqueue("one")
     db.out("outbox_enqueue_chat_history_v1", "chat", "two", 7, "c-1", "user", "hi", None)
-    db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "three", "{}", None, '{"a":"b"}', 1)
+    db.enqueue_with(CHAT, "chat", "three", "{}", headers={"a": "b"}, delay_seconds=1)
     assert len(db.messages()) == 3
     db.execute("ROLLBACK")
     assert db.messages() == []
@@ -211,19 +211,42 @@ def test_longest_conversation_and_role_are_counted_in_characters(db: Session) ->
 
 def test_headers_are_stored_and_handed_out_with_the_claim(db: Session) -> None:
     headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "naïve": '"🎉" \\ '}
-    message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", None, json.dumps(headers), None)
+    message = db.enqueue_with(CHAT, "chat", "k", "{}", headers=headers)
     assert json.loads(db.message(message)["headers"]) == headers
     (claimed,) = db.claim()
     assert json.loads(claimed["headers"]) == headers
 
 
-def test_message_without_headers_has_none(db: Session) -> None:
-    message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", None, None, None)
-    assert db.message(message)["headers"] is None
+@pytest.mark.parametrize("options", [None, "{}", '{"headers": null, "max_retry": null, "deliver_at": null}'])
+def test_options_that_are_not_given_are_as_if_there_were_none(db: Session, options: str | None) -> None:
+    message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", options)
+    row = db.message(message)
+    assert (row["headers"], row["max_retry"], row["next_retry_at"]) == (None, 20, row["created_at"])
+
+
+@pytest.mark.parametrize(("given", "stored"), [(3, 3), (0, 20), (-1, 20), (2**31 - 1, 2**31 - 1)])
+def test_max_retry_is_an_option(db: Session, given: int, stored: int) -> None:
+    assert db.message(db.enqueue_with(CHAT, "chat", "k", "{}", max_retry=given))["max_retry"] == stored
+
+
+@pytest.mark.parametrize("time", ["2100-01-02 03:04:05.678901", "2100-01-02T03:04:05.678901Z"])
+@pytest.mark.parametrize("zone", ["+00:00", "-08:00"])
+def test_message_is_delivered_at_its_time_in_utc_whatever_the_sessions_time_zone(
+    db: Session, time: str, zone: str
+) -> None:
+    db.execute("SET time_zone = %s", zone)
+    message = db.enqueue_with(CHAT, "chat", "k", "{}", deliver_at=time)
+    assert str(db.message(message)["next_retry_at"]) == "2100-01-02 03:04:05.678901"
+    assert db.claim_ids() == []
+
+
+def test_time_that_is_over_means_now(db: Session) -> None:
+    message = db.enqueue_with(CHAT, "chat", "k", "{}", deliver_at="2000-01-01 00:00:00")
+    assert db.claim_ids() == [message]
 
 
 def test_delayed_message_is_due_after_the_delay(db: Session) -> None:
-    message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", None, None, 90)
+    message = db.enqueue_with(CHAT, "chat", "k", "{}", delay_seconds=90)
     row = db.message(message)
     assert row["next_retry_at"] - row["created_at"] == timedelta(seconds=90)
     assert db.call("outbox_list_due_v1", 10) == []
@@ -235,7 +258,7 @@ def test_delayed_message_is_due_after_the_delay(db: Session) -> None:
 
 @pytest.mark.parametrize("delay", [None, 0])
 def test_no_delay_means_due_now(db: Session, delay: int | None) -> None:
-    message = db.out("outbox_enqueue_with_options_v1", CHAT, "chat", "k", "{}", None, None, delay)
+    message = db.enqueue_with(CHAT, "chat", "k", "{}", delay_seconds=delay)
     assert db.claim_ids() == [message]
 
 

@@ -41,7 +41,7 @@ def test_consumed_message_takes_effect_once_more_as_a_new_one(db: Session) -> No
 
 def test_headers_and_the_payloads_bytes_are_copied(db: Session) -> None:
     payload = '{"b": 1.000, "a": "漢字 🎉"}'
-    message = db.out("outbox_enqueue_with_options_v1", "b", "t", "k", payload, 3, '{"traceparent": "00-1"}', None)
+    message = db.enqueue_with("b", "t", "k", payload, max_retry=3, headers={"traceparent": "00-1"})
     db.execute("UPDATE agent_outbox_messages SET status = 'consumed', next_retry_at = NULL")
     assert replay(db) == (1, message)
     copy = db.message(max(db.statuses()))

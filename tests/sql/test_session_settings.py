@@ -232,9 +232,9 @@ def applications(script: Script) -> Messages:
     free = script.enqueue("b", "free", '"x"')
     fails = [script.enqueue("e", "fails", "1"), script.enqueue("e", "fails", "2")]
     only = script.enqueue("f", "publish-only", "[]")
-    headers = '{"traceparent": "00-1"}'
-    options = ("publish-only", "paused", "g", "{}", 5, headers, 7200)
-    script.known(call("outbox_enqueue_with_options_v1", *options, out=True), "delayed")
+    options = '{"max_retry": 5, "headers": {"traceparent": "00-1"}, "delay_seconds": 7200}'
+    delayed = ("publish-only", "paused", "g", "{}", options)
+    script.known(call("outbox_enqueue_with_options_v1", *delayed, out=True), "delayed")
     chat = script.known(
         call("outbox_enqueue_chat_history_v1", "chat", "h", 7, "c-1", "user", "it's", 3, out=True), "chat"
     )

@@ -164,10 +164,10 @@ class ApplicationProcedures(Connection):
 
     @procedure("outbox_enqueue_with_options_v1")
     def enqueue_with_options(
-        self, name: str, biz_type: str, topic: str, key: str, payload: str, headers: str | None
+        self, name: str, biz_type: str, topic: str, key: str, payload: str, options: str | None
     ) -> None:
-        """Enqueue a message, due now; headers are a JSON object of texts."""
-        self.call_ignoring_out(name, biz_type, topic, key, payload, None, headers, None)
+        """Enqueue a message; options are a JSON object."""
+        self.call_ignoring_out(name, biz_type, topic, key, payload, options)
 
     @procedure("outbox_enqueue_chat_history_v1")
     def enqueue_chat_history(

@@ -2,53 +2,45 @@ SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
 SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
 SET SESSION lock_wait_timeout = 2;
 
-DROP PROCEDURE IF EXISTS outbox_enqueue_with_options_v1;
+DROP PROCEDURE IF EXISTS outbox_internal_enqueue_v1;
 
 DELIMITER $$
 
-CREATE PROCEDURE outbox_enqueue_with_options_v1 (
+CREATE PROCEDURE outbox_internal_enqueue_v1 (
   IN p_biz_type TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   IN p_topic TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   IN p_message_key TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   IN p_payload LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   IN p_max_retry INT,
-  IN p_headers LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  IN p_headers JSON,
   IN p_delay_seconds INT,
+  IN p_deliver_at DATETIME(6),
   OUT p_id BIGINT UNSIGNED
 )
 COMMENT '
-Puts a message into the outbox, with Kafka headers of its own and a delay.
-It joins the caller''s transaction and never commits: the message exists if and only if that transaction commits.
+Checks a message and stores it.
+Internal: outbox_enqueue_v1, outbox_enqueue_with_options_v1 and outbox_enqueue_chat_history_v1 call it.
 
 Parameters
-  p_biz_type TEXT, 1 to 64 characters: decides what consuming the message does (outbox_biz_types).
-    A type without a handler, registered or not, is publish-only: Kafka''s acknowledgement consumes the message.
+  p_biz_type TEXT, 1 to 64 characters: decides what consuming the message does
   p_topic TEXT, 1 to 249 characters: the Kafka topic
-  p_message_key TEXT, 1 to 255 characters: the record''s key; messages of one topic and key keep their order
-  p_payload LONGTEXT: any valid JSON, kept byte for byte and sent as it is
+  p_message_key TEXT, 1 to 255 characters: the record''s key
+  p_payload LONGTEXT: any valid JSON, kept byte for byte
   p_max_retry INT: failures after which the message is dead, unless its business type says otherwise; NULL or 0 or
     less: 20
-  p_headers LONGTEXT: a JSON object of strings, sent as Kafka headers (such as traceparent); NULL: none
-  p_delay_seconds INT: how long it is not sent; later messages of its topic and key wait behind it; NULL: 0
-  OUT p_id BIGINT UNSIGNED: the message''s id, the CloudEvents id of its record
+  p_headers JSON: an object of strings; NULL: none
+  p_delay_seconds INT: how long it is not sent; NULL: 0
+  p_deliver_at DATETIME(6): before that it is not sent; NULL: after the delay
+  OUT p_id BIGINT UNSIGNED: the message''s id
 
 Errors (nothing is stored)
   30001 an argument is NULL or empty; 30002 too long
-  30003 p_payload is not JSON or nested deeper than 100 levels, or p_headers is not a JSON object of strings
-  30005 p_delay_seconds is negative; 30011 the session''s insert_id is set
+  30003 p_payload is not JSON or nested deeper than 100 levels; 30011 the session''s insert_id is set
 
-Called by: applications. Transaction: the caller''s.
+Transaction: the caller''s.
 
 Example
-  mysql> CALL outbox_enqueue_with_options_v1(''chat_history_persist'', ''chat'', ''c-1'',
-      ->   ''{"user_id":7,"conversation_id":"c-1","role":"user","message":"hi"}'', NULL,
-      ->   ''{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'', 0, @id);
-  mysql> SELECT @id;
-  +------+
-  | @id  |
-  +------+
-  |    1 |
-  +------+
+  mysql> CALL outbox_internal_enqueue_v1(''order_placed'', ''orders'', ''Ada'', ''{"order":1}'', NULL, NULL, NULL, NULL, @id);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -57,9 +49,7 @@ BEGIN
   DECLARE v_last_insert_id BIGINT UNSIGNED DEFAULT LAST_INSERT_ID();
   -- For JSON that is nested too deep, JSON_VALID raises 3157 instead of returning 0.
   DECLARE EXIT HANDLER FOR 3157
-    CALL outbox_internal_raise_v1(30003, IF(p_headers IS NULL,
-      CONCAT('p_payload is nested deeper than 100 levels: ', LEFT(p_payload, 60)),
-      'p_payload or p_headers is nested deeper than 100 levels'));
+    CALL outbox_internal_raise_v1(30003, CONCAT('p_payload is nested deeper than 100 levels: ', LEFT(p_payload, 60)));
 
   IF COALESCE(CHAR_LENGTH(p_biz_type), 0) NOT BETWEEN 1 AND 64 THEN
     CALL outbox_internal_reject_text_v1('p_biz_type', p_biz_type, 64);
@@ -75,13 +65,6 @@ BEGIN
   ELSEIF NOT JSON_VALID(p_payload) THEN
     CALL outbox_internal_raise_v1(30003, CONCAT('p_payload is not valid JSON: ', LEFT(p_payload, 80)));
   END IF;
-  IF p_headers IS NOT NULL AND NOT COALESCE(JSON_SCHEMA_VALID(
-      '{"type":"object","additionalProperties":{"type":"string"}}', IF(JSON_VALID(p_headers), p_headers, NULL)), FALSE) THEN
-    CALL outbox_internal_raise_v1(30003, CONCAT('p_headers is not a JSON object of strings: ', LEFT(p_headers, 70)));
-  END IF;
-  IF p_delay_seconds < 0 THEN
-    CALL outbox_internal_raise_v1(30005, CONCAT('p_delay_seconds must not be negative: ', p_delay_seconds));
-  END IF;
 
   -- An id of the session's own would be given out twice, or be the last that there is.
   IF @@SESSION.insert_id <> 0 THEN
@@ -94,7 +77,7 @@ BEGIN
   VALUES
     (p_biz_type, p_topic, p_message_key, p_payload, p_headers, 'pending', 0,
      IF(p_max_retry > 0, p_max_retry, 20),
-     v_now + INTERVAL COALESCE(p_delay_seconds, 0) SECOND, v_now, v_now);
+     GREATEST(COALESCE(p_deliver_at, v_now + INTERVAL COALESCE(p_delay_seconds, 0) SECOND), v_now), v_now, v_now);
   SET p_id = LAST_INSERT_ID();
   DO LAST_INSERT_ID(v_last_insert_id);
   -- Set to 0 it looks as if it were not set, and the message has the id 0.
@@ -106,4 +89,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (301, 'V0301__enqueue_with_options_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (301, 'V0301__internal_enqueue_v1.sql');
