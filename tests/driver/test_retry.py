@@ -70,3 +70,39 @@ def test_reason_of_an_outage_is_what_the_last_broker_said(code: int, said: list[
         outage.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
     assert [event["event"] for event in events] == said
     assert events[-1]["reason"] == "Kafka: kafka-1 is not there"
+
+
+def refused(broker: str, id_: str, port: int, after_ms: int) -> str:
+    """What librdkafka says of a broker that refuses connections."""
+    where = f"{broker}:{port}/{id_}: Connect to ipv4#127.0.0.1:{port} failed: Connection refused"
+    return f"{where} (after {after_ms}ms in state CONNECT, 3 identical error(s) suppressed)"
+
+
+def test_outage_says_each_reason_once_whichever_broker_has_it() -> None:
+    certificate = "ssl://kafka-1:9093/bootstrap: SSL handshake failed: certificate has expired (after 5ms in state SSL)"
+    errors = [
+        *((KafkaError._TRANSPORT, refused(f"kafka-{number}", f"{number}", 9090 + number, number)) for number in (1, 2)),
+        (KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down"),
+        (KafkaError._TRANSPORT, refused("kafka-1", "bootstrap", 9091, 0)),
+        (KafkaError._ALL_BROKERS_DOWN, "3/3 brokers are down"),
+        (KafkaError._SSL, certificate),
+        (KafkaError._SSL, certificate.replace("kafka-1", "kafka-2")),
+    ]
+    outage = Outage()
+    with capture_logs() as events:
+        for code, text in errors:
+            outage.on_error(KafkaError(code, text))
+    assert [event["reason"].partition(" failed: ")[2].partition(" (")[0] for event in events] == [
+        "Connection refused",
+        "certificate has expired",
+    ]
+
+
+def test_outage_whose_first_word_is_that_all_are_down_says_no_second() -> None:
+    """Of idle connections that brokers close it is the first word; why a new one fails comes later."""
+    outage = Outage()
+    with capture_logs() as events:
+        outage.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+        outage.on_error(KafkaError(KafkaError._TRANSPORT, refused("kafka-1", "1", 9091, 0)))
+        outage.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    assert [event["reason"] for event in events] == ["Kafka: 1/1 brokers are down"]

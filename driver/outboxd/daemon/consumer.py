@@ -116,10 +116,12 @@ class Consumer:
         """Poll during a long call, so that the group keeps its member; what comes is for the next round."""
         # Without MySQL the partitions should go to members that reach it.
         if self._database.is_connected and self._in_use.acquire(blocking=False):
-            record = self._kafka.poll(0)
-            if record is not None:
-                self._polled_meanwhile.append(record)
-            self._in_use.release()
+            try:
+                record = self._kafka.poll(0)
+                if record is not None:
+                    self._polled_meanwhile.append(record)
+            finally:
+                self._in_use.release()
 
     def _round(self) -> None:
         if self._outage.needs_new_client(self._kafka):

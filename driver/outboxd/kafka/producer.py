@@ -122,10 +122,13 @@ class ProducerHandle:
     def serve(self) -> None:
         """Take the errors and the token of an idle client, from any thread: answers are the worker's to take."""
         if self._lock.acquire(blocking=False):
-            with suppress(KafkaException):  # fatal: the next record gets it, too
+            try:
                 if self._producer is not None and not len(self):
                     self._producer.poll(0)
-            self._lock.release()
+            except KafkaException:
+                pass  # fatal: the next record gets it, too
+            finally:
+                self._lock.release()
 
     def close(self) -> None:
         """Discard the producer and what is not acknowledged."""
