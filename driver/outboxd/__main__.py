@@ -9,6 +9,7 @@ def main() -> None:
 
     from outboxd.commands.main import main as run_command  # noqa: PLC0415
 
+    signals.interrupt_on_sigterm()
     run_command()
 
 

@@ -7,7 +7,7 @@ import click
 import mysql.connector
 from confluent_kafka import KafkaException
 
-from outboxd import __version__, signals
+from outboxd import __version__
 from outboxd.commands.audit import audit
 from outboxd.commands.biz_type import biz_type
 from outboxd.commands.dead import dead
@@ -53,7 +53,6 @@ for command in (
 
 def main() -> None:
     """Run the command `outboxd`."""
-    signals.interrupt_on_sigterm()
     if sys.__stdout__ is None:
         _fail("standard output is closed")
     sys.__stdout__.reconfigure(errors="backslashreplace")  # a message may have letters that its encoding has not
