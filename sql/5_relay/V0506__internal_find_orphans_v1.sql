@@ -36,7 +36,7 @@ BEGIN
     IF EXISTS (SELECT 1 FROM outbox_slots AS s WHERE s.slot = v_slot AND s.relay = p_relay) THEN
       SET v_pause = 1;
       next_pause: LOOP
-        SELECT MIN(m.waits_for)
+        SELECT /*+ SET_VAR(sql_big_selects = 1) */ MIN(m.waits_for)
           INTO v_pause
           FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
          WHERE m.pending_slot = v_slot
@@ -45,7 +45,7 @@ BEGIN
           LEAVE next_pause;
         END IF;
         IF NOT EXISTS (SELECT 1 FROM outbox_pauses AS p WHERE p.id = v_pause) THEN
-          SELECT JSON_ARRAYAGG(JSON_ARRAY(m.id, m.open_lane))
+          SELECT /*+ SET_VAR(sql_big_selects = 1) */ JSON_ARRAYAGG(JSON_ARRAY(m.id, m.open_lane))
             INTO v_found
             FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
            WHERE m.pending_slot = v_slot

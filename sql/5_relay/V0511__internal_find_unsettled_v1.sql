@@ -61,7 +61,7 @@ BEGIN
   IF p_settled IS NULL THEN
     -- From the end of the table back to the first row that is old, 16 times as many rows at each try.
     look_back: LOOP
-      SELECT MAX(IF(last.is_young, NULL, last.id)), MIN(last.id), COUNT(*)
+      SELECT /*+ SET_VAR(sql_big_selects = 1) */ MAX(IF(last.is_young, NULL, last.id)), MIN(last.id), COUNT(*)
         INTO v_old, v_lowest, v_seen
         FROM (
           SELECT id, COALESCE(created_at BETWEEN v_young_from AND v_young_to, FALSE) AS is_young
@@ -82,7 +82,7 @@ BEGIN
   SET p_settled = IF(p_top > 0, LEAST(p_settled, p_top), NULL);
   SET v_seen = 0;
   IF p_settled < p_top THEN
-    SELECT COUNT(*)
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ COUNT(*)
       INTO v_seen
       FROM agent_outbox_messages FORCE INDEX (PRIMARY)
      WHERE id > p_settled
@@ -97,13 +97,13 @@ BEGIN
     -- What is old is settled, although it may not be committed: the heads show that.
     SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
     START TRANSACTION;
-    SELECT COALESCE(MAX(IF(created_at BETWEEN v_young_from AND v_young_to, NULL, id)), p_settled)
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ COALESCE(MAX(IF(created_at BETWEEN v_young_from AND v_young_to, NULL, id)), p_settled)
       INTO p_settled
       FROM agent_outbox_messages FORCE INDEX (PRIMARY)
      WHERE id > p_settled
        AND id <= p_top;
     -- Behind so many the rest waits for the next look, as behind an id that is missing.
-    SELECT MIN(IF(young.id > young.id_before + 1, young.id_before + 1, NULL)), JSON_ARRAYAGG(JSON_ARRAY(young.id, young.lane)), MAX(young.id), COUNT(*)
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ MIN(IF(young.id > young.id_before + 1, young.id_before + 1, NULL)), JSON_ARRAYAGG(JSON_ARRAY(young.id, young.lane)), MAX(young.id), COUNT(*)
       INTO p_missing_id, p_young, v_last, v_seen
       FROM (
         SELECT id, open_lane AS lane, LAG(id, 1, p_settled) OVER (ORDER BY id) AS id_before

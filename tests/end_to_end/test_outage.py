@@ -269,8 +269,8 @@ def test_kafka_that_is_away_at_the_start_and_again_later_is_waited_for(
     daemon.eventually(all_consumed(db), "the first are consumed", seconds=60)
     assert_said(daemon, times=1)
 
-    own_kafka.stop()
     said_before = len(daemon.events("unavailable"))
+    own_kafka.stop()
     for key in "abcdefgh":
         db.enqueue(key, topic=topic)
     daemon.says("unavailable", count=said_before + 1)
