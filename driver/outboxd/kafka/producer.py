@@ -79,8 +79,11 @@ class ProducerHandle:
         error the producer is closed), and ValueError for a topic that has a NUL.
         """
 
+        producer = self._producer
+
         def answered(error: KafkaError | None, _: Any) -> None:
-            self._under_way -= 1
+            if self._producer is producer:  # not a late answer of one that was discarded
+                self._under_way -= 1
             on_answer(error)
 
         try:
