@@ -166,14 +166,6 @@ def test_absent_collector_is_said_once_and_holds_up_neither_messages_nor_the_sto
     assert "Traceback" not in daemon.log
 
 
-def test_traces_that_are_asked_for_and_switched_off_are_off() -> None:
-    code = (
-        "import sys; from outboxd.observe import tracing\n"
-        "with tracing.starting(): print([name for name in sys.modules if name.startswith('opentelemetry')])"
-    )
-    assert printed(code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_TRACES_EXPORTER="none") == "[]\n"
-
-
 def printed(code: str, **environment: str) -> str:
     """What a fresh interpreter prints."""
     command = [sys.executable, "-c", code]
@@ -182,12 +174,15 @@ def printed(code: str, **environment: str) -> str:
     ).stdout
 
 
-def test_nothing_of_opentelemetry_is_imported_where_nobody_asks_for_traces() -> None:
+@pytest.mark.parametrize(
+    "environment", [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_EXPORTER": "none"}]
+)
+def test_nothing_of_opentelemetry_is_imported_where_nobody_asks_for_traces(environment: dict[str, str]) -> None:
     code = (
         "import sys; from outboxd.observe import tracing\n"
         "with tracing.starting(): print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
-    assert printed(code) == "[]\n"
+    assert printed(code, **environment) == "[]\n"
 
 
 def test_traces_that_are_asked_for_without_the_extra_are_a_warning() -> None:
