@@ -29,7 +29,11 @@ CREATE ROLE IF NOT EXISTS outbox_app, outbox_relay, outbox_consumer, outbox_oper
 -- Applications: enqueue. They cannot read messages, not even their own.
 GRANT EXECUTE ON PROCEDURE outbox_enqueue_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_enqueue_with_options_v1 TO outbox_app;
+GRANT EXECUTE ON PROCEDURE outbox_enqueue_returning_v1 TO outbox_app;
+GRANT EXECUTE ON PROCEDURE outbox_enqueue_bytes_v1 TO outbox_app;
+GRANT EXECUTE ON PROCEDURE outbox_enqueue_batch_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_enqueue_chat_history_v1 TO outbox_app;
+GRANT EXECUTE ON PROCEDURE outbox_wait_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_app;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_app;
@@ -86,12 +90,14 @@ GRANT EXECUTE ON PROCEDURE outbox_pause_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_resume_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_purge_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_purge_dead_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_purge_dedup_keys_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_recover_published_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_register_biz_type_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_register_batch_handler_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_replay_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_new_identity_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_set_transaction_bytes_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_set_max_payload_bytes_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_status_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_operator;

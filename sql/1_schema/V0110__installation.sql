@@ -10,6 +10,7 @@ CREATE TABLE outbox_installation (
   installation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'a UUID',
   made_at         DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),
   transaction_bytes BIGINT UNSIGNED NOT NULL DEFAULT 33554432 COMMENT 'what one transaction of outboxd changes at most, see outbox_set_transaction_bytes_v1',
+  max_payload_bytes BIGINT UNSIGNED NOT NULL DEFAULT 1000000 COMMENT 'what enqueue accepts at most, see outbox_set_max_payload_bytes_v1',
   PRIMARY KEY (only_row),
   CONSTRAINT outbox_installation_is_one CHECK (only_row = 1)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = 'outboxd: the identity of this outbox, and what holds for all of it';

@@ -28,6 +28,9 @@ Parameters
     30010 a batch handler, or a lock wait, ended its caller''s transaction; the same
     30011 the session''s insert_id is set
     30012 an option is unknown, or has a value of the wrong kind
+    30013 Kafka takes no topic of this name
+    30014 the payload is larger than outbox_set_max_payload_bytes_v1 allows
+    30015 bytes for a business type that has a handler
   p_text TEXT: what was wrong with which value; cut to 128 characters, the limit of a condition.
 
 Example

@@ -64,7 +64,7 @@ BEGIN
           FROM (
             SELECT given.place,
                    SUM(v_images * (v_row_bytes + COALESCE(LENGTH(m.payload) + LENGTH(m.message_key) + LENGTH(m.topic)
-                     + COALESCE(LENGTH(m.last_error), 0) + COALESCE(JSON_STORAGE_SIZE(m.headers), 0), 0)))
+                     + COALESCE(LENGTH(m.body), 0) + COALESCE(LENGTH(m.last_error), 0) + COALESCE(JSON_STORAGE_SIZE(m.headers), 0), 0)))
                      OVER (ORDER BY given.place ROWS UNBOUNDED PRECEDING) AS bytes
               FROM JSON_TABLE(
                      JSON_EXTRACT(p_ids, CONCAT('$[', v_from, ' to ', v_from + v_width - 1, ']')),

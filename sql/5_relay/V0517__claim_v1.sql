@@ -26,8 +26,9 @@ Parameters
   p_wait_ms INT: how long to wait here for work, in milliseconds, at most 60000; NULL: 0. A claim that may wait looks at the
     slots twice a second and for what is due every 20 ms; one that may not, each time
 
-Result set, by ascending id: id, biz_type, topic, message_key, payload, headers, created_at, and receipt, which the
-marks want back: it changes whenever the message returns to pending, so that a mark that comes late, after the
+Result set, by ascending id: id, biz_type, topic, message_key, value, content_type, headers, created_at, receipt.
+value is what the record has as its value, as bytes: the payload, or what outbox_enqueue_bytes_v1 has stored; NULL is a
+tombstone. content_type is empty where the record shall have none. receipt is what the marks want back: it changes whenever the message returns to pending, so that a mark that comes late, after the
 consumer has already sent the message back, does nothing.
 
 Order: a message is not returned while an earlier one of its lane (topic and key) is pending and not in the same
@@ -44,7 +45,7 @@ Called by: relays. Owns its transactions: call it outside of one.
 Example
   mysql> CALL outbox_claim_v1(''relay-a'', 1000, 30, 500);
   +----+----------------------+-------+-------------+---------------------+---------+-----+----------------------------+
-  | id | biz_type             | topic | message_key | payload             | headers | ... | receipt                    |
+  | id | biz_type             | topic | message_key | value               | headers | ... | receipt                    |
   +----+----------------------+-------+-------------+---------------------+---------+-----+----------------------------+
   |  1 | chat_history_persist | chat  | c-1         | {"user_id":7,...}   | NULL    | ... | 2026-01-01 12:00:00.123456 |
   +----+----------------------+-------+-------------+---------------------+---------+-----+----------------------------+
@@ -118,7 +119,8 @@ BEGIN
          LIMIT v_limit
       ) AS head;
     CALL outbox_internal_fit_v1(v_ids, NULL, v_messages, v_bytes);
-    SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt
+    SELECT m.id, m.biz_type, m.topic, m.message_key, IF(m.content_type IS NULL, CAST(m.payload AS BINARY), m.body) AS value,
+           COALESCE(m.content_type, 'application/json') AS content_type, m.headers, m.created_at, m.next_retry_at AS receipt
       FROM JSON_TABLE(COALESCE(v_ids, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS head
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id
      WHERE m.status = 'pending'

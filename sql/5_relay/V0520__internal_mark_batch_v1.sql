@@ -21,7 +21,7 @@ Internal: outbox_internal_mark_in_parts_v1 calls it.
 Parameters
   p_relay VARCHAR(128): the relay
   p_messages LONGTEXT: JSON array of {"id", "receipt"} as outbox_claim_v1 returned them, by ascending id, and "reason"
-    where the mark is failed or dead
+    where the mark is failed or dead, or "partition" and "offset" of the record where it is published
   p_mark VARCHAR(16): published, failed or dead
   OUT p_marked INT: how many messages changed
 
@@ -48,7 +48,7 @@ BEGIN
   DECLARE refused CURSOR FOR
     SELECT given.id, MAX(given.reason)
       FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$.id', reason LONGTEXT PATH '$.reason')) AS given
-     WHERE given.id MEMBER OF (v_claimed)
+      JOIN JSON_TABLE(v_claimed, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$[0]')) AS claimed ON claimed.id = given.id
      GROUP BY given.id
      ORDER BY given.id;
   DECLARE CONTINUE HANDLER FOR NOT FOUND SET v_is_done = TRUE;
@@ -66,11 +66,13 @@ BEGIN
   CALL outbox_internal_begin_v1(v_is_own_transaction);
   CALL outbox_internal_fence_v1(p_relay, v_slots);
   -- Those that no other claim has handed out since: their receipt is still the same.
-  SELECT JSON_ARRAYAGG(m.id)
+  SELECT JSON_ARRAYAGG(JSON_ARRAY(m.id, given.kafka_partition, given.kafka_offset))
     INTO v_claimed
     FROM JSON_TABLE(p_messages, '$[*]' COLUMNS (
            id BIGINT UNSIGNED PATH '$.id',
-           receipt DATETIME(6) PATH '$.receipt')) AS given
+           receipt DATETIME(6) PATH '$.receipt',
+           kafka_partition INT PATH '$.partition',
+           kafka_offset BIGINT PATH '$.offset')) AS given
     STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = given.id
    WHERE m.status = 'pending'
      AND m.next_retry_at <=> given.receipt
@@ -80,11 +82,16 @@ BEGIN
   IF p_mark = 'published' THEN
     -- A list, read without a lock: a join would wait for a registration that has not committed.
     SELECT JSON_ARRAYAGG(biz_type) INTO v_handled_types FROM outbox_biz_types WHERE handler IS NOT NULL;
-    UPDATE JSON_TABLE(COALESCE(v_claimed, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS acknowledged
+    UPDATE JSON_TABLE(COALESCE(v_claimed, '[]'), '$[*]' COLUMNS (
+             id BIGINT UNSIGNED PATH '$[0]',
+             kafka_partition INT PATH '$[1]',
+             kafka_offset BIGINT PATH '$[2]')) AS acknowledged
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = acknowledged.id
        SET m.status = IF(m.biz_type MEMBER OF (v_handled_types), 'published', 'consumed'),
            m.next_retry_at = NULL,
            m.last_error = NULL,
+           m.kafka_partition = COALESCE(acknowledged.kafka_partition, m.kafka_partition),
+           m.kafka_offset = COALESCE(acknowledged.kafka_offset, m.kafka_offset),
            m.published_at = v_now,
            m.consumed_at = IF(m.biz_type MEMBER OF (v_handled_types), m.consumed_at, v_now),
            m.updated_at = v_now;

@@ -18,7 +18,8 @@ has no handler, registered or not, Kafka''s acknowledgement is all there is to d
 
 Parameters
   p_relay VARCHAR(128): the relay
-  p_messages LONGTEXT: JSON array of {"id", "receipt"} as outbox_claim_v1 returned them, by ascending id
+  p_messages LONGTEXT: JSON array of {"id", "receipt"} as outbox_claim_v1 returned them, by ascending id, with
+    "partition" and "offset" of the record as Kafka has told them; these may be left out
   OUT p_marked INT: how many messages changed; fewer than given is no error: a slot was lost, or the consumer was
     faster than this mark
 

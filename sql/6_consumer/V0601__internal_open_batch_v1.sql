@@ -60,6 +60,8 @@ BEGIN
     topic         VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     message_key   VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     payload       LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
+    kafka_partition INT NULL COMMENT 'where the record is, as the consumer says',
+    kafka_offset  BIGINT NULL,
     batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
     lane          INT UNSIGNED NULL COMMENT 'the hash of topic and message_key; NULL where the business type has no order',
     is_waiting    BOOLEAN NULL COMMENT 'of the message: it waits for its retry, and this is an earlier copy of its record',
@@ -70,8 +72,8 @@ BEGIN
 
   START TRANSACTION;
   -- By primary key: with the statistics of a table that was just empty the server scans all of it, and locks it.
-  INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, batch_handler, lane, is_waiting, outcome, error)
-  SELECT given.id, m.biz_type, m.topic, m.message_key, m.payload, t.batch_handler,
+  INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, kafka_partition, kafka_offset, batch_handler, lane, is_waiting, outcome, error)
+  SELECT given.id, m.biz_type, m.topic, m.message_key, m.payload, given.kafka_partition, given.kafka_offset, t.batch_handler,
          IF(t.ordering = 'none', NULL, m.open_lane), m.is_waiting,
          CASE
            WHEN m.id IS NULL THEN 'unknown'
@@ -91,12 +93,16 @@ BEGIN
            id BIGINT UNSIGNED PATH '$.id' ERROR ON EMPTY ERROR ON ERROR,
            created_at DATETIME(6) PATH '$.created_at',
            topic VARCHAR(255) PATH '$.topic',
-           message_key TEXT PATH '$.key')) AS given
+           message_key TEXT PATH '$.key',
+           kafka_partition INT PATH '$.partition',
+           kafka_offset BIGINT PATH '$.offset')) AS given
     LEFT JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = given.id
     LEFT JOIN outbox_biz_types AS t ON t.biz_type = m.biz_type
      FOR UPDATE OF m SKIP LOCKED
   -- Of two records with one id, the own one counts.
   ON DUPLICATE KEY UPDATE
+    outbox_batch.kafka_partition = IF(outbox_batch.outcome = 'foreign', VALUES(kafka_partition), outbox_batch.kafka_partition),
+    outbox_batch.kafka_offset = IF(outbox_batch.outcome = 'foreign', VALUES(kafka_offset), outbox_batch.kafka_offset),
     outbox_batch.error = IF(outbox_batch.outcome = 'foreign', VALUES(error), outbox_batch.error),
     outbox_batch.outcome = IF(outbox_batch.outcome = 'foreign', VALUES(outcome), outbox_batch.outcome);
   IF JSON_LENGTH(p_failed) > 0 THEN

@@ -43,6 +43,8 @@ main: BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_biz_type, v_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_has_ended BOOLEAN;
+  DECLARE v_partition INT;
+  DECLARE v_offset BIGINT;
   DECLARE v_errno INT;
   DECLARE v_deadlock INT DEFAULT 1213;
   DECLARE v_lock_wait_timeout INT DEFAULT 1205;
@@ -65,12 +67,14 @@ main: BEGIN
     LEAVE main;
   END IF;
 
-  SELECT id, payload INTO @outbox_id, @outbox_payload FROM outbox_batch WHERE id = p_id;
+  SELECT id, payload, kafka_partition, kafka_offset INTO @outbox_id, @outbox_payload, v_partition, v_offset FROM outbox_batch WHERE id = p_id;
   SAVEPOINT outbox_handler;
   UPDATE agent_outbox_messages
      SET status = 'consumed',
          next_retry_at = NULL,
          last_error = NULL,
+         kafka_partition = COALESCE(v_partition, kafka_partition),
+         kafka_offset = COALESCE(v_offset, kafka_offset),
          consumed_at = v_now,
          updated_at = v_now
    WHERE id = p_id;

@@ -52,6 +52,8 @@ BEGIN
        SET m.status = 'consumed',
            m.next_retry_at = NULL,
            m.last_error = NULL,
+           m.kafka_partition = COALESCE(b.kafka_partition, m.kafka_partition),
+           m.kafka_offset = COALESCE(b.kafka_offset, m.kafka_offset),
            m.consumed_at = v_now,
            m.updated_at = v_now
      WHERE b.outcome = 'offered';

@@ -16,8 +16,8 @@ which message has arrived.
 
 Parameters
   p_messages LONGTEXT: JSON array of {"id": the record''s ce_id, "created_at": its ce_time in UTC, "topic": its topic,
-    "key": its key}, by ascending id: that is the order in which the messages are locked. All must agree with the
-    message''s row; topic and key may be left out.
+    "key": its key, "partition" and "offset": where it is}, by ascending id: that is the order in which the messages are
+    locked. created_at, topic and key must agree with the message''s row. All but id and created_at may be left out.
 
 Result set, by id: id, outcome, error. A record is done with, and the consumer commits its offset, whatever the
 outcome, except for not reached:

@@ -33,6 +33,7 @@ Parameters
 
 Errors (nothing is stored)
   30001 an argument is NULL or empty; 30002 too long; 30011 the session''s insert_id is set
+  30013 Kafka takes no topic of this name; 30014 the payload is too large
 
 Called by: applications. Transaction: the caller''s.
 
@@ -48,6 +49,8 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_is_new BOOLEAN;
+
   IF p_user_id IS NULL THEN
     CALL outbox_internal_raise_v1(30001, 'p_user_id must not be NULL');
   END IF;
@@ -62,10 +65,10 @@ BEGIN
   END IF;
 
   -- Not JSON_OBJECT: it orders the keys by their length, and this order is the contract's.
-  CALL outbox_internal_enqueue_v1('chat_history_persist', p_topic, p_message_key,
+  CALL outbox_internal_enqueue_v1('p_', 'chat_history_persist', p_topic, p_message_key,
     CONCAT('{"user_id":' COLLATE utf8mb4_0900_bin, p_user_id, ',"conversation_id":', JSON_QUOTE(p_conversation_id),
            ',"role":', JSON_QUOTE(p_role), ',"message":', JSON_QUOTE(p_message), '}'),
-    p_max_retry, NULL, NULL, NULL, p_id);
+    NULL, NULL, p_max_retry, NULL, p_id, v_is_new);
 END $$
 
 DELIMITER ;

@@ -3,18 +3,28 @@ SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,N
 SET SESSION lock_wait_timeout = 2;
 
 -- Retention that needs no daemon: once a minute, deletes what was consumed more than 7 days ago, at most 100,000
--- messages. It is shipped disabled; this enables it:
+-- messages, and as many dedup keys that are as old. It is shipped disabled; this enables it:
 --   ALTER EVENT outbox_retention ENABLE;
 -- and this keeps messages for 30 days instead:
---   ALTER EVENT outbox_retention DO CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 30 DAY, 100000);
+--   ALTER EVENT outbox_retention DO BEGIN
+--     CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 30 DAY, 100000);
+--     CALL outbox_purge_dedup_keys_v1(UTC_TIMESTAMP(6) - INTERVAL 30 DAY, 100000);
+--   END
 -- It runs with the rights of the account that applied this file, where event_scheduler is ON (the default). A run
 -- may take longer than a minute: the next one leaves out what it has locked.
 DROP EVENT IF EXISTS outbox_retention;
+
+DELIMITER $$
 
 CREATE EVENT outbox_retention
   ON SCHEDULE EVERY 1 MINUTE
   DISABLE
   COMMENT 'outboxd: purges consumed messages after 7 days; ALTER EVENT outbox_retention ENABLE'
-  DO CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 7 DAY, 100000);
+  DO BEGIN
+    CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 7 DAY, 100000);
+    CALL outbox_purge_dedup_keys_v1(UTC_TIMESTAMP(6) - INTERVAL 7 DAY, 100000);
+  END $$
 
-INSERT INTO outbox_migrations (version, file) VALUES (823, 'V0823__retention.sql');
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (824, 'V0824__retention.sql');
