@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
@@ -12,17 +13,39 @@ from outboxd.mysql.errors import is_rejection
 from outboxd.mysql.procedures import ApplicationProcedures
 
 _ESCAPED = b"\0\n\r\\'\"\x1a"
-_STATEMENT_BYTES = 1024  # a call without its texts takes no more
-_OPTIONS = ("max_retry", "headers", "delay_seconds", "deliver_at")
+_STATEMENT_BYTES = 1024  # a call without its messages takes no more
+_CHAT_TYPE = "chat_history_persist"
 _CHAT = {"user_id": int, "conversation_id": str, "role": str, "message": str}
+_MOST_CHARACTERS = {"conversation_id": 255, "role": 32}
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What became of one line: enqueued, or the reason why it was rejected."""
+class Rejected:
+    """A line that was rejected, and why."""
 
     number: int
-    error: str | None = None
+    error: str
+
+
+@dataclass(slots=True)
+class Done:
+    """What became of the lines of one transaction."""
+
+    last: int
+    """The number of its last line."""
+    enqueued: int = 0
+    known: int = 0
+    """Lines that were enqueued before, with the same dedup key."""
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """A line as an element of the array that outbox_enqueue_batch_v1 takes."""
+
+    number: int
+    text: str
+    size: int
 
 
 def enqueue(
@@ -30,42 +53,102 @@ def enqueue(
     topic: str,
     lines: Iterable[bytes],
     *,
+    source: str | None = None,
     strict: bool = False,
-    per_transaction: int = 500,
-) -> Iterator[list[Line]]:
-    """Enqueue each line, and yield the lines of each transaction after it has committed.
+    per_transaction: int = 511,
+) -> Iterator[Done]:
+    """Enqueue each line, and yield what became of the lines of each transaction after it has committed.
 
     A line is UTF-8: a chat message (user_id, conversation_id, role, message; its conversation is the key), or any
-    message: biz_type, key, payload, and any of the options of outbox_enqueue_with_options_v1. Other members of a chat
-    line are ignored. A wrong line is rejected alone; with strict it is the last one. Raises Unavailable if MySQL goes
-    away: the transaction under way is then rolled back, unless MySQL went away in the middle of its COMMIT.
+    message as outbox_enqueue_batch_v1 takes it, in which topic may be left out. Other members of a chat line are
+    ignored. With a source, each line that has none gets a dedup key of the source, the line's number and its text:
+    lines that were enqueued before are passed over. A wrong line is rejected alone; with strict it is the last one.
+    Raises Unavailable if MySQL goes away: the transaction under way is then rolled back, unless MySQL went away in the
+    middle of its COMMIT.
     """
-    most = int(database.query("SELECT @@max_allowed_packet")[0][0])
+    most = int(database.query("SELECT @@max_allowed_packet")[0][0]) - _STATEMENT_BYTES
     numbered = enumerate(lines, 1)
     while chunk := list(islice(numbered, per_transaction)):
-        done: list[Line] = []
+        done = Done(chunk[-1][0])
+        elements = list(_elements(chunk, topic, source, most, strict, done))
         with database.transaction():
-            for number, line in chunk:
-                if not line.strip():
-                    continue
-                done.append(_enqueue_one(database, topic, number, line, most))
-                if strict and done[-1].error:
+            for call in _calls(elements, most):
+                _enqueue(database, call, strict, done)
+                if strict and _is_cut(done, call):
                     break
+        if strict and done.rejected:
+            del done.rejected[1:]
+            done.last = done.rejected[0].number
         yield done
-        if strict and done and done[-1].error:
+        if strict and done.rejected:
             return
 
 
-def _enqueue_one(database: ApplicationProcedures, topic: str, number: int, line: bytes, most: int) -> Line:
+def _elements(
+    chunk: list[tuple[int, bytes]], topic: str, source: str | None, most: int, strict: bool, done: Done
+) -> Iterator[_Element]:
+    for number, line in chunk:
+        if not line.strip():
+            continue
+        try:
+            element = _element(parse(line), topic)
+            if source is not None:
+                element.setdefault("dedup_key", dedup_key(source, number, line))
+            text = json.dumps(element, ensure_ascii=False, separators=(",", ":"))
+            size = _bytes_sent(text)
+            if size > most:
+                sent, limit = size + _STATEMENT_BYTES, most + _STATEMENT_BYTES
+                raise ValueError(f"too large: {sent} bytes as it is sent, MySQL's max_allowed_packet is {limit}")
+        except ValueError as error:
+            done.rejected.append(Rejected(number, str(error)))
+            if strict:
+                return
+        else:
+            yield _Element(number, text, size)
+
+
+def _calls(elements: list[_Element], most: int) -> Iterator[list[_Element]]:
+    """Divide the elements, so that each call fits into a packet."""
+    call: list[_Element] = []
+    size = 0
+    for element in elements:
+        if call and size + element.size + 1 > most:
+            yield call
+            call, size = [], 0
+        call.append(element)
+        size += element.size + 1
+    if call:
+        yield call
+
+
+def _enqueue(database: ApplicationProcedures, elements: list[_Element], strict: bool, done: Done) -> None:
+    """Enqueue the elements; where one is wrong, in halves, until it stands alone."""
     try:
-        _call(database, topic, parse(line), most)
-        return Line(number)
-    except ValueError as error:
-        return Line(number, str(error))
+        stored = database.enqueue_batch("[" + ",".join(element.text for element in elements) + "]")
+        done.enqueued += stored
+        done.known += len(elements) - stored
     except mysql.connector.Error as error:
         if not is_rejection(error):
             raise
-        return Line(number, error.msg)
+        if len(elements) == 1:
+            done.rejected.append(Rejected(elements[0].number, (error.msg or "").removeprefix("p_messages[0].")))
+            done.rejected.sort(key=lambda rejected: rejected.number)
+            return
+        half = len(elements) // 2
+        for part in (elements[:half], elements[half:]):
+            _enqueue(database, part, strict, done)
+            if strict and _is_cut(done, part):
+                return
+
+
+def _is_cut(done: Done, elements: list[_Element]) -> bool:
+    """Whether a line among these, or before them, is wrong."""
+    return bool(done.rejected) and done.rejected[0].number <= elements[-1].number
+
+
+def dedup_key(source: str, number: int, line: bytes) -> str:
+    """The dedup key of a line: the same line at the same place of the same source has the same."""
+    return f"{source[:160]}:{number}:{sha256(line.strip()).hexdigest()}"
 
 
 def parse(line: bytes) -> dict[str, Any]:
@@ -85,7 +168,7 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def check_chat(fields: dict[str, Any]) -> None:
-    """Raise ValueError if a member of a chat message is missing, of another type or out of range."""
+    """Raise ValueError if a member of a chat message is missing, of another type, or out of range."""
     for name, kind in _CHAT.items():
         value = fields.get(name)
         if type(value) is not kind:
@@ -93,31 +176,23 @@ def check_chat(fields: dict[str, Any]) -> None:
             raise ValueError(f"{name} must be {'an integer' if kind is int else 'a text'}, it is {what}")
     if not -(2**63) <= fields["user_id"] < 2**63:
         raise ValueError("user_id must be a BIGINT, it is out of range")
+    for name, most in _MOST_CHARACTERS.items():
+        if not 1 <= len(fields[name]) <= most:
+            raise ValueError(f"{name} must have 1 to {most} characters, it has {len(fields[name])}")
 
 
-def _call(database: ApplicationProcedures, topic: str, fields: dict[str, Any], most: int) -> None:
+def _element(fields: dict[str, Any], topic: str) -> dict[str, Any]:
+    """The element of a line's object. Its payload is a text, which the outbox keeps byte for byte."""
     if "payload" in fields:
-        for name in ("biz_type", "key"):
-            if not isinstance(fields.get(name), str):
-                raise ValueError(f"{name} must be a text, it is {json.dumps(fields.get(name))[:60]}")
         payload = fields["payload"]
-        text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
-        options = {name: fields[name] for name in _OPTIONS if name in fields}
-        given = json.dumps(options, ensure_ascii=False) if options else None
-        _check_size(most, fields["biz_type"], topic, fields["key"], text, given or "")
-        database.enqueue_with_options(fields["biz_type"], topic, fields["key"], text, given)
-        return
+        return {"topic": topic, **fields, "payload": payload if isinstance(payload, str) else _compact(payload)}
     check_chat(fields)
-    chat = fields["conversation_id"]
-    _check_size(most, topic, chat, chat, fields["role"], fields["message"])
-    database.enqueue_chat_history(topic, chat, fields["user_id"], chat, fields["role"], fields["message"])
+    payload = _compact({name: fields[name] for name in _CHAT})
+    return {"biz_type": _CHAT_TYPE, "topic": topic, "key": fields["conversation_id"], "payload": payload}
 
 
-def _check_size(most: int, *texts: str) -> None:
-    """Raise ValueError if a call with these texts is too large: the server would close the connection."""
-    size = _STATEMENT_BYTES + sum(_bytes_sent(text) for text in texts)
-    if size > most:
-        raise ValueError(f"too large: {size} bytes as it is sent, MySQL's max_allowed_packet is {most}")
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _bytes_sent(text: str) -> int:

@@ -11,10 +11,14 @@ class Receipt:
 
     id: int
     receipt: datetime | None
+    partition: int | None = None
+    """Where Kafka has put the record, once it has acknowledged it."""
+    offset: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The element of the JSON array that the relay's marks take."""
-        return {"id": self.id, "receipt": self.receipt and self.receipt.isoformat(sep=" ")}
+        receipt = self.receipt and self.receipt.isoformat(sep=" ")
+        return {"id": self.id, "receipt": receipt, "partition": self.partition, "offset": self.offset}
 
 
 Refusal = tuple[Receipt, str]
@@ -29,7 +33,10 @@ class Message:
     biz_type: str
     topic: str
     key: str
-    payload: str
+    value: bytes | None
+    """What the record has as its value; None: a tombstone."""
+    content_type: str
+    """Of the value; empty: none is sent."""
     headers: str | None
     created_at: datetime | None
     receipt: Receipt
@@ -43,13 +50,16 @@ class Arrival:
     created_at: datetime | None
     topic: str
     key: str
+    partition: int = field(compare=False)
+    offset: int = field(compare=False)
     biz_type: str = field(default="", compare=False)
     """Only said by the record: nothing but the size of batches depends on it."""
 
     def to_json(self) -> dict[str, Any]:
         """The element of the JSON array that outbox_consume_v1 takes."""
         time = self.created_at and self.created_at.isoformat(sep=" ")
-        return {"id": self.id, "created_at": time, "topic": self.topic, "key": self.key}
+        place = {"topic": self.topic, "key": self.key, "partition": self.partition, "offset": self.offset}
+        return {"id": self.id, "created_at": time, **place}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ CREATE PROCEDURE outbox_internal_note_dedup_keys_v1 (
 )
 COMMENT '
 Writes into the dedup keys that were taken which messages have them.
-Internal: outbox_internal_enqueue_set_v1 calls it, behind outbox_internal_take_dedup_keys_v1.
+Internal: outbox_internal_enqueue_part_v1 calls it, behind outbox_internal_take_dedup_keys_v1.
 
 Parameters
   p_from_id BIGINT UNSIGNED: the first message that this transaction has stored since

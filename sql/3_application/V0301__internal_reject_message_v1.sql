@@ -47,7 +47,7 @@ BEGIN
     CALL outbox_internal_reject_text_v1(CONCAT(p_prefix, 'biz_type'), p_biz_type, 64);
   ELSEIF COALESCE(CHAR_LENGTH(p_topic), 0) NOT BETWEEN 1 AND 249 THEN
     CALL outbox_internal_reject_text_v1(CONCAT(p_prefix, 'topic'), p_topic, 249);
-  ELSEIF NOT REGEXP_LIKE(p_topic, '^[a-zA-Z0-9._-]+$', 'c') THEN
+  ELSEIF REGEXP_LIKE(p_topic, '[^a-zA-Z0-9._-]', 'c') THEN
     CALL outbox_internal_raise_v1(30013, CONCAT(p_prefix, 'topic "', LEFT(p_topic, 30), '" is no name of a Kafka topic: letters of ASCII, digits and . _ - only'));
   ELSEIF p_topic IN ('.', '..') THEN
     CALL outbox_internal_raise_v1(30013, CONCAT(p_prefix, 'topic "', p_topic, '" is no name of a Kafka topic'));

@@ -21,7 +21,7 @@ CREATE PROCEDURE outbox_internal_enqueue_v1 (
 )
 COMMENT '
 Checks a message and stores it, unless another message has its dedup key.
-Internal: whatever enqueues calls it, but for outbox_internal_enqueue_set_v1.
+Internal: whatever enqueues calls it, but for outbox_internal_enqueue_part_v1.
 
 Parameters
   p_prefix VARCHAR(32): what stands before the names in an error: p_, or such as p_messages[3].
@@ -75,7 +75,7 @@ BEGIN
   END IF;
   IF NOT COALESCE(CHAR_LENGTH(p_biz_type) BETWEEN 1 AND 64
               AND CHAR_LENGTH(p_topic) BETWEEN 1 AND 249
-              AND REGEXP_LIKE(p_topic, '^[a-zA-Z0-9._-]+$', 'c')
+              AND NOT REGEXP_LIKE(p_topic, '[^a-zA-Z0-9._-]', 'c')
               AND p_topic NOT IN ('.', '..')
               AND CHAR_LENGTH(p_message_key) BETWEEN 1 AND 255
               AND JSON_VALID(p_payload)

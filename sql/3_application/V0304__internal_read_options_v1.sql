@@ -66,7 +66,7 @@ main: BEGIN
     FROM JSON_TABLE(JSON_KEYS(v_options), '$[*]' COLUMNS (name LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin PATH '$')) AS given
    WHERE NOT given.name MEMBER OF (v_known);
   IF v_unknown IS NOT NULL THEN
-    CALL outbox_internal_raise_v1(30012, CONCAT(IF(p_prefix = 'p_', '', p_prefix), 'options: there is no "', LEFT(v_unknown, 24), '", but max_retry, headers, delay_seconds, deliver_at, dedup_key'));
+    CALL outbox_internal_raise_v1(30012, CONCAT(IF(p_prefix = 'p_', '', REPLACE(p_prefix, '.', ': ')), 'there is no option "', LEFT(v_unknown, 24), '", but max_retry, headers, delay_seconds, deliver_at, dedup_key'));
   END IF;
   -- A null is as if it were missing.
   WHILE v_at < JSON_LENGTH(v_known) DO

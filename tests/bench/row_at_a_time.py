@@ -45,7 +45,7 @@ def _relay(server: Server, bootstrap: str) -> float:
                 producer.produce(
                     message["topic"],
                     key=message["message_key"],
-                    value=message["payload"],
+                    value=message["value"],
                     headers=[("id", str(message["id"]))],
                     on_delivery=_raise_error,
                 )

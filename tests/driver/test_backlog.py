@@ -35,7 +35,7 @@ class Record:
 def entry(id_: int, key: str = "k", biz_type: str = "chat", partition: int = 0, offset: int | None = None) -> Entry:
     """The record of a message."""
     number = id_ if offset is None else offset
-    return Entry(Record(number, partition), Arrival(id_, None, "chat", key, biz_type))
+    return Entry(Record(number, partition), Arrival(id_, None, "chat", key, partition, number, biz_type))
 
 
 def given(backlog: Backlog, most: int = MOST) -> list[int]:

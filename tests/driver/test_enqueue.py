@@ -132,6 +132,7 @@ TOO_LARGE = {
 def small_packets(db: Session) -> Iterator[None]:
     before = db.value("SELECT @@GLOBAL.max_allowed_packet")
     db.execute(f"SET GLOBAL max_allowed_packet = {PACKET}")
+    db.call("outbox_set_max_payload_bytes_v1", 2 * PACKET)
     yield
     db.execute(f"SET GLOBAL max_allowed_packet = {before}")
 
@@ -156,3 +157,59 @@ def test_line_that_just_fits_is_enqueued(invoke: Invoke, db: Session, text: str)
     assert (done.exit_code, done.stdout) == (0, "1 enqueued, 0 rejected\n"), done.stderr
     (message,) = db.messages()
     assert json.loads(message["payload"])["message"] == text
+
+
+def test_file_that_is_enqueued_again_stores_nothing_but_what_is_new(outboxd: Run, db: Session, tmp_path: Path) -> None:
+    """As after a cut connection; each line counts by itself."""
+    file = tmp_path / "messages.jsonl"
+    file.write_bytes(lines(GOOD, GOOD, "{"))
+    first = outboxd("enqueue", "--topic", "chat", "messages.jsonl")
+    assert (first.returncode, first.stdout) == (3, "2 enqueued, 1 rejected\n")
+    file.write_bytes(lines(GOOD, GOOD, {**GOOD, "message": "mended"}, {**GOOD, "message": "new"}))
+    second = outboxd("enqueue", "--topic", "chat", "messages.jsonl")
+    assert (second.returncode, second.stdout) == (0, "2 enqueued, 2 known, 0 rejected\n")
+    assert "--again" in second.stderr
+    assert [json.loads(row["payload"])["message"] for row in db.messages()] == ["hi", "hi", "mended", "new"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stored"),
+    [
+        (["--topic", "chat", "messages.jsonl"], 0),
+        (["--topic", "another", "messages.jsonl"], 2),
+        (["--topic", "chat", "--again", "messages.jsonl"], 2),
+        (["--topic", "chat", "--source", "the same", "messages.jsonl"], 2),
+        (["--topic", "chat", "copy.jsonl"], 2),
+        (["--topic", "chat", "-"], 2),
+    ],
+)
+def test_line_is_known_by_its_file_its_topic_its_number_and_its_text(
+    outboxd: Run, db: Session, tmp_path: Path, arguments: list[str], stored: int
+) -> None:
+    for name in ("messages.jsonl", "copy.jsonl"):
+        (tmp_path / name).write_bytes(lines(GOOD, GOOD))
+    outboxd("enqueue", "--topic", "chat", "messages.jsonl")
+    done = outboxd("enqueue", *arguments, stdin=lines(GOOD, GOOD))
+    assert done.stdout.startswith(f"{stored} enqueued"), done.stderr
+    assert len(db.messages()) == 2 + stored
+
+
+def test_source_makes_standard_input_repeatable(outboxd: Run, db: Session) -> None:
+    for stored in (2, 0):
+        done = outboxd("enqueue", "--topic", "chat", "--source", "export 7", "-", stdin=lines(GOOD, GOOD))
+        assert done.stdout.startswith(f"{stored} enqueued"), done.stderr
+    assert len(db.messages()) == 2
+
+
+def test_dedup_key_of_a_line_is_its_own(outboxd: Run, db: Session, tmp_path: Path) -> None:
+    other = {"biz_type": "order_placed", "key": "Ada", "payload": {}, "dedup_key": "order 1"}
+    (tmp_path / "messages.jsonl").write_bytes(lines(other, other))
+    done = outboxd("enqueue", "--topic", "chat", "messages.jsonl")
+    assert done.stdout == "1 enqueued, 1 known, 0 rejected\n"
+    assert [row["dedup_key"] for row in db.messages()] == ["order 1"]
+
+
+def test_again_and_a_source_exclude_each_other(outboxd: Run) -> None:
+    done = outboxd("enqueue", "--topic", "chat", "--again", "--source", "a", "-")
+    assert done.returncode == 2
+    assert "--again and --source exclude each other" in done.stderr

@@ -20,9 +20,9 @@ from tests.kit.waiting import eventually
 from tests.servers.process import LOOPBACK
 
 GOOD = json.dumps({"user_id": 7, "conversation_id": "c-1", "role": "user", "message": "hi"}) + "\n"
-# The bad and the empty line count, as the lines of a file do. A transaction takes 500 of them.
-LINES = "{\n\n" + GOOD * 510
-CUT_OFF = b"498 enqueued, 1 rejected, cut off behind line 500\n"
+# The bad and the empty line count, as the lines of a file do. A transaction takes 511 of them.
+LINES = "{\n\n" + GOOD * 520
+CUT_OFF = b"509 enqueued, 1 rejected, cut off behind line 511\n"
 
 
 def test_database_lost_in_the_middle_is_one_line_and_no_line_is_half_in(
@@ -39,7 +39,7 @@ def test_database_lost_in_the_middle_is_one_line_and_no_line_is_half_in(
     assert the_one_line(done)
     enqueued = len(db.messages())
     assert 0 < enqueued < count
-    assert enqueued % 500 == 0
+    assert enqueued % 511 == 0
     assert done.stdout == f"{enqueued} enqueued, 0 rejected, cut off behind line {enqueued}\n"
 
 
@@ -80,7 +80,7 @@ def test_ctrl_c_tells_what_is_in_and_behind_which_line_to_go_on(
         assert process.stderr.readline().startswith(b"line 1: ")
         process.send_signal(number)
         assert said_at_the_end(process) == CUT_OFF
-    assert len(db.messages()) == 498
+    assert len(db.messages()) == 509
 
 
 class HeldCommit:
@@ -124,8 +124,8 @@ def test_ctrl_c_before_the_answer_to_a_commit_counts_what_is_in(
     url = f"mysql://{mysql_server.user}@{LOOPBACK}:{held.port}/{database}"
     with enqueuing({"mysql_url": url, "mysql_options": {"ssl_disabled": True}}, tmp_path) as process:
         assert held.sent.wait(60)
-        eventually(lambda: len(db.messages()) == 498)
+        eventually(lambda: len(db.messages()) == 509)
         process.send_signal(signal.SIGINT)
         held.let_go.set()
         assert said_at_the_end(process) == CUT_OFF
-    assert len(db.messages()) == 498
+    assert len(db.messages()) == 509

@@ -14,7 +14,7 @@ from outboxd.messages import Arrival, Message, Receipt
 
 SOURCE = "/outboxd/app"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, 678)  # noqa: DTZ001 - as the connector returns it, in UTC
-MESSAGE = Message(7, "order_placed", "orders", "Ada", "{}", None, CREATED, Receipt(7, CREATED))
+MESSAGE = Message(7, "order_placed", "orders", "Ada", b"{}", "application/json", None, CREATED, Receipt(7, CREATED))
 CLOUD_EVENT = {
     "ce_specversion": b"1.0",
     "ce_id": b"7",
@@ -31,7 +31,8 @@ Headers = Sequence[tuple[str, str | bytes | None]]
 
 def received(headers: Headers | None, value: bytes | None = b"{}", key: bytes | None = b"k") -> Any:
     """A record as the Kafka client hands it out."""
-    return KafkaRecord(topic="orders", headers=None if headers is None else list(headers), value=value, key=key)
+    given = None if headers is None else list(headers)
+    return KafkaRecord(topic="orders", partition=3, offset=41, headers=given, value=value, key=key)
 
 
 def sent(event_id: bytes | None = b"7", source: bytes | None = SOURCE.encode(), time: bytes | None = None) -> Headers:
@@ -59,10 +60,16 @@ def test_own_headers_cannot_replace_those_of_cloudevents(name: str) -> None:
     assert headers_of(message, SOURCE) == [*CLOUD_EVENT.items(), ("traceparent", TRACE.encode())]
 
 
+@pytest.mark.parametrize(("content_type", "header"), [("application/avro", [b"application/avro"]), ("", [])])
+def test_content_type_is_the_messages_and_a_tombstone_has_none(content_type: str, header: list[bytes]) -> None:
+    headers = headers_of(replace(MESSAGE, content_type=content_type), SOURCE)
+    assert [value for name, value in headers if name == "content-type"] == header
+
+
 @pytest.mark.parametrize("value", [b"{}", b"not even JSON", b"\xff", b"", None])
 def test_record_says_which_message_it_is_of_whatever_its_value(value: bytes | None) -> None:
     record = received(headers_of(MESSAGE, SOURCE), value, MESSAGE.key.encode())
-    assert parse(record, SOURCE) == Arrival(MESSAGE.id, MESSAGE.created_at, "orders", MESSAGE.key)
+    assert parse(record, SOURCE) == Arrival(MESSAGE.id, MESSAGE.created_at, "orders", MESSAGE.key, 3, 41)
 
 
 @pytest.mark.parametrize(

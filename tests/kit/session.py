@@ -130,6 +130,30 @@ class Session:
         text = json.dumps(options, ensure_ascii=False)
         return int(self.out("outbox_enqueue_with_options_v1", biz_type, topic, key, payload, text))
 
+    def enqueue_batch(self, *messages: dict[str, Any], **common: object) -> int:
+        """Enqueue a batch; members that all have in common are given once. Returns how many were stored."""
+        defaults = {"biz_type": CHAT, "topic": "chat", "key": "k", "payload": "{}"} | common
+        batch = json.dumps([defaults | message for message in messages], ensure_ascii=False)
+        return int(self.out("outbox_enqueue_batch_v1", batch))
+
+    def enqueue_bytes(
+        self, body: bytes | None, content_type: str | None = "application/avro", key: str = "k", **options: object
+    ) -> int:
+        """Enqueue bytes of a publish-only type, or with None a tombstone."""
+        text = json.dumps(options)
+        return int(self.out("outbox_enqueue_bytes_v1", "bytes", "chat", key, body, content_type, text))
+
+    def adopt(self, key: str = "k", topic: str = "chat") -> int:
+        """Insert a row as the legacy Go service does, which checks nothing."""
+        self.execute(
+            "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload) VALUES (%s, %s, %s, %s)",
+            CHAT,
+            topic,
+            key,
+            chat_payload(key),
+        )
+        return int(self.value("SELECT LAST_INSERT_ID()"))
+
     def enqueue_published(self, key: str = "k", **options: Any) -> int:
         """Enqueue a message and mark it published."""
         message = self.enqueue(key, **options)
@@ -224,10 +248,20 @@ class Session:
         return [row["id"] for row in self.claim(relay, limit, wait_ms=wait_ms)]
 
     def mark(
-        self, kind: str, claimed: Sequence[Mapping[str, Any]], relay: str = "relay-a", reason: str = "refused"
+        self,
+        kind: str,
+        claimed: Sequence[Mapping[str, Any]],
+        relay: str = "relay-a",
+        reason: str = "refused",
+        places: Sequence[tuple[int, int]] = (),
     ) -> int:
-        """Call outbox_mark_<kind>_batch_v1 for what a claim returned; return how many it marked."""
+        """Call outbox_mark_<kind>_batch_v1 for what a claim returned; return how many it marked.
+
+        Of places, each is the partition and the offset of a record.
+        """
         batch = [{"id": row["id"], "receipt": as_text(row["receipt"]), "reason": reason} for row in claimed]
+        for element, (partition, offset) in zip(batch, places, strict=False):
+            element |= {"partition": partition, "offset": offset}
         return int(self.out(f"outbox_mark_{kind}_batch_v1", relay, json.dumps(batch)))
 
     def owned(self, relay: str) -> set[int]:
@@ -292,6 +326,8 @@ class Session:
             "DELETE FROM outbox_relays;"
             "DELETE FROM outbox_pauses;"
             "DELETE FROM outbox_audit;"
+            "DELETE FROM outbox_dedup_keys;"
+            "UPDATE outbox_installation SET max_payload_bytes = DEFAULT;"
             "UPDATE outbox_slots SET relay = NULL WHERE relay IS NOT NULL;"
             f"DELETE FROM outbox_biz_types WHERE biz_type <> '{CHAT}'"
         )

@@ -1,6 +1,7 @@
 """Arguments that no routine accepts: errors of our own, with the value, and nothing stored."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,14 @@ from tests.kit.session import CHAT, Session, chat_payload, refused
 MESSAGE: dict[str, Any] = {"p_biz_type": "b", "p_topic": "t", "p_message_key": "k", "p_payload": "{}"}
 ENQUEUE: dict[str, Any] = {**MESSAGE, "p_max_retry": None}
 OPTIONS: dict[str, Any] = {**MESSAGE, "p_options": None}
+BYTES: dict[str, Any] = {
+    "p_biz_type": "b",
+    "p_topic": "t",
+    "p_message_key": "k",
+    "p_body": b"\0",
+    "p_content_type": "application/avro",
+    "p_options": None,
+}
 CHAT_HISTORY: dict[str, Any] = {
     "p_topic": "t",
     "p_message_key": "k",
@@ -23,9 +32,17 @@ CHAT_HISTORY: dict[str, Any] = {
 ROUTINES = {
     "outbox_enqueue_v1": ENQUEUE,
     "outbox_enqueue_with_options_v1": OPTIONS,
+    "outbox_enqueue_bytes_v1": BYTES,
     "outbox_enqueue_chat_history_v1": CHAT_HISTORY,
 }
-LENGTHS = {"p_biz_type": 64, "p_topic": 249, "p_message_key": 255, "p_conversation_id": 255, "p_role": 32}
+LENGTHS = {
+    "p_content_type": 255,
+    "p_biz_type": 64,
+    "p_topic": 249,
+    "p_message_key": 255,
+    "p_conversation_id": 255,
+    "p_role": 32,
+}
 MUST_BE_GIVEN = {*LENGTHS, "p_payload", "p_user_id", "p_message"}
 
 
@@ -85,6 +102,55 @@ def test_json_nested_too_deep_for_the_server_is_refused_and_not_stored(db: Sessi
     assert db.enqueue(payload=opening * 100 + inside + closing * 100) > 0
 
 
+NO_TOPICS = [".", "..", " ", "bad topic!", "chat ", "a:b", "a/b", "a,b", "漢", "a\n", "a\0", "\0", "é", "a" * 248 + "/"]
+
+
+@pytest.mark.parametrize("routine", ROUTINES)
+@pytest.mark.parametrize("topic", NO_TOPICS)
+def test_topic_that_kafka_can_never_take_is_refused(db: Session, routine: str, topic: str) -> None:
+    shown = topic[:30].partition("\0")[0]  # where the client ends an error's text
+    with refused(30013, f'p_topic "{shown}'):
+        call_with(db, routine, "p_topic", topic)
+    assert db.messages() == []
+
+
+@pytest.mark.parametrize("topic", ["...", "-", "_", "0", "A.b-C_9", "t" * 249])
+def test_every_topic_that_kafka_takes_is_accepted(db: Session, topic: str) -> None:
+    assert db.message(db.enqueue(topic=topic))["topic"] == topic
+
+
+LARGEST: dict[str, tuple[str, Callable[[int], str | bytes]]] = {
+    "outbox_enqueue_v1": ("p_payload", lambda size: '"' + "x" * (size - 4) + 'é"'),
+    "outbox_enqueue_with_options_v1": ("p_payload", lambda size: '"' + "x" * (size - 4) + 'é"'),
+    "outbox_enqueue_bytes_v1": ("p_body", lambda size: b"\0" * size),
+}
+
+
+@pytest.mark.parametrize("routine", LARGEST)
+@pytest.mark.parametrize("most", [65_536, 1_000_000, 2_000_000])
+def test_payload_is_as_large_as_the_limit_and_no_larger_counted_in_bytes(db: Session, routine: str, most: int) -> None:
+    db.call("outbox_set_max_payload_bytes_v1", most)
+    name, of_size = LARGEST[routine]
+    call_with(db, routine, name, of_size(most))
+    with refused(30014, f"p_payload has {most + 1} bytes, more than the {most} of outbox_set_max_payload_bytes_v1"):
+        call_with(db, routine, name, of_size(most + 1))
+    assert len(db.messages()) == 1
+
+
+@pytest.mark.parametrize("size", [0, -1, 65_535, (1 << 30) + 1])
+def test_limit_of_payloads_that_is_out_of_range_is_refused(db: Session, size: int) -> None:
+    with refused(30005, f"p_bytes {size} is not within 65536 and 1073741824"):
+        db.call("outbox_set_max_payload_bytes_v1", size)
+
+
+def test_limit_of_payloads_is_set_back_and_entered(db: Session) -> None:
+    assert db.call("outbox_set_max_payload_bytes_v1", 70_000) == [{"bytes": 70_000, "changed": 1}]
+    assert db.call("outbox_set_max_payload_bytes_v1", 70_000) == [{"bytes": 70_000, "changed": 0}]
+    assert db.call("outbox_set_max_payload_bytes_v1", None) == [{"bytes": 1_000_000, "changed": 1}]
+    changes = db.rows("SELECT details FROM outbox_audit WHERE action = 'set_max_payload_bytes' ORDER BY id")
+    assert [json.loads(row["details"])["after"] for row in changes] == [70_000, 1_000_000]
+
+
 @pytest.mark.parametrize("options", ["", "x", "[]", "null", "7", '"a"', "{", '{"max_retry": }'])
 def test_options_that_are_no_object_are_refused(db: Session, options: str) -> None:
     with refused(30003, f"p_options is not a JSON object: {options}"):
@@ -112,10 +178,18 @@ TIME = 'must be a time in UTC like "2026-11-27 14:00:00", it is'
         ),
         ({"deliver_at": "2030-01-01 00:00:00", "delay_seconds": 1}, 30012, "exclude each other"),
         *(
-            ({name: 1}, 30012, f'there is no option "{name}", but max_retry, headers, delay_seconds, deliver_at')
-            for name in ("maxRetry", "MAX_RETRY", "", "dedup", "max_retry ")
+            (
+                {name: 1},
+                30012,
+                f'there is no option "{name}", but max_retry, headers, delay_seconds, deliver_at, dedup_key',
+            )
+            for name in ("maxRetry", "MAX_RETRY", "", "dedup", "max_retry ", "x" * 24)
         ),
         ({"max_retry": 3, "heders": {}}, 30012, 'there is no option "heders"'),
+        *(
+            ({"dedup_key": value}, 30012, f"option dedup_key must be a string of 1 to 255 characters, it is {said}")
+            for value, said in (("", '""'), (7, "7"), (["a"], '["a"]'), ("漢" * 256, '"漢漢'))
+        ),
     ],
 )
 def test_option_that_is_wrong_is_refused_by_name(db: Session, options: dict[str, Any], errno: int, said: str) -> None:

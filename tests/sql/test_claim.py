@@ -30,7 +30,8 @@ def test_claim_returns_the_documented_columns(db: Session) -> None:
         ("biz_type", CHAT),
         ("topic", "chat"),
         ("message_key", "k"),
-        ("payload", '{"a": 1}'),
+        ("value", b'{"a": 1}'),
+        ("content_type", "application/json"),
         ("headers", '{"h": "v"}'),
         ("created_at", row["created_at"]),
         ("receipt", row["next_retry_at"]),
@@ -219,7 +220,7 @@ def test_topics_are_lanes_of_their_own(db: Session) -> None:
 
 def test_topic_and_key_are_not_confused_where_they_join(db: Session) -> None:
     failed = db.enqueue("b:c", topic="a")
-    other = db.enqueue("c", topic="a:b")
+    other = db.adopt("c", topic="a:b")
     db.call("outbox_mark_failed_v1", failed, "wait")
     assert db.claim_ids() == [other]
 

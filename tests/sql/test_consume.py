@@ -199,6 +199,7 @@ def test_topic_and_key_may_be_left_out(db: Session) -> None:
 
 
 def test_payloads_of_more_bytes_than_a_transaction_takes_are_not_reached(db: Session) -> None:
+    db.call("outbox_set_max_payload_bytes_v1", 16 << 20)
     payload = chat_payload("x" * (12 << 20))
     messages = [db.enqueue_published(f"key {number}", payload=payload) for number in range(4)]
     outcomes = db.consume(*messages)

@@ -52,7 +52,7 @@ def test_fit_counts_each_row_twice_and_keeps_at_least_one(db: Session) -> None:
 @pytest.fixture
 def small(db: Session) -> Iterator[None]:
     """Transactions of at most 2 MiB."""
-    assert db.call("outbox_set_transaction_bytes_v1", 2 * MIB) == [{"transaction_bytes": 2 * MIB, "changed": 1}]
+    assert db.call("outbox_set_transaction_bytes_v1", 2 * MIB) == [{"bytes": 2 * MIB, "changed": 1}]
     yield
     db.call("outbox_set_transaction_bytes_v1", None)
 
@@ -63,8 +63,8 @@ def test_operator_sets_how_large_transactions_get(db: Session) -> None:
     assert db.claim_ids() == messages[:1]
     chats = [db.enqueue_published(f"chat {number}", payload=chat_payload("x" * (MIB // 2))) for number in range(5)]
     assert list(db.consume(*chats).values()) == ["consumed"] * 3 + ["not reached"] * 2
-    assert db.call("outbox_set_transaction_bytes_v1", 2 * MIB) == [{"transaction_bytes": 2 * MIB, "changed": 0}]
-    assert db.call("outbox_set_transaction_bytes_v1", None) == [{"transaction_bytes": 32 * MIB, "changed": 1}]
+    assert db.call("outbox_set_transaction_bytes_v1", 2 * MIB) == [{"bytes": 2 * MIB, "changed": 0}]
+    assert db.call("outbox_set_transaction_bytes_v1", None) == [{"bytes": 32 * MIB, "changed": 1}]
     assert db.claim_ids() == messages
     changes = db.rows("SELECT details FROM outbox_audit WHERE action = 'set_transaction_bytes' ORDER BY id")
     assert [json.loads(row["details"])["after"] for row in changes] == [2 * MIB, 32 * MIB]

@@ -18,7 +18,7 @@ def test_outbox_without_open_messages_has_no_lag(db: Session) -> None:
 def test_lag_agrees_with_the_exact_status(db: Session) -> None:
     for status in ("pending", "published", "consumed", "dead"):
         for number in range(3):
-            db.enqueue_in(status, f"{status} {number}", topic=f"topic {number}")
+            db.enqueue_in(status, f"{status} {number}", topic=f"topic-{number}")
     db.execute("UPDATE agent_outbox_messages SET created_at = TIMESTAMP'2026-01-01 00:00:00' + INTERVAL id SECOND")
     db.execute("UPDATE agent_outbox_messages SET next_retry_at = created_at WHERE status = 'pending'")
     now = lag(db)

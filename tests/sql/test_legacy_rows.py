@@ -17,7 +17,7 @@ def test_row_inserted_with_the_columns_of_the_legacy_go_service_only_is_delivere
     now = db.value("SELECT UTC_TIMESTAMP(3)")
     db.execute(LEGACY, CHAT, "c-1", chat_payload("by hand"), now, now, now)
     claimed = db.claim()
-    assert [row["payload"] for row in claimed] == [chat_payload("by hand")]
+    assert [row["value"] for row in claimed] == [chat_payload("by hand").encode()]
     assert db.mark("published", claimed) == 1
     assert list(db.consume(claimed[0]["id"]).values()) == ["consumed"]
     assert db.chats() == ["by hand"]

@@ -44,7 +44,7 @@ def test_paused_topic_is_not_handed_out_and_no_other_topic_waits_for_it(db: Sess
 
 def test_pause_is_by_the_whole_name_and_its_case(db: Session) -> None:
     pause(db, topic="chat")
-    others = [db.enqueue(topic=topic) for topic in ("Chat", "chats", "cha", "chat ", "a,chat")]
+    others = [db.adopt(topic=topic) for topic in ("Chat", "chats", "cha", "chat ", "a,chat")]
     assert db.claim_ids() == others
 
 
@@ -285,6 +285,6 @@ def test_longest_names_can_be_paused(db: Session) -> None:
     topic, biz_type = "漢" * 249, "漢" * 64
     pause(db, topic=topic)
     pause(db, biz_type=biz_type)
-    db.enqueue(topic=topic)
+    db.adopt(topic=topic)
     db.enqueue(biz_type=biz_type, topic="t")
     assert db.claim_ids() == []

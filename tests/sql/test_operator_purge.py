@@ -261,8 +261,18 @@ def test_retention_is_shipped_disabled_and_deletes_after_seven_days(db: Session)
     assert (event["interval_value"], event["interval_field"]) == ("1", "MINUTE")
     fill(db, 3, "consumed", age_seconds=8 * DAY)
     young = fill(db, 3, "consumed", age_seconds=6 * DAY)
-    db.execute(event["event_definition"])
-    assert list(db.statuses()) == young
+    for number, old in enumerate((8 * DAY, 6 * DAY)):
+        message = db.enqueue_with("b", "t", "k", "{}", dedup_key=f"key {number}")
+        db.execute(
+            "UPDATE outbox_dedup_keys SET created_at = UTC_TIMESTAMP(6) - INTERVAL %s SECOND WHERE message_id = %s",
+            old,
+            message,
+        )
+    db.execute("CREATE PROCEDURE as_the_event () " + event["event_definition"])
+    db.call("as_the_event")
+    db.execute("DROP PROCEDURE as_the_event")
+    assert [id_ for id_, status in db.statuses().items() if status == "consumed"] == young
+    assert db.column("SELECT dedup_key FROM outbox_dedup_keys") == ["key 1"]
 
 
 def test_one_statement_enables_retention(db: Session) -> None:

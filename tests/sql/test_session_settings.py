@@ -85,7 +85,7 @@ IN_BULK = "INSERT INTO app_effects (message, payload) SELECT id, 'in bulk' FROM 
 FAILS = f"{RECORD}; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not today'"
 
 
-_IDS = {"id", "message", "last_id", "to_id", "from_id", "first_id"}
+_IDS = {"id", "message_id", "message", "last_id", "to_id", "from_id", "first_id"}
 
 
 class Script:
@@ -204,6 +204,7 @@ def play(script: Script, db: Session) -> None:
     script.call("outbox_leave_v1", "relay-a")
     script.call("outbox_new_identity_v1")
     script.call("outbox_set_transaction_bytes_v1", None)
+    script.call("outbox_set_max_payload_bytes_v1", 70_000)
     tables(script)
 
 
@@ -238,6 +239,20 @@ def applications(script: Script) -> Messages:
     chat = script.known(
         call("outbox_enqueue_chat_history_v1", "chat", "h", 7, "c-1", "user", "it's", 3, out=True), "chat"
     )
+    for key in ("i", "j"):
+        once = ("publish-only", "paused", key, "{}", '{"dedup_key": "once"}')
+        (row,) = call("outbox_enqueue_returning_v1", *once) or [{"id": 0}]
+        script.known(row["id"], "once")
+    tombstone = ("publish-only", "paused", "g", None, None, '{"delay_seconds": 7200}')
+    script.known(call("outbox_enqueue_bytes_v1", *tombstone, out=True), "tombstone")
+    element = {"biz_type": "publish-only", "topic": "paused", "key": "l", "payload": {"b": 1, "a": 2}}
+    for batch in (
+        [element, element | {"dedup_key": "another"}, element | {"dedup_key": "once"}],
+        [element | {"deliver_at": "2100-01-01 00:00:00"}, element | {"payload": '{"b": 1.10}'}],
+        [element, element | {"topic": ""}],
+    ):
+        call("outbox_enqueue_batch_v1", json.dumps(batch), out=True)
+    call("outbox_wait_v1", first[0], 20, out=True)
     call("outbox_enqueue_v1", "t", "chat", "k", "no JSON", None, out=True)
     call("outbox_enqueue_v1", "t", "", "k", "{}", None, out=True)
     call("outbox_get_v1", first[0])
@@ -310,6 +325,7 @@ def many(script: Script, db: Session) -> None:
     call("outbox_lag_v1", 500)
     call("outbox_purge_v1", before, 1400)
     call("outbox_purge_dead_v1", before, 1100)
+    call("outbox_purge_dedup_keys_v1", db.value("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)"), 1)
     script.claim(5)
 
 
@@ -334,6 +350,7 @@ def tables(script: Script) -> None:
         "messages": "SELECT * FROM agent_outbox_messages WHERE payload <> '{}' ORDER BY id",
         "chats": "SELECT user_id, chat_id, role, message_content, created_at FROM chat_histories ORDER BY id",
         "effects": "SELECT message, payload FROM app_effects ORDER BY id",
+        "dedup keys": "SELECT * FROM outbox_dedup_keys ORDER BY dedup_key",
         "types": "SELECT * FROM outbox_biz_types ORDER BY biz_type",
         "pauses": "SELECT * FROM outbox_pauses ORDER BY kind, name",
         "audit": "SELECT at, account, action, details FROM outbox_audit ORDER BY id",

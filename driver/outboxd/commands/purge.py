@@ -2,7 +2,7 @@
 
 import click
 
-from outboxd.commands.confirm import ago, ask, in_parts, in_words
+from outboxd.commands.confirm import MOST, ago, ask, in_parts, in_words
 from outboxd.commands.options import MYSQL, older_than_option, with_settings, yes_option
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -11,10 +11,16 @@ from outboxd.settings import Settings
 @click.command()
 @older_than_option
 @click.option("--dead", "dead_too", is_flag=True, help="purge dead letters, instead of consumed messages")
+@click.option("--dedup-keys", is_flag=True, help="purge dedup keys, instead of messages")
 @yes_option
 @with_settings(*MYSQL)
-def purge(settings: Settings, older_than: int, dead_too: bool, yes: bool) -> None:
-    """Delete old consumed messages, or with --dead old dead letters."""
+def purge(settings: Settings, older_than: int, dead_too: bool, dedup_keys: bool, yes: bool) -> None:
+    """Delete old consumed messages, or with --dead old dead letters, or with --dedup-keys old dedup keys.
+
+    A message that is enqueued with a purged dedup key again is stored again.
+    """
+    if dead_too and dedup_keys:
+        raise click.UsageError("--dead and --dedup-keys exclude each other")
     with OperatorProcedures(settings, answers_in_time=False) as database:
         referenced = 0
 
@@ -27,6 +33,10 @@ def purge(settings: Settings, older_than: int, dead_too: bool, yes: bool) -> Non
 
         status = "dead" if dead_too else "consumed"
         before = ago(database, older_than)
+        if dedup_keys:
+            purged = in_parts("purged", MOST, lambda limit: database.purge_dedup_keys(before, limit))
+            click.echo(f"{purged} dedup key{'' if purged == 1 else 's'} purged")
+            return
         count = ask(database, "purge", status, yes=yes, before=before)
         if count:
             purged = in_parts("purged", count, delete)

@@ -5,9 +5,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Message as Record
 
 from outboxd.kafka.errors import HOPELESS, OF_A_BATCH, OF_A_TOPIC, REFUSED
 from outboxd.kafka.producer import ProducerHandle
@@ -54,14 +55,17 @@ class _Batch:
             self.heard_at = time.monotonic()
         self.waiting[message.topic] += 1
 
-    def is_answered(self, message: Message, error: KafkaError | None) -> None:
-        """Kafka, or the client in its place, has answered to a message's record."""
+    def is_acknowledged(self, message: Message, record: Record) -> None:
+        """Kafka has taken a message's record."""
+        self.heard_at = time.monotonic()
+        tracing.published(message, self.began_ns, None)
+        self.published.append(replace(message.receipt, partition=record.partition(), offset=record.offset()))
+        self.acknowledged.add(message.topic)
+
+    def is_refused(self, message: Message, error: KafkaError) -> None:
+        """Kafka, or the client in its place, has not taken a message's record."""
         self.heard_at = time.monotonic()
         tracing.published(message, self.began_ns, error)
-        if error is None:
-            self.published.append(message.receipt)
-            self.acknowledged.add(message.topic)
-            return
         metrics.count_error(error)
         if error.code() in REFUSED:
             self.refused.append((message, error))
@@ -134,11 +138,14 @@ class Publisher:
         return batch
 
     def _send(self, message: Message, batch: _Batch) -> None:
-        def on_answer(error: KafkaError | None) -> None:
+        def on_answer(error: KafkaError | None, record: Record) -> None:
             batch.waiting[message.topic] -= 1
             if not batch.waiting[message.topic]:
                 del batch.waiting[message.topic]
-            batch.is_answered(message, error)
+            if error is None:
+                batch.is_acknowledged(message, record)
+            else:
+                batch.is_refused(message, error)
 
         if self._producer.is_open and message.topic in self._suspects - batch.examined:
             self._examine(message.topic, batch)
@@ -149,17 +156,17 @@ class Publisher:
                 batch.unanswered = "stopped"
                 return
             try:
-                self._producer.produce(message.topic, message.key, message.payload, headers, on_answer)
+                self._producer.produce(message.topic, message.key, message.value, headers, on_answer)
             except BufferError:
                 if batch.waiting:
                     self._serve(self._producer.poll, batch)
                     continue
                 too_large = "it is larger than the queue: queue.buffering.max.kbytes"
-                batch.is_answered(message, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, too_large))
+                batch.is_refused(message, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, too_large))
             except ValueError as error:  # the client's own: the topic has a NUL
-                batch.is_answered(message, KafkaError(KafkaError.TOPIC_EXCEPTION, str(error)))
+                batch.is_refused(message, KafkaError(KafkaError.TOPIC_EXCEPTION, str(error)))
             except KafkaException as error:
-                batch.is_answered(message, error.args[0])
+                batch.is_refused(message, error.args[0])
             else:
                 batch.is_sent(message)
             return
@@ -219,6 +226,6 @@ class Publisher:
 def _judge(refused: Iterable[tuple[Message, KafkaError]], done: Round) -> None:
     """Enter refused messages as dead or failed, each with a reason for last_error."""
     for message, error in refused:
-        size = f"{len(message.payload.encode())} bytes, topic {message.topic!r}"
+        size = f"{len(message.value or b'')} bytes, topic {message.topic!r}"
         reason = f"Kafka refuses the record ({size}): {error.str()} ({error.name()})"
         (done.dead if error.code() in HOPELESS else done.failed).append((message.receipt, reason))

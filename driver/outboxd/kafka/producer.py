@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from outboxd.kafka.client import Outage, connect
 from outboxd.kafka.errors import OF_A_TOPIC
@@ -69,11 +69,13 @@ class ProducerHandle:
         self,
         topic: str,
         key: str,
-        value: str,
+        value: bytes | None,
         headers: list[tuple[str, bytes]],
-        on_answer: Callable[[KafkaError | None], None],
+        on_answer: Callable[[KafkaError | None, Message], None],
     ) -> None:
-        """Queue a record; on_answer is called from `poll`, `flush` or `close`. The producer must be open.
+        """Queue a record; on_answer is called from `poll`, `flush` or `close`, with the error and the record.
+
+        The producer must be open.
 
         Raises BufferError where the queue is full, KafkaException where the client refuses the record (after a fatal
         error the producer is closed), and ValueError for a topic that has a NUL.
@@ -81,10 +83,10 @@ class ProducerHandle:
 
         producer = self._producer
 
-        def answered(error: KafkaError | None, _: Any) -> None:
+        def answered(error: KafkaError | None, record: Message) -> None:
             if self._producer is producer:  # not a late answer of one that was discarded
                 self._under_way -= 1
-            on_answer(error)
+            on_answer(error, record)
 
         try:
             with self._lock:

@@ -23,7 +23,8 @@ def headers_of(message: Message, source: str) -> Headers:
     ]
     if message.created_at:  # a row of the legacy Go service may have none
         headers.append(("ce_time", f"{message.created_at.isoformat()}Z".encode()))
-    headers.append(("content-type", b"application/json"))
+    if message.content_type:
+        headers.append(("content-type", message.content_type.encode()))
     if message.headers:
         taken = {name for name, _ in headers}
         for name, value in json.loads(message.headers).items():
@@ -62,7 +63,8 @@ def parse(record: Any, source: str) -> Arrival:
     except UnicodeDecodeError as error:
         raise ForeignRecord("headers", f"its key is not UTF-8: {error.reason} at byte {error.start}") from error
     biz_type = _text(headers.get("ce_type"))[:64]
-    return Arrival(int(event_id), _time(headers.get("ce_time")), record.topic(), key, biz_type)
+    time = _time(headers.get("ce_time"))
+    return Arrival(int(event_id), time, record.topic(), key, record.partition(), record.offset(), biz_type)
 
 
 def _text(header: bytes | None) -> str:

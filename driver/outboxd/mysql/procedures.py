@@ -80,8 +80,9 @@ class RelayProcedures(WorkerProcedures):
     def claim(self, name: str, relay: str, limit: int, lease_seconds: int, wait_ms: int) -> Iterator[Message]:
         """The next batch, row by row as the server sends it: it is never in memory as a whole."""
         for row in self.stream(name, relay, limit, lease_seconds, wait_ms):
-            id_, biz_type, topic, key, payload, headers, created_at, receipt = row
-            yield Message(id_, biz_type, topic, key, payload, headers, created_at, Receipt(id_, receipt))
+            id_, biz_type, topic, key, value, content_type, headers, created_at, receipt = row
+            given = Receipt(id_, receipt)
+            yield Message(id_, biz_type, topic, key, value, content_type, headers, created_at, given)
 
     @procedure("outbox_heartbeat_v1")
     def heartbeat(self, name: str, relay: str, lease_seconds: int) -> None:
@@ -162,19 +163,10 @@ class DaemonProcedures(RelayProcedures, ConsumerProcedures):
 class ApplicationProcedures(Connection):
     """What an application calls, in its own transaction."""
 
-    @procedure("outbox_enqueue_with_options_v1")
-    def enqueue_with_options(
-        self, name: str, biz_type: str, topic: str, key: str, payload: str, options: str | None
-    ) -> None:
-        """Enqueue a message; options are a JSON object."""
-        self.call_ignoring_out(name, biz_type, topic, key, payload, options)
-
-    @procedure("outbox_enqueue_chat_history_v1")
-    def enqueue_chat_history(
-        self, name: str, topic: str, key: str, user_id: int, conversation_id: str, role: str, message: str
-    ) -> None:
-        """Enqueue a message of the built-in business type."""
-        self.call_ignoring_out(name, topic, key, user_id, conversation_id, role, message, None)
+    @procedure("outbox_enqueue_batch_v1")
+    def enqueue_batch(self, name: str, messages: str) -> int:
+        """Enqueue a JSON array of messages; returns how many were stored: the others have a dedup key that is known."""
+        return int(self.call_out(name, messages))
 
 
 class DeadFilter(NamedTuple):
@@ -263,6 +255,11 @@ class OperatorProcedures(Connection):
     @procedure("outbox_purge_dead_v1")
     def purge_dead(self, name: str, before: datetime, limit: int) -> int:
         """Returns how many dead letters were deleted."""
+        return int(self.call(name, before, limit)[0]["deleted"])
+
+    @procedure("outbox_purge_dedup_keys_v1")
+    def purge_dedup_keys(self, name: str, before: datetime, limit: int) -> int:
+        """Returns how many dedup keys were deleted."""
         return int(self.call(name, before, limit)[0]["deleted"])
 
     @procedure("outbox_replay_v1")

@@ -28,10 +28,9 @@ class Writer(threading.Thread):
         try:
             with ApplicationProcedures(self._settings) as database:
                 for done in jsonl.enqueue(database, self._topic, self._lines, strict=True, per_transaction=self._size):
-                    rejected = [line.error for line in done if line.error]
-                    self.enqueued += len(done) - len(rejected)
-                    if rejected:
-                        self.error = rejected[0]
+                    self.enqueued += done.enqueued
+                    if done.rejected:
+                        self.error = done.rejected[0].error
                     if self.enqueued >= len(self._lines) // 2:
                         self._killed.wait()  # so that the kill comes in the middle, however short the file is
         except Exception as error:  # reported by the main thread, which stops the demo

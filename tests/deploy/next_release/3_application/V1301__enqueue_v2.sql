@@ -38,10 +38,12 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_is_new BOOLEAN;
+
   IF COALESCE(CHAR_LENGTH(p_source), 0) NOT BETWEEN 1 AND 64 THEN
     CALL outbox_internal_reject_text_v1('p_source', p_source, 64);
   END IF;
-  CALL outbox_internal_enqueue_v1(p_biz_type, p_topic, p_message_key, p_payload, p_max_retry, NULL, NULL, NULL, p_id);
+  CALL outbox_internal_enqueue_v1('p_', p_biz_type, p_topic, p_message_key, p_payload, NULL, NULL, p_max_retry, NULL, p_id, v_is_new);
   UPDATE agent_outbox_messages
      SET source = p_source
    WHERE id = p_id;

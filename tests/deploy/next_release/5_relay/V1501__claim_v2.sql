@@ -57,8 +57,8 @@ BEGIN
 
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
-    SELECT m.id, m.biz_type, m.topic, m.message_key, m.payload, m.headers, m.created_at, m.next_retry_at AS receipt,
-           m.source
+    SELECT m.id, m.biz_type, m.topic, m.message_key, CAST(m.payload AS BINARY) AS value,
+           COALESCE(m.content_type, 'application/json') AS content_type, m.headers, m.created_at, m.next_retry_at AS receipt, m.source
       FROM (
         SELECT DISTINCT id
           FROM JSON_TABLE(COALESCE(v_ids, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS found

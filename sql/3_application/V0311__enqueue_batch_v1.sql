@@ -44,19 +44,9 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_messages, v_part, v_element JSON;
-  DECLARE v_given, v_at, v_size, v_enqueued INT DEFAULT 0;
-  -- An array of a part costs more than a few unused ids where it is long.
-  DECLARE v_most_divided INT DEFAULT 127;
-  DECLARE v_type VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  DECLARE v_wrong VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  DECLARE v_prefix VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  DECLARE v_id BIGINT UNSIGNED;
-  DECLARE v_is_plain BOOLEAN DEFAULT TRUE;
-  DECLARE v_is_new, v_is_done, v_is_own_transaction BOOLEAN DEFAULT FALSE;
-  DECLARE elements CURSOR FOR
-    SELECT given.place - 1, given.element FROM JSON_TABLE(v_messages, '$[*]' COLUMNS (place FOR ORDINALITY, element JSON PATH '$')) AS given;
-  DECLARE CONTINUE HANDLER FOR NOT FOUND SET v_is_done = TRUE;
+  DECLARE v_messages JSON;
+  DECLARE v_is_plain BOOLEAN;
+  DECLARE v_is_own_transaction BOOLEAN DEFAULT FALSE;
   DECLARE EXIT HANDLER FOR 3157
     CALL outbox_internal_raise_v1(30003, CONCAT('p_messages is nested deeper than 100 levels: ', LEFT(p_messages, 60)));
 
@@ -70,7 +60,6 @@ BEGIN
   IF @@SESSION.insert_id <> 0 THEN
     CALL outbox_internal_raise_v1(30011, CONCAT('insert_id is set in this session, to ', @@SESSION.insert_id, ': ids are given out by the outbox'));
   END IF;
-  SET p_enqueued = 0, v_given = JSON_LENGTH(v_messages);
   CALL outbox_internal_begin_v1(v_is_own_transaction);
   SAVEPOINT outbox_enqueue_batch;
   BEGIN
@@ -84,45 +73,10 @@ BEGIN
       END IF;
       RESIGNAL;
     END;
-    WHILE v_at < v_given AND v_is_plain DO
-      SET v_size = v_given - v_at;
-      IF v_given <= v_most_divided THEN
-        SET v_size = (1 << FLOOR(LOG2(v_size + 1))) - 1;
-      END IF;
-      SET v_part = IF(v_size = v_given, v_messages, JSON_EXTRACT(v_messages, CONCAT('$[', v_at, ' to ', v_at + v_size - 1, ']')));
-      CALL outbox_internal_enqueue_set_v1(v_part, v_enqueued, v_is_plain);
-      SET p_enqueued = p_enqueued + v_enqueued, v_at = v_at + v_size;
-    END WHILE;
+    CALL outbox_internal_enqueue_set_v1(v_messages, p_enqueued, v_is_plain);
     IF NOT v_is_plain THEN
       ROLLBACK TO SAVEPOINT outbox_enqueue_batch;
-      SET p_enqueued = 0;
-      OPEN elements;
-      one_by_one: LOOP
-        FETCH elements INTO v_at, v_element;
-        IF v_is_done THEN
-          LEAVE one_by_one;
-        END IF;
-        SET v_prefix = CONCAT('p_messages[', v_at, '].');
-        IF JSON_TYPE(v_element) COLLATE utf8mb4_0900_bin <> 'OBJECT' THEN
-          CALL outbox_internal_raise_v1(30012, CONCAT('p_messages[', v_at, '] must be an object, it is ', LEFT(CAST(v_element AS CHAR) COLLATE utf8mb4_0900_bin, 60)));
-        END IF;
-        SELECT MIN(given.name)
-          INTO v_wrong
-          FROM JSON_TABLE('["biz_type", "topic", "key"]', '$[*]' COLUMNS (name VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin PATH '$')) AS given
-         WHERE JSON_TYPE(JSON_EXTRACT(v_element, CONCAT('$.', given.name))) COLLATE utf8mb4_0900_bin NOT IN ('STRING', 'NULL');
-        IF v_wrong IS NOT NULL THEN
-          CALL outbox_internal_raise_v1(30012, CONCAT(v_prefix, v_wrong, ' must be a string, it is ',
-            LEFT(CAST(JSON_EXTRACT(v_element, CONCAT('$.', v_wrong)) AS CHAR) COLLATE utf8mb4_0900_bin, 60)));
-        END IF;
-        CALL outbox_internal_enqueue_v1(v_prefix,
-          JSON_VALUE(v_element, '$.biz_type' RETURNING CHAR(65535) CHARACTER SET utf8mb4),
-          JSON_VALUE(v_element, '$.topic' RETURNING CHAR(65535) CHARACTER SET utf8mb4),
-          JSON_VALUE(v_element, '$.key' RETURNING CHAR(65535) CHARACTER SET utf8mb4),
-          JSON_UNQUOTE(JSON_EXTRACT(v_element, '$.payload')), NULL, NULL, NULL,
-          JSON_REMOVE(v_element, '$.biz_type', '$.topic', '$.key', '$.payload'), v_id, v_is_new);
-        SET p_enqueued = p_enqueued + v_is_new;
-      END LOOP;
-      CLOSE elements;
+      CALL outbox_internal_enqueue_each_v1(v_messages, p_enqueued);
     END IF;
   END;
   RELEASE SAVEPOINT outbox_enqueue_batch;
@@ -133,4 +87,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (309, 'V0309__enqueue_batch_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (311, 'V0311__enqueue_batch_v1.sql');

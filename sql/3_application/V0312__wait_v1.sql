@@ -64,4 +64,4 @@ END $$
 
 DELIMITER ;
 
-INSERT INTO outbox_migrations (version, file) VALUES (310, 'V0310__wait_v1.sql');
+INSERT INTO outbox_migrations (version, file) VALUES (312, 'V0312__wait_v1.sql');
