@@ -240,15 +240,16 @@ def applications(script: Script) -> Messages:
         call("outbox_enqueue_chat_history_v1", "chat", "h", 7, "c-1", "user", "it's", 3, out=True), "chat"
     )
     for key in ("i", "j"):
-        once = ("publish-only", "paused", key, "{}", '{"dedup_key": "once"}')
+        once = ("publish-only", "paused", key, "{}", '{"dedup_key": "once", "delay_seconds": 7200}')
         (row,) = call("outbox_enqueue_returning_v1", *once) or [{"id": 0}]
         script.known(row["id"], "once")
     tombstone = ("publish-only", "paused", "g", None, None, '{"delay_seconds": 7200}')
     script.known(call("outbox_enqueue_bytes_v1", *tombstone, out=True), "tombstone")
-    element = {"biz_type": "publish-only", "topic": "paused", "key": "l", "payload": {"b": 1, "a": 2}}
+    element: dict[str, Any] = {"biz_type": "publish-only", "topic": "paused", "key": "l", "payload": {"b": 1, "a": 2}}
+    element["delay_seconds"] = 7200
     for batch in (
         [element, element | {"dedup_key": "another"}, element | {"dedup_key": "once"}],
-        [element | {"deliver_at": "2100-01-01 00:00:00"}, element | {"payload": '{"b": 1.10}'}],
+        [element | {"deliver_at": "2100-01-01 00:00:00", "delay_seconds": None}, element | {"payload": '{"b": 1.10}'}],
         [element, element | {"topic": ""}],
     ):
         call("outbox_enqueue_batch_v1", json.dumps(batch), out=True)
