@@ -14,10 +14,10 @@ SET SESSION lock_wait_timeout = 2;
 -- the message back to pending sets another, and thereby makes the note void. So no transition has to clear it.
 ALTER TABLE agent_outbox_messages
   ADD COLUMN headers JSON NULL COMMENT 'Kafka headers of the message''s own: one object of strings',
-  ADD COLUMN content_type VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'NULL: the record''s value is payload; otherwise it is body, which has this content type, or none if empty',
-  ADD COLUMN body LONGBLOB NULL COMMENT 'where content_type is given: the bytes that are sent; NULL: a tombstone',
-  ADD COLUMN dedup_key VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'as it was enqueued with; outbox_dedup_keys holds it unique',
-  ADD COLUMN kafka_partition INT NULL COMMENT 'where its record is, of several the last that was heard of; NULL: not known',
+  ADD COLUMN content_type VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'NULL: the record''s value is payload, otherwise it is body, which has this content type, or none if empty',
+  ADD COLUMN body LONGBLOB NULL COMMENT 'where content_type is given: the bytes that are sent, NULL: a tombstone',
+  ADD COLUMN dedup_key VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'as it was enqueued with, outbox_dedup_keys holds it unique',
+  ADD COLUMN kafka_partition INT NULL COMMENT 'where its record is, of several the last that was heard of, NULL: not known',
   ADD COLUMN kafka_offset BIGINT NULL,
   ADD COLUMN noted_for DATETIME(6) NULL COMMENT 'the next_retry_at for which parked_for and parked_until hold',
   ADD COLUMN parked_for BIGINT UNSIGNED NULL COMMENT 'NULL: for nothing, 1: for an earlier message of its lane, otherwise: for the pause with this id',

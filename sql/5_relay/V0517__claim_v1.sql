@@ -119,7 +119,7 @@ BEGIN
          LIMIT v_limit
       ) AS head;
     CALL outbox_internal_fit_v1(v_ids, NULL, v_messages, v_bytes);
-    SELECT m.id, m.biz_type, m.topic, m.message_key, IF(m.content_type IS NULL, CAST(m.payload AS BINARY), m.body) AS value,
+    SELECT m.id, m.biz_type, m.topic, m.message_key, IF(m.content_type IS NULL, CAST(CONVERT(m.payload USING utf8mb4) AS BINARY), m.body) AS value,
            COALESCE(m.content_type, 'application/json') AS content_type, m.headers, m.created_at, m.next_retry_at AS receipt
       FROM JSON_TABLE(COALESCE(v_ids, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS head
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = head.id

@@ -19,7 +19,7 @@ from tests.kit.schema import create_statements, describe
 from tests.kit.server import Server
 from tests.kit.session import Row, Session
 
-DROPPED = {"V0302__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0517__claim_v1.sql": "V1502__post_claim_v1.sql"}
+DROPPED = {"V0303__enqueue_v1.sql": "V1302__post_enqueue_v1.sql", "V0517__claim_v1.sql": "V1502__post_claim_v1.sql"}
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_old_release_on_a_schema_that_dropped_what_it_needs_is_refused_by_name(
     assert following.applies() == [migration.file for migration in ALL]
     before = rows(empty)
     for line in (present.refuses_to_start(), the_one_line(present.migrate())):
-        assert "V0302__enqueue_v1.sql is gone, dropped by V1302__post_enqueue_v1.sql" in line
+        assert "V0303__enqueue_v1.sql is gone, dropped by V1302__post_enqueue_v1.sql" in line
         assert "too old for this schema" in line
         assert "run `outboxd migrate`" not in line
     assert rows(empty) == before
@@ -237,6 +237,6 @@ def test_bundles_keep_what_the_release_before_needs_and_bring_nothing_back_that_
     for script in (plain, bundle.bundle(PRESENT)):
         done = client.run(NAME, script)
         assert done.returncode == 1
-        assert "V0302__enqueue_v1.sql is gone, dropped by V1302__post_enqueue_v1.sql" in done.stderr
+        assert "V0303__enqueue_v1.sql is gone, dropped by V1302__post_enqueue_v1.sql" in done.stderr
     client.apply(NAME, with_post)
     assert create_statements(empty) == ended

@@ -25,7 +25,7 @@ def test_releases_keep_to_the_rule() -> None:
 COLUMN, ENQUEUE, CLAIM = PRE
 POST_ENQUEUE, POST_CLAIM = POST
 SPOILED = [
-    (ENQUEUE, "outbox_enqueue_v2", "outbox_enqueue_v1", "replaces outbox_enqueue_v1 of V0302__enqueue_v1.sql"),
+    (ENQUEUE, "outbox_enqueue_v2", "outbox_enqueue_v1", "replaces outbox_enqueue_v1 of V0303__enqueue_v1.sql"),
     (CLAIM, "EXISTS outbox_claim_v2", "EXISTS outbox_claim_v1", "drops outbox_claim_v1"),
     (COLUMN, "ALTER TABLE", "DROP VIEW IF EXISTS outbox_status;\nALTER TABLE", "drops outbox_status"),
     (COLUMN, "ADD COLUMN source", "DROP COLUMN headers, ADD COLUMN source", "changes a table by DROP"),

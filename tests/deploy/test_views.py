@@ -101,7 +101,7 @@ def test_condition_on_the_status_is_applied_before_counting(db: Session) -> None
 def test_status_procedure_says_the_same_by_status_alone(db: Session) -> None:
     for where, count in (("pending", 3), ("consumed", 2), ("dead", 1)):
         for number in range(count):
-            db.enqueue_in(where, f"{where} {number}", topic=f"topic {number}")
+            db.enqueue_in(where, f"{where} {number}", topic=f"topic-{number}")
     by_status: Counter[str] = Counter()
     for (_, _, where), row in status(db).items():
         by_status[where] += row["messages"]

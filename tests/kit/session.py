@@ -143,14 +143,24 @@ class Session:
         text = json.dumps(options)
         return int(self.out("outbox_enqueue_bytes_v1", "bytes", "chat", key, body, content_type, text))
 
-    def adopt(self, key: str = "k", topic: str = "chat") -> int:
-        """Insert a row as the legacy Go service does, which checks nothing."""
+    def adopt(
+        self,
+        key: str = "k",
+        *,
+        biz_type: str = CHAT,
+        topic: str = "chat",
+        payload: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> int:
+        """Insert a row as the legacy Go service does, which checks nothing: any text may be a topic."""
         self.execute(
-            "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload) VALUES (%s, %s, %s, %s)",
-            CHAT,
+            "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload, headers)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            biz_type,
             topic,
             key,
-            chat_payload(key),
+            chat_payload(key) if payload is None else payload,
+            headers and json.dumps(headers),
         )
         return int(self.value("SELECT LAST_INSERT_ID()"))
 
@@ -162,7 +172,7 @@ class Session:
 
     def enqueue_in(self, status: str, key: str = "k", **options: Any) -> int:
         """Enqueue a message and bring it to this status, as a relay and a consumer would."""
-        message = self.enqueue(key, **options)
+        message = self.adopt(key, **options)
         if status in {"published", "consumed"}:
             self.call("outbox_mark_published_v1", message)
         if status == "consumed":

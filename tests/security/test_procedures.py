@@ -46,13 +46,20 @@ _HARMLESS: dict[str, Any] = {
     "p_backoff_cap_seconds": None,
     "p_before": None,
     "p_biz_type": CHAT,
+    "p_body": None,
+    "p_content_type": None,
+    "p_dedup_key": "once",
+    "p_default": 100_000,
+    "p_from_id": 1,
+    "p_has_keys": 1,
+    "p_least": 65_536,
+    "p_prefix": "p_",
     "p_conversation_id": "c-1",
     "p_delay_seconds": None,
     "p_details": "{}",
     "p_bytes": None,
     "p_errno": 30001,
     "p_error_like": None,
-    "p_from_id": None,
     "p_handler": None,
     "p_headers": None,
     "p_deliver_at": None,
@@ -91,7 +98,8 @@ _HARMLESS: dict[str, Any] = {
     "p_value": "none",
     "p_wait_ms": 0,
 }
-_REFUSED = {"45000", "22018", "22032", "22035"}  # outboxd's own; what MySQL says of a JSON that does not fit
+# outboxd's own; what MySQL says of a JSON that does not fit, and where an internal routine gets no value
+_REFUSED = {"45000", "22018", "22032", "22035", "22001", "23000"}
 _NOBODY = 2**63  # an id that no message has
 # Those take exactly one of the two.
 _EXCLUSIVE = {"outbox_pause_v1", "outbox_resume_v1"}
@@ -109,23 +117,39 @@ _JSON_WITH: dict[str, Callable[[str], list[Any]]] = {
     "p_young": lambda text: [[text, [text, text]]],
     "p_details": lambda text: [{text: text}],
     "p_headers": lambda text: [text, {text: text}, {"traceparent": text}],
-    "p_options": lambda text: [{text: text}, {"headers": {text: text}}, {"deliver_at": text}, {"max_retry": text}],
+    "p_options": lambda text: [{text: text}, {"headers": {text: text}}, {"dedup_key": text}, {"deliver_at": text}],
     "p_heads": lambda text: [[text, [text, text]]],
     "p_ids": lambda text: [[text]],
     "p_messages": lambda text: [
         [text],
         [{"id": text, "created_at": text, "topic": text, "key": text, "receipt": text, "reason": text}],
         [{"id": _NOBODY, "created_at": text, "topic": text, "key": text, "receipt": None, "reason": text}],
+        [{"biz_type": text, "topic": "chat", "key": text, "payload": text, "headers": {text: text}, "dedup_key": text}],
+        [{"biz_type": text, "topic": "chat", "key": text, "payload": {text: text}, "dedup_key": text}],
     ],
     "p_payload": lambda text: [text, {text: text}, {"user_id": text, "conversation_id": text}],
 }
 # The tables in which a call may leave a row of its own.
 _MAY_ADD_TO = {
     "outbox_internal_audit_v1": {"outbox_audit"},
+    "outbox_internal_set_limit_v1": {"outbox_audit"},
     "outbox_enqueue_chat_history_v1": {"agent_outbox_messages"},
     "outbox_enqueue_v1": {"agent_outbox_messages"},
-    "outbox_enqueue_with_options_v1": {"agent_outbox_messages"},
-    "outbox_internal_enqueue_v1": {"agent_outbox_messages"},
+    **{
+        f"outbox_{name}_v1": {"agent_outbox_messages", "outbox_dedup_keys"}
+        for name in (
+            "enqueue_with_options",
+            "enqueue_returning",
+            "enqueue_bytes",
+            "enqueue_batch",
+            "internal_enqueue",
+            "internal_enqueue_part",
+            "internal_enqueue_set",
+            "internal_enqueue_each",
+        )
+    },
+    "outbox_internal_take_dedup_key_v1": {"outbox_dedup_keys"},
+    "outbox_internal_take_dedup_keys_v1": {"outbox_dedup_keys"},
     "outbox_mark_topics_unavailable_v1": {"outbox_pauses"},
     "outbox_pause_v1": {"outbox_audit", "outbox_pauses"},
     "outbox_register_biz_type_v1": {"outbox_audit", "outbox_biz_types"},
@@ -215,7 +239,7 @@ def test_text_that_is_stored_is_stored_byte_for_byte(db: Session, mode: str) -> 
     db.execute("SET SESSION sql_mode = %s", mode)
     for text in hostile.SQL:
         payload, headers = json.dumps(text, ensure_ascii=False), {text: text}
-        message = db.enqueue_with(text, text, text, payload, headers=headers)
+        message = db.adopt(text, biz_type=text, topic=text, payload=payload, headers=headers)
         db.call("outbox_mark_dead_v1", message, text)
         db.call("outbox_pause_v1", text, None)
         row = db.message(message)

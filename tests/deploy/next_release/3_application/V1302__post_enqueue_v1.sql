@@ -4,7 +4,7 @@ SET SESSION lock_wait_timeout = 2;
 -- A transaction that has called the routine keeps it until its end, and whoever calls it next would wait behind this.
 
 -- First, so that no daemon which needs the routine starts from here on.
-UPDATE outbox_migrations SET dropped_by = 'V1302__post_enqueue_v1.sql' WHERE version = 302;
+UPDATE outbox_migrations SET dropped_by = 'V1302__post_enqueue_v1.sql' WHERE version = 303;
 
 DROP PROCEDURE IF EXISTS outbox_enqueue_v1;
 
