@@ -11,9 +11,9 @@ class Receipt:
 
     id: int
     receipt: datetime | None
-    partition: int | None = None
+    partition: int | None = field(default=None, compare=False)
     """Where Kafka has put the record, once it has acknowledged it."""
-    offset: int | None = None
+    offset: int | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The element of the JSON array that the relay's marks take."""

@@ -169,9 +169,9 @@ def test_tls_option_given_as_a_flag_means_what_it_says(account: Account, db: Ses
         command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment({"mysql_url": account.url})
     ) as process:
         assert process.stdin is not None
-        process.stdin.write(LINE * 501)
+        process.stdin.write(LINE * 512)
         process.stdin.flush()
-        eventually(lambda: len(db.messages()) == 500)
+        eventually(lambda: len(db.messages()) == 511)
         encrypted = db.value(
             "SELECT COUNT(*) FROM performance_schema.status_by_thread AS s"
             " JOIN performance_schema.threads AS t USING (thread_id)"

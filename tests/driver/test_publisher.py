@@ -332,6 +332,7 @@ def test_more_than_the_queue_holds_is_published_all_the_same(relays: Any, db: Se
 
 def test_record_larger_than_the_queue_is_dead_and_stops_no_other(relays: Any, db: Session) -> None:
     relay = relays({"message.max.bytes": 4_000_000, "queue.buffering.max.kbytes": 1024})
+    db.call("outbox_set_max_payload_bytes_v1", 4_000_000)
     before, large, after = db.enqueue("a"), db.enqueue("b", payload=chat_payload("x" * 2_000_000)), db.enqueue("c")
     done = relay.publish()
     assert sorted(receipt.id for receipt in done.published) == [before, after]
