@@ -45,7 +45,7 @@ def _relay(server: Server, bootstrap: str) -> float:
                 producer.produce(
                     message["topic"],
                     key=message["message_key"],
-                    value=message["value"],
+                    value=message["payload"],
                     headers=[("id", str(message["id"]))],
                     on_delivery=_raise_error,
                 )

@@ -19,6 +19,8 @@ class Sizes:
     claim_batch: int = 1000
     enqueue_blocks: int = 50
     enqueue_block: int = 20
+    enqueue_transactions: int = 15
+    enqueue_transaction: int = 1000
     idle_seconds: float = 20
     warm_up: int = 30_000
     shared_seconds: float = 1.5
@@ -58,6 +60,8 @@ QUICK = Sizes(
     claim_batch=50,
     enqueue_blocks=3,
     enqueue_block=5,
+    enqueue_transactions=2,
+    enqueue_transaction=20,
     idle_seconds=1,
     warm_up=0,
     shared_seconds=0.3,

@@ -25,6 +25,7 @@ class Judgement:
 
 _AT_MOST = {
     "claim_growth": 1.2,
+    "enqueue_batch": 1.3,
     "enqueue_overhead": 1.15,
     "idle_cpu": 0.01,
     "memory_growth": 1.25,

@@ -30,6 +30,7 @@ _KEYS = [
     "latency_ms",
     "claim_growth",
     "enqueue_overhead",
+    "enqueue_batch",
     "isolation",
     "slow_lane_delay",
     "slow_lane_share",
@@ -76,6 +77,7 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
     assert 0 < measured["latency_ms"]["p50"] <= measured["latency_ms"]["p99"] < 30_000
     assert 0.01 < measured["claim_growth"] < 100
     assert 0.1 < measured["enqueue_overhead"] < 10
+    assert 0.1 < measured["enqueue_batch"] < 20
     assert set(measured["isolation"]) > {"delayed", "paused_topic", "one_open_transaction", "idle_cpu_added"}
     assert all(-2 < ratio < 100 for ratio in measured["isolation"].values())
     assert -20 < measured["slow_lane_delay"] < 1000
@@ -104,6 +106,8 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
         ("isolation", {"delayed": 1.2, "one_open_transaction": 1.51, "idle_cpu_added": 0.01}, Verdict.MISSED),
         ("claim_growth", 1.2, Verdict.OK),
         ("claim_growth", 1.21, Verdict.MISSED),
+        ("enqueue_batch", 1.3, Verdict.OK),
+        ("enqueue_batch", 1.31, Verdict.MISSED),
         ("enqueue_overhead", 1.15, Verdict.OK),
         ("enqueue_overhead", 1.16, Verdict.MISSED),
         ("idle_cpu", 0.01, Verdict.OK),

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from tests.end_to_end.brokers import Broker
+from tests.kit.command import Setting
 from tests.kit.daemon import StartDaemon
 from tests.kit.kafka import create_topic, read_back
 from tests.kit.session import Session, chat_payload
@@ -28,6 +29,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_text_of_any_kind_arrives_as_it_was_given(broker: Broker, start_daemon: StartDaemon, db: Session) -> None:
+    db.call("outbox_set_max_payload_bytes_v1", 2 << 20)
     topic = broker.create_topic()
     messages = {
         db.out("outbox_enqueue_chat_history_v1", topic, key, 7, key, "user", text, None): key
@@ -70,6 +72,43 @@ def test_record_is_a_cloudevent_with_the_key_the_payload_and_the_messages_own_he
     assert sorted(record.headers[6:]) == [("purpose", "測試".encode()), ("traceparent", TRACE.encode())]
 
 
+def test_bytes_and_tombstones_arrive_as_they_are_and_the_outbox_knows_where(
+    broker: Broker, start_daemon: StartDaemon, db: Session
+) -> None:
+    topic = broker.create_topic()
+    sent = {"framed": b"\0\0\0\0\x01\xff", "empty": b"", "gone": None}
+    for key, body in sent.items():
+        content_type = None if body is None else "application/avro"
+        db.out("outbox_enqueue_bytes_v1", "bytes", topic, key, body, content_type, '{"headers": {"schema": "1"}}')
+    daemon = start_daemon("--only", "relay", kafka_bootstrap=broker.bootstrap, kafka_options=broker.options)
+    daemon.eventually(lambda: set(db.statuses().values()) == {"consumed"}, "Kafka has acknowledged them")
+    records = {(record.key or b"").decode(): record for record in read_back(broker.bootstrap, topic, len(sent))}
+    assert {key: record.value for key, record in records.items()} == sent
+    types = {key: dict(record.headers).get("content-type") for key, record in records.items()}
+    assert types == {"framed": b"application/avro", "empty": b"application/avro", "gone": None}
+    assert all(("schema", b"1") in record.headers for record in records.values())
+    places = {row["message_key"]: (row["kafka_partition"], row["kafka_offset"]) for row in db.messages()}
+    assert places == {key: (record.partition, record.offset) for key, record in records.items()}
+
+
+@pytest.mark.parametrize("only", ["relay", "consumer"])
+def test_relay_and_consumer_each_note_where_a_record_is(
+    broker: Broker, start_daemon: StartDaemon, db: Session, only: str
+) -> None:
+    topic = broker.create_topic()
+    message = db.enqueue("k", topic=topic)
+    with_kafka: dict[str, Setting] = {"kafka_bootstrap": broker.bootstrap, "kafka_options": broker.options}
+    relay = start_daemon("--only", "relay", **with_kafka)
+    relay.eventually(lambda: db.statuses() == {message: "published"}, "it is published")
+    if only == "consumer":
+        db.execute("UPDATE agent_outbox_messages SET kafka_partition = NULL, kafka_offset = NULL")
+        consumer = start_daemon("--only", "consumer", topics=topic, group=topic, **with_kafka)
+        consumer.eventually(lambda: db.statuses() == {message: "consumed"}, "it is consumed")
+    (record,) = read_back(broker.bootstrap, topic, 1)
+    row = db.message(message)
+    assert (row["kafka_partition"], row["kafka_offset"]) == (record.partition, record.offset)
+
+
 @pytest.mark.kafka
 def test_record_that_the_topic_does_not_take_is_dead_and_holds_up_no_other(
     kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Session
@@ -95,7 +134,7 @@ def test_topic_that_cannot_exist_makes_its_message_dead_and_holds_up_no_other(
     kafka_broker: RunningKafka, start_daemon: StartDaemon, db: Session
 ) -> None:
     topic = create_topic(kafka_broker.bootstrap)
-    impossible = db.enqueue("k", topic="no topic has spaces")
+    impossible = db.adopt("k", topic="no topic has spaces")
     good = db.enqueue("k", topic=topic)
     daemon = start_daemon(
         "--only",

@@ -28,6 +28,7 @@ class Record:
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] = ()
     partition: int = 0
+    offset: int = 0
 
     @property
     def id(self) -> int:
@@ -165,4 +166,5 @@ def _consumer(bootstrap: str) -> Iterator[Any]:
 
 
 def _record(message: Any) -> Record:
-    return Record(message.topic(), message.key(), message.value(), message.headers() or [], message.partition())
+    headers = message.headers() or []
+    return Record(message.topic(), message.key(), message.value(), headers, message.partition(), message.offset())

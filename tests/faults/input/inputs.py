@@ -60,7 +60,8 @@ _TOPICS = {
 
 
 def names(stage: Stage) -> Report:
-    """Enqueue chat for topics that cannot exist, and business types that nobody knows: publish-only."""
+    """Adopt chat for topics that cannot exist, which no enqueue takes, and enqueue business types
+    that nobody knows: publish-only."""
     with stage.scene(partitions=1) as scene:
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
@@ -68,7 +69,8 @@ def names(stage: Stage) -> Report:
         good.enqueue(session, *_TOPICS)
         bad = []
         for name, topic in _TOPICS.items():
-            id_ = session.enqueue(name, topic=topic, payload=chat_payload(name), max_retry=1)
+            id_ = session.adopt(name, topic=topic, payload=chat_payload(name))
+            session.execute("UPDATE agent_outbox_messages SET max_retry = 1 WHERE id = %s", id_)
             bad.append(Expected(id_, name, "dead", "Kafka refuses the record", retries=None))
             good.enqueue(session, name, "between")
         for name, biz_type in {"unknown business type": "nobody's", "business type with a NUL": "nul\0type"}.items():

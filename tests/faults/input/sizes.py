@@ -22,6 +22,7 @@ _BACKSLASHES = 200_000  # quoted twice on their way to the consumer's procedure,
 def sizes(stage: Stage) -> Report:
     """Enqueue messages that are too large for the server, the client, the broker, or for nobody."""
     with stage.scene(partitions=1) as scene:
+        scene.session.call("outbox_set_max_payload_bytes_v1", 32 * _MIB)
         scene.start("relay", "relay")
         scene.start("consumer", "consumer")
         topic = scene.topics[0]
@@ -57,6 +58,7 @@ def sizes(stage: Stage) -> Report:
 def packets(stage: Stage) -> Report:
     """Let a message be larger on its way to the consumer's procedure than the server takes in one statement."""
     with stage.scene(partitions=1) as scene:
+        scene.session.call("outbox_set_max_payload_bytes_v1", 32 * _MIB)
         before = scene.session.value("SELECT @@GLOBAL.max_allowed_packet")
         scene.session.execute("SET GLOBAL max_allowed_packet = %s", _SMALL_PACKET)
         try:
