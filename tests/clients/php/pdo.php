@@ -122,7 +122,9 @@ foreach (['shop', '', 'shop'] as $topic) {
     }
     unset($persistent);
 }
-assert(count(array_unique($sessions)) === 1);
+if (count(array_unique($sessions)) !== 1) {
+    throw new LogicException('the connection was not kept');
+}
 report('pool', ['ids' => $ids]);
 
 $found = transaction($db, function (PDO $db): array {
