@@ -9,10 +9,12 @@
 --   GRANT outbox_app TO 'shop'@'%';
 --   SET DEFAULT ROLE ALL TO 'shop'@'%';
 --
--- Where roles are not wanted, give the rights to the accounts themselves: leave out the line of CREATE ROLE, and put
--- the account in the place of the role, as in
+-- Or give the rights of a role to the account itself:
 --
---   sed -e '/^CREATE ROLE/d' -e "s/ TO outbox_app;/ TO 'shop'@'%';/" ... sql/grants.sql | mysql DATABASE
+--   sed -n "s/ TO outbox_app;/ TO 'shop'@'%';/p" sql/grants.sql | mysql DATABASE
+--
+-- Applications that call procedures with OUT parameters by JDBC's CallableStatement, Spring's SimpleJdbcCall or Hibernate's
+-- procedure queries need that: MySQL does not show a routine's parameters to an account that has EXECUTE through a role.
 --
 -- No account but the one that applies the migrations needs a right on a table. The procedures and views run with that
 -- account's rights (SQL SECURITY DEFINER), so it must stay, and keep its rights on the tables. It needs, on this

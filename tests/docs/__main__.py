@@ -1,13 +1,16 @@
-"""Writes what the docs take from the code: sql/REFERENCE.md, and the tables of driver/README.md between their markers.
+"""Writes what the docs take from the code: sql/REFERENCE.md, and what stands between markers in other pages.
+
+Those are the tables of driver/README.md, and the samples of sql/clients.
 
 ``python -m tests.docs`` writes, ``python -m tests.docs --check`` changes nothing and exits 1 if a page is out of date.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from tests.docs import reference, tables
+from tests.docs import reference, samples, tables
 from tests.servers.paths import CHECKOUT
 
 _COMMAND = "python -m tests.docs"
@@ -23,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_outdated = False
     try:
         pages = {_REFERENCE: reference.page(_COMMAND), _DRIVER_README: _driver_readme()}
+        pages |= {page: _with_sections(page, made) for page, made in samples.pages()}
     except ValueError as error:
         raise SystemExit(str(error)) from None
     for path, text in pages.items():
@@ -40,26 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _driver_readme() -> str:
     """driver/README.md with its generated tables as they must be now."""
-    text = _DRIVER_README.read_text(encoding="utf-8")
     made = {
         "commands": tables.commands(),
         "settings": tables.settings(),
         "metrics": tables.metrics(),
-        "alerts": tables.alerts(text),
+        "alerts": tables.alerts(_DRIVER_README.read_text(encoding="utf-8")),
     }
-    for name, rows in made.items():
-        text = _with_section(text, name, rows)
-    return text
+    return _with_sections(_DRIVER_README, made)
 
 
-def _with_section(page: str, name: str, text: str) -> str:
-    """The page with this text between the markers of the section. Raises ValueError where there are none."""
-    begin, end = f"<!-- {name}: made by {_COMMAND} -->\n", f"<!-- {name}: end -->"
-    before, begin_found, rest = page.partition(begin)
-    _, end_found, after = rest.partition(end)
-    if not (begin_found and end_found):
-        raise ValueError(f"driver/README.md: no {begin.strip()} ... {end.strip()} in it")
-    return f"{before}{begin}\n{text}\n\n{end}{after}"
+def _with_sections(page: Path, made: Mapping[str, str]) -> str:
+    """The page with these texts between the markers of its sections. Raises ValueError where there are none."""
+    whole = page.read_text(encoding="utf-8")
+    for name, text in made.items():
+        begin, end = f"<!-- {name}: made by {_COMMAND} -->\n", f"<!-- {name}: end -->"
+        before, begin_found, rest = whole.partition(begin)
+        _, end_found, after = rest.partition(end)
+        if not (begin_found and end_found):
+            raise ValueError(f"{page.relative_to(CHECKOUT)}: no {begin.strip()} ... {end.strip()} in it")
+        whole = f"{before}{begin}\n{text}\n\n{end}{after}"
+    return whole
 
 
 if __name__ == "__main__":

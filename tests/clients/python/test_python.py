@@ -1,0 +1,32 @@
+"""Python's drivers, as their users write them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clients.shop import CACHE, Shop, install, need
+from tests.servers.paths import CHECKOUT
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The interpreter of an environment with all drivers."""
+    need("mariadb_config")  # mysqlclient is built against libmariadb
+    folder = CACHE / "python"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        install([sys.executable, "-m", "venv", folder], CHECKOUT)
+    install([python, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1"], CHECKOUT)
+    install([python, "-m", "pip", "install", "--quiet", "--group", "clients"], CHECKOUT)
+    return python
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["connector.py", "dbapi.py pymysql", "dbapi.py MySQLdb", "sqlalchemy_orm.py", "django_orm.py", "aio.py"],
+)
+def test_driver_does_all_that_a_shop_asks_of_it(shop: Shop, python: Path, program: str) -> None:
+    shop.check([python, *program.split()], FOLDER)
