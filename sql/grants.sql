@@ -13,8 +13,9 @@
 --
 --   sed -n "s/ TO outbox_app;/ TO 'shop'@'%';/p" sql/grants.sql | mysql DATABASE
 --
--- Applications that call procedures with OUT parameters by JDBC's CallableStatement, Spring's SimpleJdbcCall or Hibernate's
--- procedure queries need that: MySQL does not show a routine's parameters to an account that has EXECUTE through a role.
+-- Applications that call procedures with OUT parameters by JDBC's CallableStatement, Spring's SimpleJdbcCall or
+-- Hibernate's procedure queries need that: MySQL does not show a routine's parameters to an account that has EXECUTE
+-- through a role.
 --
 -- No account but the one that applies the migrations needs a right on a table. The procedures and views run with that
 -- account's rights (SQL SECURITY DEFINER), so it must stay, and keep its rights on the tables. It needs, on this

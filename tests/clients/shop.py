@@ -115,6 +115,7 @@ def _has(db: Session, key: str, *ids: int) -> None:
 def _commit(db: Session, said: Said) -> None:
     _has(db, "Ada", said["id"])
     assert len(_orders(db, "Ada")) == 1
+    assert _orders(db, "") == []  # an order whose message was refused before: Ada's commit must not commit it
 
 
 def _rollback(db: Session, said: Said) -> None:

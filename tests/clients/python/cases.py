@@ -40,6 +40,12 @@ def run(
     prepared: Callable[[], list[int]] | None = None,
 ) -> None:
     """Go through all cases. `why` returns MySQL's number and text of an error; checkout takes from a pool of one."""
+    try:
+        place_order("")  # no message without a key
+    except Exception as error:  # the driver's own
+        assert why(error)[0] == 30001
+    else:
+        raise AssertionError("it was not refused")
     report("commit", id=place_order("Ada"))
 
     try:

@@ -1,7 +1,8 @@
-"""mysql-connector-python."""
+"""mysql-connector-python: its C extension, or with the argument pure, its Python code alone."""
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ ACCOUNT = {
     "user": os.environ["SHOP_USER"],
     "password": os.environ["SHOP_PASSWORD"],
     "database": os.environ["SHOP_DATABASE"],
+    "use_pure": sys.argv[1:] == ["pure"],
 }
 
 connection: Any = mysql.connector.connect(**ACCOUNT)
@@ -35,10 +37,14 @@ def enqueue(cursor: Any, topic: str, key: str, payload: str, options: dict[str, 
 
 def place_order(customer: str) -> int:
     """Store an order and tell Kafka of it: both, or neither."""
-    with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO shop_orders (customer) VALUES (%s)", (customer,))
-        message = enqueue(cursor, "shop", customer, json.dumps({"order": cursor.lastrowid}), {})
-    connection.commit()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO shop_orders (customer) VALUES (%s)", (customer,))
+            message = enqueue(cursor, "shop", customer, json.dumps({"order": cursor.lastrowid}), {})
+        connection.commit()
+    except BaseException:
+        connection.rollback()  # or the connection's next commit stores the order without its message
+        raise
     return message
 
 

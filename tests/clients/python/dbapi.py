@@ -36,10 +36,14 @@ def enqueue(cursor: Any, topic: str, key: str, payload: str, options: dict[str, 
 
 def place_order(customer: str) -> int:
     """Store an order and tell Kafka of it: both, or neither."""
-    with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO shop_orders (customer) VALUES (%s)", (customer,))
-        message = enqueue(cursor, "shop", customer, json.dumps({"order": cursor.lastrowid}), {})
-    connection.commit()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO shop_orders (customer) VALUES (%s)", (customer,))
+            message = enqueue(cursor, "shop", customer, json.dumps({"order": cursor.lastrowid}), {})
+        connection.commit()
+    except BaseException:
+        connection.rollback()  # or the connection's next commit stores the order without its message
+        raise
     return message
 
 

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 @pytest.fixture(scope="session")
 def python() -> Path:
     """The interpreter of an environment with all drivers."""
-    need("mariadb_config")  # mysqlclient is built against libmariadb
+    need("mariadb_config", "pkg-config", "cc")  # mysqlclient is built against libmariadb
     folder = CACHE / "python"
     python = folder / "bin" / "python"
     if not python.exists():
@@ -31,7 +31,15 @@ def python() -> Path:
 
 @pytest.mark.parametrize(
     "program",
-    ["connector.py", "dbapi.py pymysql", "dbapi.py MySQLdb", "sqlalchemy_orm.py", "django_orm.py", "aio.py"],
+    [
+        "connector.py",
+        "connector.py pure",
+        "dbapi.py pymysql",
+        "dbapi.py MySQLdb",
+        "sqlalchemy_orm.py",
+        "django_orm.py",
+        "aio.py",
+    ],
 )
 def test_driver_does_all_that_a_shop_asks_of_it(shop: Shop, python: Path, program: str) -> None:
     shop.check([python, *program.split()], FOLDER)
