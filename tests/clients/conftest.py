@@ -1,26 +1,15 @@
 """The shop's database and its accounts, made once for all languages."""
 
-import re
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests.clients.shop import DIRECT_USER, PASSWORD, TABLES, USER, Shop
-from tests.kit.installing import GRANTS, client_of, empty_database, migrate
+from tests.kit.installing import GRANTS, client_of, direct_grants, empty_database, migrate
 from tests.kit.server import Server
 from tests.servers.mysql_install import MySQLInstall
-from tests.servers.paths import CHECKOUT
 
 _DATABASE = "outboxd_shop"
-
-
-def direct_grants(account: str) -> str:
-    """The grants of one role for an account itself: what the command in the head of grants.sql prints for it."""
-    found = re.search(r"^--   (sed -n .+) \| mysql DATABASE$", GRANTS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert found is not None
-    command = found[1].replace("'shop'@'%'", account)
-    return subprocess.run(command, shell=True, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="session")

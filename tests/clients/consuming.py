@@ -16,7 +16,9 @@ from tests.kit.waiting import eventually
 
 MESSAGES = 1000
 _KEYS = 50
-_KILLS_AT = (150, 400, 700)
+_KILLS = 3
+# Effects that a life waits for, beyond the messages that earlier lives have sent: its own daemon is at work by then.
+_STEP = 50
 _STORE = "outboxd_warehouse"
 _TABLES = """
 CREATE TABLE inbox (
@@ -85,19 +87,28 @@ def each_record_takes_effect_once(
                 kafka_options={"session.timeout.ms": 6000},
                 topics=topic,
                 group=topic,
-                batch=50,
+                batch_size=10,  # many rounds, so that the kills come between them
             )
 
             def has_done(messages: int) -> bool:
                 return bool(store.value("SELECT COUNT(*) FROM effects") >= messages)
 
-            for life, messages in enumerate(_KILLS_AT):
+            def pending() -> int:
+                return list(db.statuses().values()).count("pending")
+
+            left = []
+            for life in range(_KILLS):
+                wanted = min(MESSAGES, MESSAGES - pending() + _STEP)
                 with consumer(command, server, bootstrap, topic, life) as process:
-                    eventually(lambda messages=messages: has_done(messages))  # type: ignore[misc]
+                    eventually(lambda wanted=wanted: has_done(wanted))  # type: ignore[misc]
                     assert process.poll() is None
                     daemon.kill()
+                left.append(pending())
                 daemon.start()
-            with consumer(command, server, bootstrap, topic, len(_KILLS_AT)):
+            assert sum(messages > _KEYS for messages in left) >= 2, (
+                left
+            )  # otherwise the kills would have proved nothing
+            with consumer(command, server, bootstrap, topic, _KILLS):
                 eventually(lambda: has_done(MESSAGES), 120)
                 daemon.eventually(lambda: set(db.statuses().values()) == {"consumed"}, "all is consumed", 120)
                 assert count_records(bootstrap, [topic]) > MESSAGES, "none was sent again"

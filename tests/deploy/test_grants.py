@@ -25,6 +25,7 @@ from tests.kit.installing import (
     ROLES,
     Client,
     create_account,
+    direct_grants,
     empty_database,
     migrate,
     mysql_url,
@@ -331,10 +332,13 @@ def test_handler_is_called_with_the_owners_right_to_execute_it(site: Site) -> No
         site.root.execute(f"GRANT EXECUTE ON {DATABASE}.* TO {OWNER}; DELETE FROM mails")
 
 
-def test_rights_may_be_given_to_an_account_instead_of_a_role(site: Site, client: Client) -> None:
+def test_rights_of_one_role_may_be_given_to_an_account_itself(site: Site, client: Client) -> None:
     create_account(site.root, "plain_app")
-    script = re.sub(r"^CREATE ROLE .*\n", "", GRANTS.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    client.apply(DATABASE, script.replace(" TO outbox_app;", " TO 'plain_app'@'%';"), user=ADMIN)
+    client.apply(DATABASE, direct_grants("plain_app"), user=ADMIN)
+    usage, *grants = site.root.column("SHOW GRANTS FOR plain_app")
+    of_the_role = site.root.column("SHOW GRANTS FOR outbox_app")[1:]
+    assert usage == "GRANT USAGE ON *.* TO `plain_app`@`%`"
+    assert sorted(grants) == sorted(grant.replace("`outbox_app`", "`plain_app`") for grant in of_the_role)
     with site.connect("plain_app") as session:
         message = session.enqueue()
         _is_denied(session, "CALL outbox_get_v1(1)")

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.servers.paths import CHECKOUT
 
 PAGES = CHECKOUT / "sql" / "clients"
-_LANGUAGES = {".py": "python", ".go": "go", ".java": "java", ".js": "js", ".ts": "ts", ".php": "php", ".rb": "ruby"}
+LANGUAGES = {".py": "python", ".go": "go", ".java": "java", ".js": "js", ".ts": "ts", ".php": "php", ".rb": "ruby"}
 _SECTION = re.compile(r"<!-- (?P<program>tests/clients/\S+): made by ")
 _SAMPLE = re.compile(r"^[^\n]*docs:begin[^\n]*\n(.*?)^[^\n]*docs:end", re.DOTALL | re.MULTILINE)
 
@@ -21,9 +21,12 @@ def pages() -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def sample(program: Path) -> str:
-    """The sample of a program as a block of Markdown. Raises ValueError where it has none."""
-    parts = _SAMPLE.findall(program.read_text(encoding="utf-8"))
-    if not parts:
-        raise ValueError(f"{program.relative_to(CHECKOUT)}: nothing between docs:begin and docs:end")
+    """The sample of a program as a block of Markdown. Raises ValueError where it has none, or none that ends."""
+    if not program.is_file():
+        raise ValueError(f"{program}: a page has a sample of it, and it is not there")
+    code = program.read_text(encoding="utf-8")
+    parts = _SAMPLE.findall(code)
+    if not len(parts) == code.count("docs:begin") == code.count("docs:end") > 0:
+        raise ValueError(f"{program}: each docs:begin needs a docs:end, and it needs one of each")
     text = "\n\n".join(textwrap.dedent(part.replace("\t", "    ")).strip() for part in parts)
-    return f"```{_LANGUAGES[program.suffix]}\n{text}\n```"
+    return f"```{LANGUAGES[program.suffix]}\n{text}\n```"

@@ -1,5 +1,6 @@
 """Installing outboxd in a database: the rights of its owner, the mysql client, and `outboxd migrate`."""
 
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from outboxd.settings import Settings
 from tests.kit.server import SQL_FOLDER, Server
 from tests.kit.session import Session
 from tests.servers.mysql_install import MySQLInstall
+from tests.servers.paths import CHECKOUT
 
 GRANTS = SQL_FOLDER / "grants.sql"
 ROLES = ("outbox_app", "outbox_relay", "outbox_consumer", "outbox_operator", "outbox_monitor")
@@ -72,6 +74,14 @@ def create_account(session: Session, name: str, *statements: str) -> None:
     session.execute(f"CREATE USER {name}")
     for statement in statements:
         session.execute(f"{statement} TO {name}")
+
+
+def direct_grants(account: str) -> str:
+    """The grants of one role for an account itself: what the command in the head of grants.sql prints for it."""
+    found = re.search(r"^--   (sed -n .+) \| mysql DATABASE$", GRANTS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    command = found[1].replace("'shop'@'%'", account)
+    return subprocess.run(command, shell=True, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
 
 
 def mysql_url(server: Server, database: str, user: str | None = None) -> str:
