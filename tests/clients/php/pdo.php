@@ -64,6 +64,14 @@ function report(string $case, array $found): void
 
 $db = connect();
 
+try {
+    placeOrder($db, ''); // no message without a key
+    throw new LogicException('it was not refused');
+} catch (PDOException $error) {
+    if ($error->errorInfo[1] !== 30001) {
+        throw $error;
+    }
+}
 report('commit', ['id' => placeOrder($db, 'Ada')]);
 
 $db->beginTransaction();
