@@ -125,7 +125,8 @@ await run({
       const order = await addOrder(connection, 'Ida');
       await enqueue(connection, 'shop', 'Ida', { order });
       const [line] = await connection.execute('INSERT INTO shop_lines (order_id) VALUES (LAST_INSERT_ID())');
-      const [[{ order_id }]] = await connection.execute('SELECT order_id FROM shop_lines WHERE id = ?', [line.insertId]);
+      const lookup = 'SELECT order_id FROM shop_lines WHERE id = ?';
+      const [[{ order_id }]] = await connection.execute(lookup, [line.insertId]);
       return { order, line_order: order_id };
     });
   },

@@ -17,8 +17,8 @@ const prisma = connect();
 
 // docs:begin
 async function enqueue(tx, topic, key, payload, options = {}) {
-  const [message, settings] = [JSON.stringify(payload), JSON.stringify(options)];
-  await tx.$executeRaw`CALL outbox_enqueue_with_options_v1('shop.order', ${topic}, ${key}, ${message}, ${settings}, @id)`;
+  await tx.$executeRaw`CALL outbox_enqueue_with_options_v1(
+    'shop.order', ${topic}, ${key}, ${JSON.stringify(payload)}, ${JSON.stringify(options)}, @id)`;
   // The same connection, as this is in a $transaction. The id is a BigInt.
   const [{ id }] = await tx.$queryRaw`SELECT @id AS id`;
   return id;

@@ -82,10 +82,8 @@ report('rollback', ['id' => $id]);
 
 $enqueued = transaction($db, function (PDO $db): int {
     addOrder($db, 'Cleo');
-    $messages = array_map(
-        fn (int $order) => ['biz_type' => 'shop.order', 'topic' => 'shop', 'key' => 'Cleo', 'payload' => ['order' => $order]],
-        [1, 2, 3],
-    );
+    $message = ['biz_type' => 'shop.order', 'topic' => 'shop', 'key' => 'Cleo'];
+    $messages = array_map(fn (int $order) => [...$message, 'payload' => ['order' => $order]], [1, 2, 3]);
     $db->prepare('CALL outbox_enqueue_batch_v1(?, @enqueued)')->execute([json_encode($messages)]);
     return (int) $db->query('SELECT @enqueued')->fetchColumn();
 });
