@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,11 @@ class Shop:
     server: Server
     database: str
 
+    @property
+    def url(self) -> str:
+        """mysql_url of a daemon."""
+        return f"mysql://{self.server.user}@{self.server.host}:{self.server.port}/{self.database}"
+
     def environment(self, user: str = USER) -> dict[str, str]:
         """What a program gets."""
         return {
@@ -62,12 +67,18 @@ class Shop:
             db.execute("DELETE FROM shop_orders; DELETE FROM shop_lines")
             db.call("outbox_set_max_payload_bytes_v1", 4 << 20)
 
-    def run(self, command: Sequence[str | Path], folder: Path, user: str = USER) -> list[dict[str, Any]]:
-        """Run a program; returns what it has printed."""
+    def run(
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        user: str = USER,
+        variables: Mapping[str, str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Run a program, with further variables of its environment; returns what it has printed."""
         done = subprocess.run(
             command,
             cwd=folder,
-            env=self.environment(user),
+            env=self.environment(user) | dict(variables or {}),
             capture_output=True,
             text=True,
             timeout=_PATIENCE_S,

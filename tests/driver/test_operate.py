@@ -207,6 +207,27 @@ def test_purge_asks_and_deletes_what_is_old(
     done(result, f"nothing to purge: no {name.removesuffix('s')} matches")
 
 
+def test_purge_of_dedup_keys_asks_and_deletes_what_is_old(
+    operate: Invoke, db: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
+    db.enqueue_batch(*({"dedup_key": f"old {number}"} for number in range(250)))
+    db.execute("UPDATE outbox_dedup_keys SET created_at = created_at - INTERVAL 8 DAY")
+    db.enqueue_batch({"dedup_key": "young"})
+    asked = operate("purge", "--older-than", "7d", "--dedup-keys", stdin=b"n\n")
+    refused(asked, "purge dedup keys that were first used before ")
+    assert db.value("SELECT COUNT(*) FROM outbox_dedup_keys") == 251
+    done(operate("purge", "--older-than", "7d", "--dedup-keys", "--yes"), "250 dedup keys purged")
+    assert db.column("SELECT dedup_key FROM outbox_dedup_keys") == ["young"]
+    assert len(db.messages()) == 251
+
+
+def test_purge_is_of_one_kind(operate: Invoke) -> None:
+    both = operate("purge", "--older-than", "7d", "--dead", "--dedup-keys", "--yes")
+    assert both.exit_code == 2
+    assert "--dead and --dedup-keys exclude each other" in both.stderr
+
+
 def test_purge_goes_on_until_all_are_gone(operate: Invoke, db: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("outboxd.commands.confirm._PART", 100)
     fill(db, 250, "consumed", age_seconds=60)

@@ -28,8 +28,10 @@ def ask(database: OperatorProcedures, verb: str, status: str, *, yes: bool, **fi
     return count
 
 
-def in_parts(description: str, total: int, part: Callable[[int], int]) -> int:
+def in_parts(description: str, total: int | None, part: Callable[[int], int]) -> int:
     """Call part with a limit until total are done, or nothing more is found; returns how many were done.
+
+    A total of None is one that is not known.
 
     If a part fails, or Ctrl-C ends it, says how many were done before.
     """
@@ -37,11 +39,12 @@ def in_parts(description: str, total: int, part: Callable[[int], int]) -> int:
     try:
         with progress() as bar:
             task = bar.add_task(description, total=total)
-            while done < total and (changed := part(min(_PART, total - done))):
+            while (left := _PART if total is None else min(_PART, total - done)) and (changed := part(left)):
                 done += changed
                 bar.update(task, completed=done)
     except BaseException:
-        click.echo(f"cut off: {done} of {total} {description}; how much of the next part, `outboxd audit` shows")
+        of_them = "" if total is None else f" of {total}"
+        click.echo(f"cut off: {done}{of_them} {description}; how much of the next part, `outboxd audit` shows")
         raise
     return done
 

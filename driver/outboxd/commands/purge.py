@@ -2,7 +2,7 @@
 
 import click
 
-from outboxd.commands.confirm import MOST, ago, ask, in_parts, in_words
+from outboxd.commands.confirm import ago, ask, in_parts, in_words
 from outboxd.commands.options import MYSQL, older_than_option, with_settings, yes_option
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -34,7 +34,13 @@ def purge(settings: Settings, older_than: int, dead_too: bool, dedup_keys: bool,
         status = "dead" if dead_too else "consumed"
         before = ago(database, older_than)
         if dedup_keys:
-            purged = in_parts("purged", MOST, lambda limit: database.purge_dedup_keys(before, limit))
+            if not yes:
+                click.confirm(
+                    f"purge dedup keys that were first used before {before:%Y-%m-%d %H:%M:%S} UTC?",
+                    abort=True,
+                    err=True,
+                )
+            purged = in_parts("purged", None, lambda limit: database.purge_dedup_keys(before, limit))
             click.echo(f"{purged} dedup key{'' if purged == 1 else 's'} purged")
             return
         count = ask(database, "purge", status, yes=yes, before=before)

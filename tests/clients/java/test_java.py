@@ -4,28 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.shop import CACHE, DIRECT_USER, USER, Shop, install, need
+from tests.clients.shop import CACHE, DIRECT_USER, USER, Shop
 
-_FOLDER = Path(__file__).parent
 # What each way says where the account does not see the procedure's parameters.
 _UNSEEN = {
     "prepareCall": "Parameter number 6 is not an OUT parameter",
     "SimpleJdbcCall": "Unable to determine the correct call signature",
     "procedure query": "Parameter number 6 is not an OUT parameter",
 }
-
-
-@pytest.fixture(scope="session")
-def command() -> list[str | Path]:
-    """How to run a program, but for its name; they are compiled, with their jars beside them."""
-    need("mvn", "javac", "java")
-    folder = CACHE / "java"
-    jars = folder / "jars"
-    copy = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
-    install(["mvn", "--batch-mode", "--quiet", "--file", _FOLDER / "pom.xml", *copy], folder)
-    sources = sorted((_FOLDER / "src").glob("*.java"))
-    install(["javac", "-encoding", "UTF-8", "-cp", f"{jars}/*", "-d", folder / "classes", *sources], folder)
-    return ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{folder / 'classes'}:{jars}/*"]
 
 
 @pytest.mark.parametrize("program", ["Jdbc", "Spring", "HibernateOrm"])
