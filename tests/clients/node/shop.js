@@ -26,7 +26,7 @@ export function sha256(payload) {
   return createHash('sha256').update(JSON.stringify(payload), 'utf8').digest('hex');
 }
 
-/** Runs the cases one after the other and prints a line of JSON for each; an id may be a number, a bigint or a string. */
+/** Runs the cases in their order, and prints a line of JSON for each; an id may be a number, a bigint or a string. */
 export async function run(cases) {
   const number = (id) => Number(id);
   for (const [name, body] of Object.entries(cases)) {

@@ -64,6 +64,14 @@ function report(string $case, array $found): void
 
 $db = connect();
 
+try {
+    placeOrder($db, ''); // no message without a key
+    throw new LogicException('it was not refused');
+} catch (PDOException $error) {
+    if ($error->errorInfo[1] !== 30001) {
+        throw $error;
+    }
+}
 report('commit', ['id' => placeOrder($db, 'Ada')]);
 
 $db->beginTransaction();
@@ -74,10 +82,8 @@ report('rollback', ['id' => $id]);
 
 $enqueued = transaction($db, function (PDO $db): int {
     addOrder($db, 'Cleo');
-    $messages = array_map(
-        fn (int $order) => ['biz_type' => 'shop.order', 'topic' => 'shop', 'key' => 'Cleo', 'payload' => ['order' => $order]],
-        [1, 2, 3],
-    );
+    $message = ['biz_type' => 'shop.order', 'topic' => 'shop', 'key' => 'Cleo'];
+    $messages = array_map(fn (int $order) => [...$message, 'payload' => ['order' => $order]], [1, 2, 3]);
     $db->prepare('CALL outbox_enqueue_batch_v1(?, @enqueued)')->execute([json_encode($messages)]);
     return (int) $db->query('SELECT @enqueued')->fetchColumn();
 });

@@ -52,6 +52,12 @@ end
 
 db = connect
 
+begin
+  place_order(db, "") # no message without a key
+  abort "it was not refused"
+rescue Mysql2::Error => e
+  raise unless e.error_number == 30_001
+end
 report "commit", id: place_order(db, "Ada")
 
 db.query("BEGIN")
