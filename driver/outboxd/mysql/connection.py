@@ -113,12 +113,6 @@ class Connection:
             # Behind the rows of applications' handlers come those of the procedure, and the value.
             return results[-2] if len(results) > 1 else [], results[-1][0]["value"]
 
-    def call_ignoring_out(self, procedure: str, *arguments: object) -> None:
-        """Call a procedure whose last parameter is OUT, without asking for its value."""
-        with self._cursor() as cursor:
-            _execute(cursor, procedure, arguments, "@outboxd_out")
-            _drain(cursor)
-
     def stream(self, procedure: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
         """Call a procedure; yields its rows as the server sends them, so that they are never in memory together."""
         with self._cursor() as cursor:
@@ -198,9 +192,9 @@ def _connect_in_time(arguments: dict[str, Any], seconds: float) -> Any:
         raise errors.OperationalError(f"no connection to MySQL within {seconds} s") from None
 
 
-def _execute(cursor: Any, procedure: str, arguments: Sequence[object], out: str | None = None) -> None:
+def _execute(cursor: Any, procedure: str, arguments: Sequence[object]) -> None:
     with metrics.timed(procedure):
-        cursor.execute(*_call(procedure, arguments, out))
+        cursor.execute(*_call(procedure, arguments, None))
 
 
 def _call(procedure: str, arguments: Sequence[object], out: str | None) -> tuple[str, list[object]]:
