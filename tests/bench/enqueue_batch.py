@@ -6,25 +6,20 @@ from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from statistics import median
 
+from tests.bench.enqueue_overhead import INSERT, ROW
 from tests.bench.measurement import Measurement, Result
 from tests.bench.stage import Stage
 from tests.kit.chat import Chat
 from tests.kit.session import CHAT, Session
 
 _KEY = "enqueue_batch"
-_ROW = f"""
-('{CHAT}', 'chat', %s, %s, NULL, 'pending', 0, 20, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))"""
-_INSERT = """
-INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload, headers,
-  status, retry_count, max_retry, next_retry_at, created_at, updated_at)
-VALUES """
 
 Times = dict[str, list[float]]
 
 
 def _insert(session: Session, chats: Sequence[Chat], _: int) -> None:
     values = [text for chat in chats for text in (chat.conversation_id, chat.payload)]
-    session.execute(_INSERT + ",".join([_ROW] * len(chats)), *values)
+    session.execute(INSERT + ",".join([ROW] * len(chats)), *values)
 
 
 def _batch(session: Session, chats: Sequence[Chat], _: int) -> None:

@@ -11,10 +11,13 @@ from tests.kit.chat import Chat
 from tests.kit.session import CHAT, Session
 
 _KEY = "enqueue_overhead"
-_INSERT = f"""
+INSERT = """
 INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload, headers,
   status, retry_count, max_retry, next_retry_at, created_at, updated_at)
-VALUES ('{CHAT}', 'chat', %s, %s, NULL, 'pending', 0, 20, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))"""
+VALUES """
+ROW = f"""
+('{CHAT}', 'chat', %s, %s, NULL, 'pending', 0, 20, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))"""
+"""What an application would insert for a message: its key and its payload."""
 
 Times = list[float]
 
@@ -52,7 +55,7 @@ def _call(session: Session, chat: Chat) -> None:
 
 
 def _insert(session: Session, chat: Chat) -> None:
-    session.execute(_INSERT, chat.conversation_id, chat.payload)
+    session.execute(INSERT + ROW, chat.conversation_id, chat.payload)
 
 
 def _summarise(samples: list[tuple[Times, Times]]) -> Result:

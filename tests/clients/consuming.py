@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.kit.application import PARAMETERS
 from tests.kit.daemon import StartDaemon
+from tests.kit.installing import empty_database
 from tests.kit.kafka import count_records, create_topic
 from tests.kit.server import Server
 from tests.kit.session import Session
@@ -33,11 +34,9 @@ _FAILS_AT_TIMES = "IF RAND() < 0.5 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT
 @contextmanager
 def warehouse(server: Server) -> Iterator[Session]:
     """Another database, in which the consumer keeps what it has done."""
-    server.create_database(_STORE)
-    with server.connect(_STORE) as session:
+    with empty_database(server, _STORE) as session:
         session.execute(_TABLES)
         yield session
-        session.execute(f"DROP DATABASE {_STORE}")
 
 
 @contextmanager
@@ -105,9 +104,8 @@ def each_record_takes_effect_once(
                     daemon.kill()
                 left.append(pending())
                 daemon.start()
-            assert sum(messages > _KEYS for messages in left) >= 2, (
-                left
-            )  # otherwise the kills would have proved nothing
+            # Otherwise the kills would have proved nothing.
+            assert sum(messages > _KEYS for messages in left) >= 2, left
             with consumer(command, server, bootstrap, topic, _KILLS):
                 eventually(lambda: has_done(MESSAGES), 120)
                 daemon.eventually(lambda: set(db.statuses().values()) == {"consumed"}, "all is consumed", 120)

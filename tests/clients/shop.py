@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.kit.installing import mysql_url
 from tests.kit.server import Server
 from tests.kit.session import Row, Session
 from tests.servers.missing import skip_or_fail
@@ -47,7 +48,7 @@ class Shop:
     @property
     def url(self) -> str:
         """mysql_url of a daemon."""
-        return f"mysql://{self.server.user}@{self.server.host}:{self.server.port}/{self.database}"
+        return mysql_url(self.server, self.database)
 
     def environment(self, user: str = USER) -> dict[str, str]:
         """What a program gets."""

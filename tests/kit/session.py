@@ -172,7 +172,7 @@ class Session:
 
     def enqueue_in(self, status: str, key: str = "k", **options: Any) -> int:
         """Enqueue a message and bring it to this status, as a relay and a consumer would."""
-        message = self.adopt(key, **options)
+        message = self.enqueue(key, **options)
         if status in {"published", "consumed"}:
             self.call("outbox_mark_published_v1", message)
         if status == "consumed":

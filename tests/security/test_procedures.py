@@ -260,7 +260,8 @@ def test_text_that_is_stored_is_stored_byte_for_byte(db: Session, mode: str) -> 
 def test_filters_match_what_was_written_and_nothing_more(db: Session) -> None:
     bystanders.arrange(db)
     for text in hostile.SQL:
-        dead = db.enqueue_in("dead", topic=text, biz_type=text, payload="{}")
+        dead = db.adopt(topic=text, biz_type=text, payload="{}")
+        db.call("outbox_mark_dead_v1", dead, "as arranged")
         for topic, biz_type in ((text, None), (None, text), (text, text)):
             assert db.out("outbox_count_v1", "dead", topic, biz_type, None, None, None, None) == 1
             (listed,) = db.call("outbox_list_dead_v1", topic, biz_type, None, None, None, None)
