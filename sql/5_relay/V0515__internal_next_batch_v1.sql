@@ -134,7 +134,8 @@ BEGIN
       v_policies, v_young, v_is_first, v_more, v_through, v_held, v_waited_for);
     -- Entries of the index that have left the queue stay in it for as long as somebody's transaction is older than that.
     SET v_is_slow = v_is_slow OR (v_after = 0 AND JSON_LENGTH(COALESCE(v_more, '[]')) < v_few AND TIMESTAMPDIFF(MICROSECOND, v_began, UTC_TIMESTAMP(6)) > v_slow_us);
-    SET p_is_held = p_is_held OR v_held > 0, v_is_first = FALSE;
+    -- What was to be parked counts, too: what it waits for may not be committed, and may never be.
+    SET p_is_held = p_is_held OR v_held > 0 OR v_waited_for > 0, v_is_first = FALSE;
     IF v_found IS NULL THEN
       SET v_found = v_more, v_passed = v_passed + v_held;
       SET v_left = LEAST(v_through, COALESCE(CAST(JSON_EXTRACT(v_found, '$[0]') AS UNSIGNED) - 1, v_through));
