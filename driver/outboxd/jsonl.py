@@ -10,10 +10,9 @@ from typing import Any
 import mysql.connector
 
 from outboxd.mysql.errors import is_rejection
+from outboxd.mysql.packets import bytes_sent, divided, most_bytes, too_large
 from outboxd.mysql.procedures import ApplicationProcedures
 
-_ESCAPED = b"\0\n\r\\'\"\x1a"
-_STATEMENT_BYTES = 1024  # a call without its messages takes no more
 _CHAT_TYPE = "chat_history_persist"
 _CHAT = {"user_id": int, "conversation_id": str, "role": str, "message": str}
 _MOST_CHARACTERS = {"conversation_id": 255, "role": 32}
@@ -66,13 +65,13 @@ def enqueue(
     Raises Unavailable if MySQL goes away: the transaction under way is then rolled back, unless MySQL went away in the
     middle of its COMMIT.
     """
-    most = int(database.query("SELECT @@max_allowed_packet")[0][0]) - _STATEMENT_BYTES
+    most = most_bytes(database)
     numbered = enumerate(lines, 1)
     while chunk := list(islice(numbered, per_transaction)):
         done = Done(chunk[-1][0])
         elements = list(_elements(chunk, topic, source, most, strict, done))
         with database.transaction():
-            for call in _calls(elements, most):
+            for call in divided(((element, element.size) for element in elements), most):
                 _enqueue(database, call, strict, done)
                 if strict and _is_cut(done, call):
                     break
@@ -95,30 +94,15 @@ def _elements(
             if source is not None:
                 element.setdefault("dedup_key", dedup_key(source, number, line))
             text = json.dumps(element, ensure_ascii=False, separators=(",", ":"))
-            size = _bytes_sent(text)
-            if size > most:
-                sent, limit = size + _STATEMENT_BYTES, most + _STATEMENT_BYTES
-                raise ValueError(f"too large: {sent} bytes as it is sent, MySQL's max_allowed_packet is {limit}")
+            size = bytes_sent(text)
+            if reason := too_large(size, most):
+                raise ValueError(reason)
         except ValueError as error:
             done.rejected.append(Rejected(number, str(error)))
             if strict:
                 return
         else:
             yield _Element(number, text, size)
-
-
-def _calls(elements: list[_Element], most: int) -> Iterator[list[_Element]]:
-    """Divide the elements, so that each call fits into a packet."""
-    call: list[_Element] = []
-    size = 0
-    for element in elements:
-        if call and size + element.size + 1 > most:
-            yield call
-            call, size = [], 0
-        call.append(element)
-        size += element.size + 1
-    if call:
-        yield call
 
 
 def _enqueue(database: ApplicationProcedures, elements: list[_Element], strict: bool, done: Done) -> None:
@@ -193,9 +177,3 @@ def _element(fields: dict[str, Any], topic: str) -> dict[str, Any]:
 
 def _compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _bytes_sent(text: str) -> int:
-    """The size of a text in a statement: a backslash before some bytes, or hexadecimal digits (see Connection)."""
-    data = text.encode()
-    return 2 * len(data) - (0 if "delimiter" in text.lower() else len(data.translate(None, _ESCAPED)))

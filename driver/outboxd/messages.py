@@ -1,6 +1,7 @@
 """What relay and consumer know of messages: rows that procedures return, and what became of a batch."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -50,8 +51,9 @@ class Arrival:
     created_at: datetime | None
     topic: str
     key: str
-    partition: int = field(compare=False)
-    offset: int = field(compare=False)
+    partition: int | None = field(compare=False)
+    """Where the record is; None: in another topic, from which it was received."""
+    offset: int | None = field(compare=False)
     biz_type: str = field(default="", compare=False)
     """Only said by the record: nothing but the size of batches depends on it."""
 
@@ -60,6 +62,61 @@ class Arrival:
         time = self.created_at and self.created_at.isoformat(sep=" ")
         place = {"topic": self.topic, "key": self.key, "partition": self.partition, "offset": self.offset}
         return {"id": self.id, "created_at": time, **place}
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A record that others have written, as outbox_receive_v1 takes it."""
+
+    source: str
+    id: str
+    type: str | None
+    time: str | None
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    payload: str | None
+    bytes: str | None
+    """The value in base64, where it is no text."""
+    content_type: str | None
+    headers: dict[str, str]
+    error: str | None = None
+    """Why it cannot take effect, as far as a client can tell."""
+
+    def to_json(self) -> str:
+        """The element of the JSON array that outbox_receive_v1 takes."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of one record of others: a row of outbox_receive_v1."""
+
+    position: int
+    outcome: str
+    error: str | None
+    id: int | None
+    created_at: datetime | None
+    topic: str | None
+    message_key: str | None
+    biz_type: str | None
+
+    @property
+    def arrival(self) -> Arrival | None:
+        """The message that is to be consumed now; None: there is none."""
+        if self.outcome != "received":
+            return None
+        assert self.id is not None and self.topic is not None and self.message_key is not None
+        return Arrival(self.id, self.created_at, self.topic, self.message_key, None, None, self.biz_type or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Whether records of others can take effect here, and where they are sent again: the row of outbox_inbox_v1."""
+
+    subscriptions: int
+    retry_topics: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

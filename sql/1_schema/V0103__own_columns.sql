@@ -19,6 +19,7 @@ ALTER TABLE agent_outbox_messages
   ADD COLUMN dedup_key VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'as it was enqueued with, outbox_dedup_keys holds it unique',
   ADD COLUMN kafka_partition INT NULL COMMENT 'where its record is, of several the last that was heard of, NULL: not known',
   ADD COLUMN kafka_offset BIGINT NULL,
+  ADD COLUMN origin JSON NULL COMMENT 'of a message that was received from others: source, id, type, time, topic, partition, offset, content_type of its record',
   ADD COLUMN noted_for DATETIME(6) NULL COMMENT 'the next_retry_at for which parked_for and parked_until hold',
   ADD COLUMN parked_for BIGINT UNSIGNED NULL COMMENT 'NULL: for nothing, 1: for an earlier message of its lane, otherwise: for the pause with this id',
   ADD COLUMN parked_until DATETIME(6) NULL COMMENT 'when a message that is parked for 1 comes back into the queue',

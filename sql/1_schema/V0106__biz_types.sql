@@ -14,6 +14,7 @@ CREATE TABLE outbox_biz_types (
   max_retry            INT UNSIGNED NULL COMMENT 'failures after which a message is dead, whatever its own max_retry; NULL: its own',
   backoff_base_seconds INT UNSIGNED NOT NULL DEFAULT 1,
   backoff_cap_seconds  INT UNSIGNED NOT NULL DEFAULT 32,
+  takes_bytes          BOOLEAN NOT NULL DEFAULT FALSE COMMENT 'whether received values need be no JSON, see outbox_register_bytes_v1',
   PRIMARY KEY (biz_type)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = 'outboxd: business types, their handlers and policies';
 

@@ -76,9 +76,9 @@ BEGIN
         END;
         START TRANSACTION;
         INSERT INTO agent_outbox_messages
-          (biz_type, topic, message_key, payload, body, content_type, headers, dedup_key, status, retry_count, max_retry, next_retry_at, last_error,
+          (biz_type, topic, message_key, payload, body, content_type, headers, origin, dedup_key, status, retry_count, max_retry, next_retry_at, last_error,
            kafka_partition, kafka_offset, published_at, created_at, updated_at)
-        SELECT biz_type, topic, message_key, payload, body, content_type, headers, dedup_key, 'dead', retry_count, max_retry, NULL,
+        SELECT biz_type, topic, message_key, payload, body, content_type, headers, origin, dedup_key, 'dead', retry_count, max_retry, NULL,
                LEFT(CONCAT('copy of message ', id, ', ', v_reason), 2000), kafka_partition, kafka_offset, published_at, created_at, v_now
           FROM agent_outbox_messages FORCE INDEX (PRIMARY)
          WHERE id = p_id

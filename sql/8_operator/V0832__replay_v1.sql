@@ -116,8 +116,8 @@ BEGIN
         SET v_last_id = JSON_EXTRACT(v_ids, '$[last]');
         SET v_now = UTC_TIMESTAMP(6);
         INSERT INTO agent_outbox_messages
-          (biz_type, topic, message_key, payload, body, content_type, headers, status, retry_count, max_retry, next_retry_at, created_at, updated_at)
-        SELECT m.biz_type, m.topic, m.message_key, m.payload, m.body, m.content_type, m.headers, 'pending', 0, m.max_retry, v_now, v_now, v_now
+          (biz_type, topic, message_key, payload, body, content_type, headers, origin, status, retry_count, max_retry, next_retry_at, created_at, updated_at)
+        SELECT m.biz_type, m.topic, m.message_key, m.payload, m.body, m.content_type, m.headers, m.origin, 'pending', 0, m.max_retry, v_now, v_now, v_now
           FROM JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS chosen
           STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = chosen.id
          ORDER BY m.id;

@@ -25,7 +25,7 @@ Example
 SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
-  SELECT id, biz_type, topic, message_key, payload, body, content_type, headers, dedup_key, status, retry_count, max_retry,
+  SELECT id, biz_type, topic, message_key, payload, body, content_type, headers, origin, dedup_key, status, retry_count, max_retry,
          next_retry_at, last_error, kafka_partition, kafka_offset, published_at, consumed_at, created_at, updated_at
     FROM agent_outbox_messages
    WHERE id = p_id;

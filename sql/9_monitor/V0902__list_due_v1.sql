@@ -33,7 +33,7 @@ BEGIN
   IF v_limit < 0 THEN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_limit must not be negative: ', p_limit));
   END IF;
-  SELECT id, biz_type, topic, message_key, payload, body, content_type, headers, dedup_key, status, retry_count, max_retry,
+  SELECT id, biz_type, topic, message_key, payload, body, content_type, headers, origin, dedup_key, status, retry_count, max_retry,
          next_retry_at, last_error, kafka_partition, kafka_offset, published_at, consumed_at, created_at, updated_at
     FROM agent_outbox_messages
    WHERE status = 'pending'

@@ -10,6 +10,7 @@ SET SESSION lock_wait_timeout = 2;
 --   retry_count, max_retry             failures, and how many it had been allowed
 --   last_error                         why it failed, with an ellipsis for all from the first quotation mark to the last; to
 --                                      the end where there is one only, or where the text was cut
+--   origin                             the source of the record that it was received as; NULL: it is of this outbox
 --   created_at, died_at                when it was enqueued and when it died, UTC
 --
 -- Read by: monitoring, operators. No locks.
@@ -34,6 +35,7 @@ SELECT id,
        IF(CHAR_LENGTH(last_error) >= 2000,
           REGEXP_REPLACE(last_error, _utf8mb4'(?s)["''`].*$', _utf8mb4'…'),
           REGEXP_REPLACE(last_error, _utf8mb4'(?s)["''`](.*["''`]|.*$)', _utf8mb4'…')) AS last_error,
+       origin->>'$.source' AS origin,
        created_at,
        updated_at AS died_at
   FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)

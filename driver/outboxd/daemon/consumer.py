@@ -3,17 +3,18 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from outboxd.daemon.backlog import Backlog, Entry, Partition
+from outboxd.daemon.receiver import Receiver, TooLarge
 from outboxd.kafka.client import Outage, connect, each_second
-from outboxd.kafka.records import ForeignRecord, parse
-from outboxd.messages import Arrival, Consumption, Outcome
+from outboxd.kafka.records import ForeignRecord, foreign, parse
+from outboxd.messages import Outcome, Received
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.observe import metrics, tracing
 from outboxd.observe.health import Pulse
@@ -21,6 +22,7 @@ from outboxd.retry import Unavailable, until_available
 from outboxd.settings import Settings
 
 log = structlog.get_logger()
+_Result = TypeVar("_Result")
 # Offsets are stored by hand, and committed by the client: at intervals, before it gives partitions away, and at the
 # end. A commit by hand fails in the middle of a rebalance. And little memory for records fetched ahead.
 _PROPERTIES = {
@@ -60,10 +62,6 @@ def _properties(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in _PROPERTIES.items() if name not in _OF_THE_CLASSIC_PROTOCOL}
 
 
-class _TooLarge(Exception):
-    """A call was for more messages than the server takes in one transaction."""
-
-
 class Consumer:
     """One consumer worker, a member of the setting `group`.
 
@@ -76,6 +74,7 @@ class Consumer:
         self._stop = stop
         self._pulse = pulse
         self._database = ConsumerProcedures(settings)
+        self._receiver = Receiver(self._database, self._call)
         self._outage = Outage()
         self._kafka = self._connect()
         # Held while the client is used; during a call the heartbeats use it.
@@ -99,7 +98,9 @@ class Consumer:
         """
         with self._database, self._in_use, each_second(self._heartbeat):
             try:
-                self._kafka.subscribe(self._settings.topics)
+                # Before the first subscription: another one makes the member join again.
+                self._receiver.look()
+                self._subscribe()
                 while not self._stop.is_set():
                     self._round()
             except Unavailable:
@@ -126,13 +127,15 @@ class Consumer:
     def _round(self) -> None:
         if self._outage.needs_new_client(self._kafka):
             self._rejoin()
+        if self._receiver.look():
+            self._subscribe()
         assigned = self._kafka.assignment()
         self._pulse.holds(len(assigned), is_member=bool(assigned or self._kafka.memberid()))
         self._tell_whether_it_waits(bool(assigned))
         self._pause({(partition.topic, partition.partition) for partition in assigned})
         records = self._poll()
         self._ends |= {_partition(record): record.offset() + 1 for record in records}
-        self._waiting.add(self._own(records))
+        self._waiting.add(self._entries(records))
         batch = self._waiting.batch(self._most)
         if batch:
             self._consume(batch)
@@ -143,8 +146,11 @@ class Consumer:
         """Join the group with a new client. What waits is polled again, which lets it take effect but once."""
         self._kafka.close()
         self._kafka = self._connect()
-        self._kafka.subscribe(self._settings.topics)
+        self._subscribe()
         self._paused.clear()
+
+    def _subscribe(self) -> None:
+        self._kafka.subscribe([*self._settings.topics, *sorted(self._receiver.retry_topics - {*self._settings.topics})])
 
     def _tell_whether_it_waits(self, is_assigned: bool) -> None:
         """A member without partitions is held up while errors come; without errors, others have them all."""
@@ -180,6 +186,8 @@ class Consumer:
                 records.append(record)
             elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and not error.fatal():
                 metrics.count_error(error)
+                if record.topic() in self._receiver.retry_topics:
+                    continue  # nothing has failed yet
                 reason = f"topic {record.topic()} does not exist yet"
                 self._outage.note(reason)
                 log.warning("unavailable", reason=f"Kafka: {reason}")
@@ -191,27 +199,47 @@ class Consumer:
             self._outage.is_over()
         return records
 
-    def _own(self, records: Sequence[Any]) -> list[Entry]:
-        """The records that claim to be of this outbox. The others are foreign."""
-        own: list[Entry] = []
-        foreign: list[tuple[Any, ForeignRecord]] = []
+    def _entries(self, records: Sequence[Any]) -> list[Entry]:
+        """The records whose messages may take effect: of this outbox, or received from others. The rest is foreign."""
+        entries: list[Entry] = []
+        of_others: list[Any] = []
+        passed_over: list[tuple[Any, ForeignRecord]] = []
         for record in records:
-            record.set_value(None)  # nobody reads it, and many may wait
             try:
-                own.append(Entry(record, parse(record, self._settings.source)))
+                entries.append(Entry(record, parse(record, self._settings.source)))
             except ForeignRecord as error:
-                metrics.consumed.labels("foreign").inc()
-                foreign.append((record, error))
-        self._foreigners.tell(foreign)
-        return own
+                if error.reason == "source" and self._receiver.is_open:
+                    of_others.append(record)
+                else:
+                    passed_over.append((record, error))
+        for record, received in zip(of_others, self._receive(of_others), strict=True):
+            if received.arrival:
+                entries.append(Entry(record, received.arrival))
+            elif received.outcome == "ignored":
+                passed_over.append((record, ForeignRecord("source", "there is no subscription for it")))
+            elif received.outcome == "dead":
+                log.warning("dead", id=received.id)
+        for record in records:
+            record.set_value(None)  # nobody reads it any more, and many may wait
+        metrics.consumed.labels("foreign").inc(len(passed_over))
+        self._foreigners.tell(passed_over)
+        return entries
+
+    def _receive(self, records: Sequence[Any]) -> list[Received]:
+        if not records:
+            return []
+        results = self._receiver.receive([foreign(record) for record in records])
+        metrics.count_received(Counter(result.outcome for result in results))
+        return results
 
     def _consume(self, batch: Sequence[Entry]) -> None:
         """Let the messages take effect; what the next call must take again stays in the backlog."""
         self._pulse.beat()
         began_ns = time.time_ns()
         try:
-            done = self._call([entry.arrival for entry in batch])
-        except _TooLarge:
+            arrivals = [entry.arrival for entry in batch]
+            done = self._call(lambda: self._database.consume(arrivals), is_divisible=len(arrivals) > 1)
+        except TooLarge:
             self._most = len(batch) // 2
             return
         outcomes = {outcome.id: outcome for outcome in done.outcomes}
@@ -221,15 +249,15 @@ class Consumer:
         metrics.count_outcomes(counts)
         metrics.count_handlers(done.handler_seconds)
         log.debug("consumed", **counts)
-        foreign: list[tuple[Any, ForeignRecord]] = []
+        passed_over: list[tuple[Any, ForeignRecord]] = []
         for entry in batch:
             outcome = outcomes[entry.arrival.id]
             if outcome.outcome == "foreign":
-                foreign.append((entry.record, ForeignRecord("row", str(outcome.error))))
+                passed_over.append((entry.record, ForeignRecord("row", str(outcome.error))))
             elif outcome.error and not outcome.is_not_reached and outcome.outcome != "deferred":
                 # Without the error, which may quote the message: last_error has it.
                 log.warning(outcome.outcome, id=outcome.id)
-        self._foreigners.tell(foreign)
+        self._foreigners.tell(passed_over)
         self._tell_waits(batch, outcomes, self._waiting.settle(batch, outcomes))
         reached = len(batch) - counts["not reached"]
         if reached:
@@ -248,19 +276,24 @@ class Consumer:
                 self._told[entry.arrival.biz_type] = now
                 log.warning("waits for a lock", biz_type=entry.arrival.biz_type, id=outcome.id, reason=outcome.error)
 
-    def _call(self, arrivals: Sequence[Arrival]) -> Consumption:
-        def consume() -> Consumption:
+    def _call(self, call: Callable[[], _Result], is_divisible: bool = True) -> _Result:
+        """Call MySQL until it is available; the heartbeats use the client meanwhile.
+
+        Raises TooLarge where the call is divisible and the transaction was too large.
+        """
+
+        def attempt() -> _Result:
             self._in_use.release()
             try:
-                return self._database.consume(arrivals)
+                return call()
             except Unavailable as error:
-                if error.is_too_large and len(arrivals) > 1:
-                    raise _TooLarge from error
+                if error.is_too_large and is_divisible:
+                    raise TooLarge from error
                 raise
             finally:
                 self._in_use.acquire()
 
-        return until_available(self._stop, consume, self._pulse.is_held_up)
+        return until_available(self._stop, attempt, self._pulse.is_held_up)
 
     def _store(self, partitions: set[Partition]) -> None:
         """Store the offsets behind what was polled of these partitions, but not behind what waits."""
@@ -292,9 +325,9 @@ class _Foreigners:
         self._unlogged: Counter[str] = Counter()
         self._told_at = time.monotonic()
 
-    def tell(self, foreign: Sequence[tuple[Any, ForeignRecord]]) -> None:
+    def tell(self, records: Sequence[tuple[Any, ForeignRecord]]) -> None:
         """Count these; an empty list gives those of before their line, once the minute is over."""
-        for record, error in foreign:
+        for record, error in records:
             metrics.foreign.labels(error.reason).inc()
             if self._logged < _FOREIGN_LOGGED:
                 self._logged += 1

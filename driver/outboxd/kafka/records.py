@@ -3,11 +3,12 @@
 https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md
 """
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Any
 
-from outboxd.messages import Arrival, Message
+from outboxd.messages import Arrival, Foreign, Message
 
 # Values as bytes, because librdkafka's client ends a text at a NUL.
 Headers = list[tuple[str, bytes]]
@@ -65,6 +66,42 @@ def parse(record: Any, source: str) -> Arrival:
     biz_type = _text(headers.get("ce_type"))[:64]
     time = _time(headers.get("ce_time"))
     return Arrival(int(event_id), time, record.topic(), key, record.partition(), record.offset(), biz_type)
+
+
+def foreign(record: Any) -> Foreign:
+    """A record of others, whole. Without ce_source and ce_id it is known by its topic and by where it is."""
+    own: dict[str, str] = {}
+    events: dict[str, str] = {}
+    for name, value in record.headers() or []:
+        (events if name.startswith("ce_") or name == "content-type" else own)[name] = _text(value)
+    topic, partition, offset = record.topic(), record.partition(), record.offset()
+    source, event_id = events.get("ce_source"), events.get("ce_id")
+    if not source or not event_id:
+        source, event_id = f"kafka:{topic}", f"{partition}:{offset}"
+    key, value = _utf8(record.key()), _utf8(record.value())
+    return Foreign(
+        source,
+        event_id,
+        events.get("ce_type"),
+        events.get("ce_time"),
+        topic,
+        partition,
+        offset,
+        key if key is not None or record.key() is None else _text(record.key()),
+        value,
+        base64.b64encode(record.value()).decode() if value is None and record.value() is not None else None,
+        events.get("content-type"),
+        own,
+        "its key is not UTF-8" if key is None and record.key() is not None else None,
+    )
+
+
+def _utf8(data: bytes | None) -> str | None:
+    """The text; None where there is none."""
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _text(header: bytes | None) -> str:

@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from outboxd.messages import Arrival, Consumption, Identity, Message, Outcome, Receipt, Refusal
+from outboxd.messages import (
+    Arrival,
+    Consumption,
+    Foreign,
+    Identity,
+    Inbox,
+    Message,
+    Outcome,
+    Receipt,
+    Received,
+    Refusal,
+)
 from outboxd.mysql.connection import Connection, Row
 
 _Calls = TypeVar("_Calls", bound=Connection)
@@ -155,6 +166,17 @@ class ConsumerProcedures(WorkerProcedures):
         """Tell what outbox_consume_v1 would make of these records, and change nothing."""
         return [Outcome(**row) for row in self.call(name, _by_id(arrivals))]
 
+    @procedure("outbox_inbox_v1")
+    def inbox(self, name: str) -> Inbox:
+        """Whether records of others can take effect here."""
+        row = self.call(name)[0]
+        return Inbox(int(row["subscriptions"]), frozenset(json.loads(row["retry_topics"] or "[]")))
+
+    @procedure("outbox_receive_v1")
+    def receive(self, name: str, records: Sequence[Foreign]) -> list[Received]:
+        """Store those of these records for which there is a subscription; one result for each, in their order."""
+        return [Received(**row) for row in self.call(name, f"[{','.join(record.to_json() for record in records)}]")]
+
 
 class DaemonProcedures(RelayProcedures, ConsumerProcedures):
     """What `outboxd run` calls."""
@@ -298,6 +320,26 @@ class OperatorProcedures(Connection):
     def new_identity(self, name: str) -> Identity:
         """Give this outbox another identity, and return that."""
         return Identity(**self.call(name)[0])
+
+    @procedure("outbox_register_bytes_v1")
+    def register_bytes(self, name: str, biz_type: str, takes_bytes: bool) -> bool:
+        """Say whether a registered business type takes bytes; returns whether that changed anything."""
+        return bool(self.call(name, biz_type, takes_bytes)[0]["changed"])
+
+    @procedure("outbox_subscribe_v1")
+    def subscribe(self, name: str, source: str, event_type: str, biz_type: str) -> bool:
+        """Let records of others take effect here; returns whether that changed anything."""
+        return bool(self.call(name, source, event_type, biz_type)[0]["changed"])
+
+    @procedure("outbox_unsubscribe_v1")
+    def unsubscribe(self, name: str, source: str, event_type: str) -> bool:
+        """End a subscription; returns whether there was one."""
+        return bool(self.call(name, source, event_type)[0]["changed"])
+
+    @procedure("outbox_list_subscriptions_v1")
+    def list_subscriptions(self, name: str, limit: int) -> list[Row]:
+        """The subscriptions, by source and type."""
+        return self.call(name, limit)
 
     @procedure("outbox_register_batch_handler_v1")
     def register_batch_handler(self, name: str, biz_type: str, batch_handler: str | None) -> bool:

@@ -68,6 +68,11 @@ consumed = _counter(
     "Records taken from Kafka, by the outcome of outbox_consume_v1.",
     outcome=_OUTCOMES,
 )
+received = _counter(
+    "outboxd_records_received_total",
+    "Records of others while there are subscriptions, by the outcome of outbox_receive_v1.",
+    outcome=("received", "duplicate", "dead", "ignored"),
+)
 foreign = _counter(
     "outboxd_foreign_records_total",
     "Records of other outboxes or of none, by what shows it: ce_source, other headers, or the message's row.",
@@ -155,6 +160,13 @@ def count_outcomes(outcomes: collections.Counter[str]) -> None:
     dead.labels("consumer").inc(outcomes["dead"])
     deferred.inc(outcomes["deferred"])
     batch_messages.labels("consumer").observe(outcomes.total())
+
+
+def count_received(outcomes: collections.Counter[str]) -> None:
+    """Count the records of one call of outbox_receive_v1 by their outcome."""
+    for outcome, records in outcomes.items():
+        received.labels(outcome).inc(records)
+    dead.labels("consumer").inc(outcomes["dead"])
 
 
 def count_handlers(seconds: Mapping[str, float]) -> None:

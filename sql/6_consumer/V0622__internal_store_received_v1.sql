@@ -1,0 +1,56 @@
+SET NAMES utf8mb4 COLLATE utf8mb4_0900_bin;
+SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
+SET SESSION lock_wait_timeout = 2;
+
+DROP PROCEDURE IF EXISTS outbox_internal_store_received_v1;
+
+DELIMITER $$
+
+CREATE PROCEDURE outbox_internal_store_received_v1 ()
+COMMENT '
+Stores received records as messages that are published already; one whose value cannot be a payload as a dead letter.
+Internal: outbox_receive_v1 calls it, for what stands in the session''s temporary table outbox_received with outcome new.
+
+MySQL gives ids out in blocks, and an id that stays unused holds claims up: see outbox_internal_enqueue_set_v1.
+
+Transaction: the caller''s, who has taken the dedup keys. It writes into the keys which messages have them.
+
+Example
+  mysql> CALL outbox_internal_store_received_v1();
+'
+SQL SECURITY DEFINER
+MODIFIES SQL DATA
+BEGIN
+  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+  DECLARE v_last_insert_id BIGINT UNSIGNED DEFAULT LAST_INSERT_ID();
+  DECLARE v_first_id BIGINT UNSIGNED;
+  DECLARE v_most_divided INT DEFAULT 127;
+  DECLARE v_at, v_given, v_size INT DEFAULT 0;
+  DECLARE v_positions, v_part JSON;
+
+  SELECT JSON_ARRAYAGG(new_one.position), COUNT(*)
+    INTO v_positions, v_given
+    FROM (SELECT r.position FROM outbox_received AS r WHERE r.outcome = 'new' ORDER BY r.position LIMIT 1000000) AS new_one;
+  WHILE v_at < v_given DO
+    SET v_size = IF(v_given > v_most_divided, v_given, (1 << FLOOR(LOG2(v_given - v_at + 1))) - 1);
+    SET v_part = JSON_EXTRACT(v_positions, CONCAT('$[', v_at, ' to ', v_at + v_size - 1, ']'));
+    INSERT INTO agent_outbox_messages
+      (biz_type, topic, message_key, payload, headers, origin, dedup_key, status, retry_count, max_retry, next_retry_at, last_error,
+       published_at, created_at, updated_at)
+    SELECT r.biz_type, r.topic, r.message_key, IF(r.is_text, JSON_QUOTE(r.payload), r.payload), r.headers, r.origin, r.dedup_key,
+           IF(r.error IS NULL, 'published', 'dead'), 0, 20, NULL,
+           CONCAT(r.error, ', record ', r.origin->>'$.topic', '[', r.origin->>'$.partition', ']@', r.origin->>'$.offset'), v_now, v_now, v_now
+      FROM JSON_TABLE(v_part, '$[*]' COLUMNS (position INT PATH '$')) AS part
+      STRAIGHT_JOIN outbox_received AS r ON r.position = part.position
+     ORDER BY part.position;
+    SET v_first_id = COALESCE(v_first_id, LAST_INSERT_ID()), v_at = v_at + v_size;
+  END WHILE;
+  DO LAST_INSERT_ID(v_last_insert_id);
+  IF v_first_id IS NOT NULL THEN
+    CALL outbox_internal_note_dedup_keys_v1(v_first_id);
+  END IF;
+END $$
+
+DELIMITER ;
+
+INSERT INTO outbox_migrations (version, file) VALUES (622, 'V0622__internal_store_received_v1.sql');
