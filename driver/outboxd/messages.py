@@ -105,10 +105,10 @@ class Received:
     @property
     def arrival(self) -> Arrival | None:
         """The message that is to be consumed now; None: there is none."""
-        if self.outcome != "received":
+        if self.outcome != "received" or self.id is None:
             return None
-        assert self.id is not None and self.topic is not None and self.message_key is not None
-        return Arrival(self.id, self.created_at, self.topic, self.message_key, None, None, self.biz_type or "")
+        topic, key, biz_type = self.topic or "", self.message_key or "", self.biz_type or ""
+        return Arrival(self.id, self.created_at, topic, key, None, None, biz_type)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,13 +83,12 @@ BEGIN
       error       VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL
     ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
-    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION;
     -- Where several subscriptions match, the one that names the source decides, or else the longest.
     INSERT INTO outbox_received (position, biz_type, topic, message_key, payload, is_text, headers, origin, dedup_key, outcome, error)
     SELECT given.position, s.biz_type, CONCAT(LEFT(given.topic, 249 - CHAR_LENGTH(v_suffix)), v_suffix),
            LEFT(COALESCE(NULLIF(given.message_key, ''), CONCAT(given.kafka_partition, ':', given.kafka_offset)), 255),
-           COALESCE(given.bytes, IF(t.takes_bytes, REPLACE(TO_BASE64(given.payload), '\n', ''), given.payload), 'null'),
+           COALESCE(given.bytes, IF(t.takes_bytes, REPLACE(TO_BASE64(given.payload), CHAR(10 USING utf8mb4), ''), given.payload), 'null'),
            given.bytes IS NOT NULL OR (COALESCE(t.takes_bytes, FALSE) AND given.payload IS NOT NULL),
            given.headers,
            JSON_OBJECT('source', given.source, 'id', given.event_id, 'type', given.event_type, 'time', given.event_time, 'topic', given.topic,

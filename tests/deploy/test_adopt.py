@@ -106,7 +106,7 @@ def definitions(session: Session) -> dict[str, str]:
     for table in ("agent_outbox_messages", "chat_histories"):
         text = session.row(f"SHOW CREATE TABLE {table}")["Create Table"]
         added = (
-            r"headers|`content_type`|`body`|`dedup_key`|`kafka_|_slot|_lane|`noted_for`|`parked_|`waits_for`"
+            r"headers|`origin`|`content_type`|`body`|`dedup_key`|`kafka_|_slot|_lane|`noted_for`|`parked_|`waits_for`"
             r"|`wakes_at`|`is_waiting`|idx_outbox_"
         )
         own = [line for line in text.splitlines()[1:] if not re.search(added, line)]

@@ -126,6 +126,7 @@ def test_dead_letters_are_listed_with_their_reasons_and_without_what_the_users_w
         "retry_count": 1,
         "max_retry": 1,
         "last_error": "chat_histories is read only",
+        "origin": None,
         "created_at": message["created_at"],
         "died_at": message["updated_at"],
     }

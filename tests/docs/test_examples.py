@@ -1,5 +1,6 @@
 """What the docs show is what happens: the sessions of README.md line by line, and no COMMENT has a wrong example."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -43,10 +44,23 @@ def run_the_daemon(session: Session) -> None:
         session.consume(message["id"])
 
 
+def receive_orders(session: Session, *orders: int) -> None:
+    """What a daemon does to the events of another outbox."""
+    event = {"source": "/outboxd/shop/7b6a5f0c", "type": "order_placed", "topic": "orders", "partition": 0}
+    records = [
+        event | {"id": str(order), "key": "Ada", "offset": order, "payload": f'{{"order": {order}}}'}
+        for order in orders
+    ]
+    for row in session.call("outbox_receive_v1", json.dumps(records)):
+        session.consume(row["id"])
+
+
 def test_sessions_of_the_readme_go_as_shown(shop: Session, client: Client) -> None:
     for transcript in transcripts(read("README.md")):
         if transcript.typed.startswith("SELECT * FROM shipments"):
             run_the_daemon(shop)
+        if "FROM parcels" in transcript.typed:
+            receive_orders(shop, 1, 2)
         # Newer clients take \G from a terminal only.
         look = "--vertical" if r"\G" in transcript.typed else "--table"
         printed = client.run(DATABASE, transcript.typed.replace(r"\G", ";"), look, "--force")

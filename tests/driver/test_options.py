@@ -31,6 +31,9 @@ TAKEN = {
     "biz-type list": MYSQL,
     "biz-type set": MYSQL,
     "audit": MYSQL,
+    "subscriptions list": MYSQL,
+    "subscriptions add": MYSQL,
+    "subscriptions remove": MYSQL,
     "doctor": MYSQL | {"kafka_bootstrap", "kafka_options", "name", "topics", "source", "group", "consumer_workers"},
     "top": MYSQL,
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.end_to_end.brokers import Broker
+from tests.kit.command import Setting
 from tests.kit.daemon import Daemon, StartDaemon
 from tests.kit.kafka import QUICK_GROUP, count_records, put, read_back
 from tests.kit.mock_cluster import MockCluster
@@ -41,7 +42,7 @@ class Service:
 
     def start(self, start_daemon: StartDaemon, broker: Broker, topics: str, *arguments: str) -> Daemon:
         """Start its daemon."""
-        with_kafka = {"kafka_bootstrap": broker.bootstrap, "kafka_options": dict(broker.options)}
+        with_kafka: dict[str, Setting] = {"kafka_bootstrap": broker.bootstrap, "kafka_options": dict(broker.options)}
         return start_daemon(*arguments, mysql_url=self.url, topics=topics, **with_kafka)
 
     def effects(self) -> list[dict[str, object]]:
@@ -173,8 +174,7 @@ def test_failing_events_are_sent_again_in_a_topic_of_their_own_and_each_has_its_
     shipping.db.call("outbox_subscribe_v1", shop.db.source(), "order_placed", "ship_order")
     shipping.db.execute("UPDATE failures SET fails = 0.1")
     moments = random.Random(14)
-    settings = {"mysql_url": shop.url, "kafka_bootstrap": broker.bootstrap, "kafka_options": dict(broker.options)}
-    relay = start_daemon("--only", "relay", **settings)
+    relay = shop.start(start_daemon, broker, "", "--only", "relay")
     receiver = shipping.start(start_daemon, broker, topic)
     placed: dict[str, list[int]] = {}
     unfinished = 0

@@ -13,6 +13,8 @@ _TABLES = (
     "outbox_biz_types",
     "outbox_migrations",
     "outbox_pauses",
+    "outbox_retry_topics",
+    "outbox_subscriptions",
 )
 _OBJECTS = (
     "SELECT CONCAT('table ', table_name) FROM information_schema.tables WHERE table_schema = DATABASE()",
@@ -53,6 +55,7 @@ def remove_all_others(db: Session) -> None:
     """Take away what calls have left."""
     db.execute(
         "DELETE FROM agent_outbox_messages WHERE topic <> 'bystanders';"
+        "DELETE FROM outbox_subscriptions;"
         "DELETE FROM outbox_pauses WHERE name <> 'bystanders'"
     )
 

@@ -57,6 +57,10 @@ _HARMLESS: dict[str, Any] = {
     "p_conversation_id": "c-1",
     "p_delay_seconds": None,
     "p_details": "{}",
+    "p_event_type": "%",
+    "p_records": "[]",
+    "p_source": "%",
+    "p_takes_bytes": 0,
     "p_bytes": None,
     "p_errno": 30001,
     "p_error_like": None,
@@ -127,6 +131,11 @@ _JSON_WITH: dict[str, Callable[[str], list[Any]]] = {
         [{"biz_type": text, "topic": "chat", "key": text, "payload": text, "headers": {text: text}, "dedup_key": text}],
         [{"biz_type": text, "topic": "chat", "key": text, "payload": {text: text}, "dedup_key": text}],
     ],
+    "p_records": lambda text: [
+        [text],
+        [{"source": text, "id": text, "type": text, "time": text, "topic": text, "key": text, "payload": text}],
+        [{"source": text, "id": text, "topic": text, "bytes": text, "headers": {text: text}, "error": text}],
+    ],
     "p_payload": lambda text: [text, {text: text}, {"user_id": text, "conversation_id": text}],
 }
 # The tables in which a call may leave a row of its own.
@@ -153,6 +162,8 @@ _MAY_ADD_TO = {
     "outbox_mark_topics_unavailable_v1": {"outbox_pauses"},
     "outbox_pause_v1": {"outbox_audit", "outbox_pauses"},
     "outbox_register_biz_type_v1": {"outbox_audit", "outbox_biz_types"},
+    "outbox_subscribe_v1": {"outbox_audit", "outbox_subscriptions"},
+    "outbox_unsubscribe_v1": {"outbox_audit"},
 }
 
 

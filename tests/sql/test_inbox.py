@@ -15,7 +15,7 @@ from tests.kit.waiting import background, eventually
 SHOP = "/outboxd/shop/7b6a5f0c"
 
 
-def record(**changes: object) -> dict[str, Any]:
+def record(**changes: Any) -> dict[str, Any]:
     """A record as a consumer describes it."""
     place = {"topic": "orders", "partition": 0, "offset": 7}
     event = {"source": SHOP, "id": "1", "type": "order_placed", "time": "2026-01-01T12:00:00Z"}
@@ -35,7 +35,7 @@ def consume_received(db: Session, *records: dict[str, Any]) -> list[str]:
     rows = receive(db, *records)
     given = [db.record(row["id"]) for row in rows if row["outcome"] == "received"]
     found = {row["id"]: row["outcome"] for row in db.call("outbox_consume_v1", json.dumps(given))}
-    return [found.get(row["id"], row["outcome"]) if row["outcome"] == "received" else row["outcome"] for row in rows]
+    return [str(found[row["id"]] if row["outcome"] == "received" else row["outcome"]) for row in rows]
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_the_closest_subscription_decides(db: Session, app: Application) -> None
 
 
 DEEP = "[" * 101 + "]" * 101
-VALUES = {
+VALUES: dict[str, tuple[dict[str, Any], str, str]] = {
     "text": ({"payload": "no JSON"}, '"no JSON"', "its value is no JSON"),
     "empty": ({"payload": ""}, '""', "its value is no JSON"),
     "deep": ({"payload": DEEP}, json.dumps(DEEP), "its value is JSON that is nested deeper than 100 levels"),
@@ -176,7 +176,11 @@ def test_without_a_handler_a_record_is_a_dead_letter_that_takes_effect_once_ther
 def test_type_that_takes_bytes_gets_every_value_in_base64(inbox: Session) -> None:
     assert [inbox.call("outbox_register_bytes_v1", "ship_order", True)[0]["changed"] for _ in range(2)] == [1, 0]
     raw = bytes(range(256))
-    sent = [{"bytes": base64.b64encode(raw).decode(), "payload": None}, {"payload": "1"}, {"payload": "x" * 100}]
+    sent: list[dict[str, Any]] = [
+        {"bytes": base64.b64encode(raw).decode(), "payload": None},
+        {"payload": "1"},
+        {"payload": "x" * 100},
+    ]
     given = [record(id=str(number), **one) for number, one in enumerate([*sent, {"payload": None}])]
     assert consume_received(inbox, *given) == ["consumed"] * 4
     payloads = [json.loads(text) for text in inbox.column("SELECT payload FROM app_effects ORDER BY message")]

@@ -221,6 +221,10 @@ def policies(script: Script) -> None:
     call("outbox_register_biz_type_v1", "publish-only", None, None, None, None, None)
     call("outbox_register_batch_handler_v1", "ordered", "app_in_bulk")
     call("outbox_register_biz_type_v1", "nobody's", "no_such_procedure", None, None, None, None)
+    call("outbox_register_bytes_v1", "free", True)
+    call("outbox_subscribe_v1", "/outboxd/s_op/%", "order%", "ordered")
+    call("outbox_subscribe_v1", "kafka:events", "%", "free")
+    call("outbox_list_subscriptions_v1", None)
     call("outbox_pause_v1", "paused", None)
     call("outbox_pause_v1", None, "ordered")
 
@@ -289,6 +293,12 @@ def consumer(script: Script, db: Session, messages: Messages) -> None:
     call("outbox_recognize_v1", records)
     call("outbox_consume_v1", records)
     call("outbox_consume_v1", records)
+    origin = {"source": "/outboxd/s_op/1", "type": "order", "topic": "t", "partition": 0, "offset": 1, "payload": "{}"}
+    events = [origin | {"id": str(number), "payload": payload} for number, payload in enumerate(("{}", "[1.10]", "no"))]
+    events += [events[0], {"source": "kafka:events", "id": "0:1", "topic": "t", "key": "K", "bytes": "AAAA"}]
+    call("outbox_receive_v1", json.dumps([*events, origin | {"id": "9", "source": "/outboxd/shop/1"}]))
+    call("outbox_inbox_v1")
+    call("outbox_unsubscribe_v1", "kafka:events", "%")
     call("outbox_persist_chat_history_v1", first[0], payload_of(db, first[0]))
     call("outbox_persist_chat_history_v1", first[0], "no JSON")
     call("outbox_mark_failed_v1", fails[0], "x" * 3000)
@@ -352,6 +362,7 @@ def tables(script: Script) -> None:
         "chats": "SELECT user_id, chat_id, role, message_content, created_at FROM chat_histories ORDER BY id",
         "effects": "SELECT message, payload FROM app_effects ORDER BY id",
         "dedup keys": "SELECT * FROM outbox_dedup_keys ORDER BY dedup_key",
+        "subscriptions": "SELECT * FROM outbox_subscriptions ORDER BY source",
         "types": "SELECT * FROM outbox_biz_types ORDER BY biz_type",
         "pauses": "SELECT * FROM outbox_pauses ORDER BY kind, name",
         "audit": "SELECT at, account, action, details FROM outbox_audit ORDER BY id",
@@ -423,4 +434,4 @@ def test_no_setting_of_the_callers_session_changes_anything(
         without_a_setting["results"] = in_session_with("DO 0").results
     statements = {one: f"SET SESSION {text.replace(', ', ', SESSION ')}" for one, text in SETTINGS.items()} | OWN_TABLES
     found = in_session_with(statements.get(name, "DO 0")).results
-    assert not differences(without_a_setting["results"], found)
+    assert "\n".join(differences(without_a_setting["results"], found)) == ""

@@ -175,9 +175,9 @@ def test_reason_of_a_mebibyte_is_accepted(db: Session) -> None:
 def test_get_returns_the_documented_columns_or_nothing(db: Session) -> None:
     message = db.enqueue()
     assert list(db.message(message)) == [
-        "id", "biz_type", "topic", "message_key", "payload", "body", "content_type", "headers", "dedup_key",
-        "status", "retry_count", "max_retry", "next_retry_at", "last_error", "kafka_partition", "kafka_offset",
-        "published_at", "consumed_at", "created_at", "updated_at",
+        "id", "biz_type", "topic", "message_key", "payload", "body", "content_type", "headers", "origin",
+        "dedup_key", "status", "retry_count", "max_retry", "next_retry_at", "last_error", "kafka_partition",
+        "kafka_offset", "published_at", "consumed_at", "created_at", "updated_at",
     ]  # fmt: skip
     assert db.call("outbox_get_v1", message + 1) == []
     assert db.call("outbox_get_v1", None) == []

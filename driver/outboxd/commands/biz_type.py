@@ -45,6 +45,9 @@ def list_policies(settings: Settings) -> None:
 @click.option("--no-handler", is_flag=True, help="none: Kafka's acknowledgement consumes the messages (publish-only)")
 @click.option("--batch-handler", help="procedure (p_is_check) of this database, which takes many messages at once")
 @click.option("--no-batch-handler", is_flag=True, help="the handler takes each message by itself")
+@click.option(
+    "--bytes/--no-bytes", "takes_bytes", default=None, help="received values need be no JSON; the handler gets base64"
+)
 @click.option("--ordering", type=click.Choice(["key", "none"]), help="order by topic and key, or none")
 @click.option("--max-retry", type=click.IntRange(min=0), help="failures until dead; 0: as enqueued")
 @click.option("--backoff-base", type=age, help="wait after the first failure, such as 1s")
@@ -57,6 +60,7 @@ def set_policy(
     no_handler: bool,
     batch_handler: str | None,
     no_batch_handler: bool,
+    takes_bytes: bool | None,
     **policy: Any,
 ) -> None:
     """Register BIZ_TYPE, or change what is given of it.
@@ -72,9 +76,12 @@ def set_policy(
         is_changed = bool(row["changed"])
         if batch_handler is not None or no_batch_handler:
             is_changed |= database.register_batch_handler(name, batch_handler)
+        if takes_bytes is not None:
+            is_changed |= database.register_bytes(name, takes_bytes)
     retries = "max retry as enqueued" if row["max_retry"] is None else f"max retry {row['max_retry']}"
     backoff = f"backoff {row['backoff_base_seconds']} to {row['backoff_cap_seconds']} s"
     done = "is set" if is_changed else "was so already"
     in_bulk = f", batch handler {batch_handler}" if batch_handler else ""
+    as_bytes = "" if takes_bytes is None else f", {'takes' if takes_bytes else 'does not take'} bytes"
     handles = f"handler {row['handler']}" if row["handler"] else "publish-only"
-    say(f"{name} {done}: {handles}, ordering {row['ordering']}, {retries}, {backoff}{in_bulk}")
+    say(f"{name} {done}: {handles}, ordering {row['ordering']}, {retries}, {backoff}{in_bulk}{as_bytes}")

@@ -24,6 +24,7 @@ from outboxd.commands.resume import resume
 from outboxd.commands.run import run
 from outboxd.commands.show import show
 from outboxd.commands.status import status
+from outboxd.commands.subscriptions import subscriptions
 from outboxd.commands.top import top
 from outboxd.retry import Unavailable
 from outboxd.schema.compatibility import SchemaError
@@ -45,7 +46,7 @@ def cli() -> None:
 # In the order in which the README lists them.
 for command in (
     *(run, migrate, enqueue, status, show, demo),
-    *(dead, pause, resume, purge, recover, replay, biz_type, audit),
+    *(dead, pause, resume, purge, recover, replay, biz_type, subscriptions, audit),
     *(doctor, top),
 ):
     cli.add_command(command)

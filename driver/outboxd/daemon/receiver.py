@@ -85,6 +85,4 @@ def _fitting(record: Foreign, most: int) -> Foreign:
 
 
 def _without_value(record: Foreign, reason: str) -> Foreign:
-    return replace(
-        record, payload=None, bytes=None, headers={}, error=f"its value is left out, it is too large ({reason})"
-    )
+    return replace(record, payload=None, bytes=None, headers={}, error=f"its value is left out: {reason}")

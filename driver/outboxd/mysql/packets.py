@@ -1,4 +1,4 @@
-"""How large a text is in a statement, and which texts fit into one: a server takes no packet above max_allowed_packet."""
+"""How large a text is in a statement, and which texts fit into one: no packet may be above max_allowed_packet."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar

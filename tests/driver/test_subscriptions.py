@@ -1,0 +1,78 @@
+"""`outboxd subscriptions`, and what a consumer makes of records that MySQL cannot take."""
+
+import json
+
+from outboxd.daemon.receiver import Receiver, TooLarge
+from outboxd.messages import Foreign
+from outboxd.mysql.procedures import ConsumerProcedures
+from outboxd.retry import Unavailable
+from tests.kit.account import Account
+from tests.kit.command import Invoke, settings
+from tests.kit.session import Session
+
+SHOP = "/outboxd/shop/%"
+
+
+def test_subscriptions_are_added_listed_and_removed(invoke: Invoke, db: Session) -> None:
+    db.call("outbox_register_biz_type_v1", "ship_order", "outbox_purge_v1", None, None, None, None)
+    assert "no subscriptions" in invoke("subscriptions", "list").output
+    for said in ("take effect here as ship_order", "took effect here already as ship_order"):
+        assert said in invoke("subscriptions", "add", SHOP, "order_placed", "ship_order").output
+    (line,) = invoke("subscriptions", "list", "--json").output.splitlines()
+    row = json.loads(line)
+    assert (row["source"], row["event_type"], row["biz_type"]) == (SHOP, "order_placed", "ship_order")
+    assert (row["handler"], row["takes_bytes"]) == ("outbox_purge_v1", False)
+    db.call("outbox_register_biz_type_v1", "ship_order", "", None, None, None, None)
+    assert "none: dead letters" in invoke("subscriptions", "list").output
+    assert invoke("subscriptions", "remove", SHOP, "order_placed").exit_code == 0
+    again = invoke("subscriptions", "remove", SHOP, "order_placed")
+    assert (again.exit_code, again.output) == (1, f"Error: there is no subscription to {SHOP}, type order_placed\n")
+
+
+def test_type_that_takes_bytes_is_set_and_told(invoke: Invoke, db: Session) -> None:
+    for option, said in (("--bytes", "is set: publish-only"), ("--bytes", "was so already"), ("--no-bytes", "is set")):
+        done = invoke("biz-type", "set", "frames", option)
+        assert done.exit_code == 0
+        assert said in done.output
+        assert ("takes bytes" if option == "--bytes" else "does not take bytes") in done.output
+    assert db.column("SELECT takes_bytes FROM outbox_biz_types WHERE biz_type = 'frames'") == [0]
+
+
+def event(number: int, payload: str) -> Foreign:
+    return Foreign("/shop", str(number), "placed", None, "orders", 0, number, "k", payload, None, None, {})
+
+
+def test_records_are_received_in_parts_that_the_server_takes(account: Account, db: Session) -> None:
+    """As many as fit into a packet; and where a transaction is too large, halves, until one stands alone."""
+    db.call("outbox_register_biz_type_v1", "ship_order", "outbox_purge_v1", None, None, None, None)
+    db.call("outbox_subscribe_v1", "/shop", "placed", "ship_order")
+    calls: list[list[str]] = []
+
+    class Calls(ConsumerProcedures):
+        def receive(self, records):  # type: ignore[no-untyped-def]
+            calls.append([record.id for record in records])
+            if any(record.id == "3" and record.payload for record in records):
+                raise Unavailable("1197", is_too_large=True)
+            return super().receive(records)
+
+        def query(self, statement: str, *arguments: object) -> list[object]:
+            return [(1024 + 2000,)] if "max_allowed_packet" in statement else super().query(statement, *arguments)
+
+    def call(action, _is_divisible=True):  # type: ignore[no-untyped-def]
+        try:
+            return action()
+        except Unavailable as error:
+            raise TooLarge from error
+
+    events = [event(number, json.dumps("x" * 100)) for number in range(6)]
+    events[1] = event(1, json.dumps("x" * 3000))
+    with Calls(settings(account.url)) as database:
+        results = Receiver(database, call).receive(events)
+    assert [result.outcome for result in results] == ["received", "dead", "received", "dead", "received", "received"]
+    assert [result.id for result in results] == sorted(result.id or 0 for result in results)
+    assert results[1].error == (
+        "its value is left out: too large: 4249 bytes as it is sent, MySQL's max_allowed_packet is 3024,"
+        " record orders[0]@1"
+    )
+    assert results[3].error == "its value is left out: too large for max_binlog_cache_size, record orders[0]@3"
+    assert len(calls) > 3
