@@ -22,7 +22,8 @@
 -- database alone: SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, CREATE VIEW, CREATE ROUTINE, ALTER
 -- ROUTINE, EXECUTE, CREATE TEMPORARY TABLES and EVENT; EXECUTE also covers the handlers of an application's own
 -- business types, which outboxd calls on the consumer's behalf. It needs neither SUPER nor
--- log_bin_trust_function_creators, whatever the binary log's format. The account that applies this file needs
+-- log_bin_trust_function_creators, whatever the binary log's format. With SELECT on performance_schema.* it also sees how
+-- long handlers take, for outbox_doctor_v1. The account that applies this file needs
 -- GRANT OPTION on the database and CREATE ROLE, both of which the first account of a managed MySQL (RDS, Aurora, Cloud
 -- SQL) has.
 --
@@ -57,6 +58,7 @@ GRANT EXECUTE ON PROCEDURE outbox_recover_published_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_slots_owned_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_lock_waits_v1 TO outbox_relay;
+GRANT EXECUTE ON PROCEDURE outbox_doctor_v1 TO outbox_relay;
 GRANT SELECT ON outbox_topics_unavailable TO outbox_relay;
 -- Relays of the legacy Go service, which own no slots.
 GRANT EXECUTE ON PROCEDURE outbox_get_v1 TO outbox_relay;
@@ -72,6 +74,7 @@ GRANT EXECUTE ON PROCEDURE outbox_receive_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_inbox_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_lock_waits_v1 TO outbox_consumer;
+GRANT EXECUTE ON PROCEDURE outbox_doctor_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_consumer;
 GRANT EXECUTE ON PROCEDURE outbox_identity_v1 TO outbox_consumer;
@@ -115,6 +118,7 @@ GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_operator;
 GRANT SELECT ON outbox_status TO outbox_operator;
 GRANT SELECT ON outbox_topics_unavailable TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_lock_waits_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_doctor_v1 TO outbox_operator;
 GRANT SELECT ON outbox_dead_letters TO outbox_operator;
 GRANT SELECT ON outbox_relays_status TO outbox_operator;
 GRANT SELECT ON outbox_audit_log TO outbox_operator;
@@ -128,6 +132,7 @@ GRANT SELECT ON outbox_relays_status TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_status_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_lock_waits_v1 TO outbox_monitor;
+GRANT EXECUTE ON PROCEDURE outbox_doctor_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_monitor;

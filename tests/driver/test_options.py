@@ -34,7 +34,9 @@ TAKEN = {
     "subscriptions list": MYSQL,
     "subscriptions add": MYSQL,
     "subscriptions remove": MYSQL,
-    "doctor": MYSQL | {"kafka_bootstrap", "kafka_options", "name", "topics", "source", "group", "consumer_workers"},
+    "doctor": MYSQL
+    | {"kafka_bootstrap", "kafka_options", "name", "topics", "source", "group", "consumer_workers"}
+    | {"stale_seconds"},
     "top": MYSQL,
 }
 

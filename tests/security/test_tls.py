@@ -42,7 +42,7 @@ def refusal(settings: dict[str, Setting]) -> str:
 def doctor_on_kafka(folder: Path, settings: dict[str, Setting]) -> str:
     """What `outboxd doctor` finds about Kafka's brokers."""
     done = run(folder, {"mysql_url": "mysql://nobody@127.0.0.1:1/none", **settings}, ["doctor"])
-    (line,) = (line for line in done.stdout.splitlines() if line[5:].startswith("Kafka "))
+    (line,) = (line for line in done.stdout.splitlines() if line[6:].startswith("Kafka "))
     return line
 
 

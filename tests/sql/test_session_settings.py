@@ -227,6 +227,7 @@ def policies(script: Script) -> None:
     call("outbox_list_subscriptions_v1", None)
     call("outbox_pause_v1", "paused", None)
     call("outbox_pause_v1", None, "ordered")
+    call("outbox_doctor_v1")
 
 
 def applications(script: Script) -> Messages:

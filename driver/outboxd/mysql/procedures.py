@@ -64,6 +64,11 @@ class MonitorProcedures(Connection):
         rows = self.call(name)
         return (rows[0]["state"], int(rows[0]["seconds"])) if rows else None
 
+    @procedure("outbox_doctor_v1")
+    def doctor(self, name: str) -> list[Row]:
+        """What is wrong, as far as the server knows: level (ok, warning, error), kind, what, to_do."""
+        return self.call(name)
+
 
 class WorkerProcedures(MonitorProcedures):
     """What relays and consumers call."""

@@ -1,7 +1,7 @@
 """Whether the server has what the migrations have made: a dump without routines, or RENAME TABLE, leaves some behind.
 
 `gone` is what `outboxd migrate` makes again; `differences` are what only a person can judge. Both need an account that
-sees the definitions, such as the one that applied the migrations.
+sees the definitions, such as the one that applied the migrations. What tables lack, outbox_doctor_v1 finds.
 """
 
 import re
@@ -19,11 +19,6 @@ _OBJECTS = (
     " UNION ALL SELECT 'EVENT', event_name, event_definition FROM information_schema.events"
     " WHERE event_schema = DATABASE()"
 )
-_INDEXES = {
-    "idx_outbox_status_next": "status,next_retry_at,biz_type,topic",
-    "outbox_pending_slot": "pending_slot,waits_for,wakes_at",
-    "outbox_open_lane": "open_lane,is_waiting",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,7 @@ def gone(database: Connection, dropped_by: Mapping[int, str | None]) -> list[Mig
 
 
 def differences(database: Connection) -> Iterator[Difference]:
-    """What else is not as the migrations have made it: replaced bodies, missing indexes and rows."""
+    """The procedures and the event that have another body than their migration; for the rest, outbox_doctor_v1."""
     bodies = {(kind, name): body for kind, name, body in database.query(_OBJECTS) if body}
     for migration in files.available():
         for kind, name in migration.creates:
@@ -64,29 +59,3 @@ def differences(database: Connection) -> Iterator[Difference]:
                     f"{kind.lower()} {name} is not that of {migration.file}",
                     f"DROP {kind} {name}, and run `outboxd migrate`, which makes it again",
                 )
-    indexes = dict(
-        database.query(
-            "SELECT index_name, GROUP_CONCAT(column_name ORDER BY seq_in_index) FROM information_schema.statistics"
-            " WHERE table_schema = DATABASE() AND table_name = 'agent_outbox_messages' GROUP BY index_name"
-        )
-    )
-    for name, columns in _INDEXES.items():
-        if indexes.get(name) != columns:
-            add = f"ADD KEY {name} ({columns.replace(',', ', ')}), ALGORITHM = INPLACE, LOCK = NONE"
-            drop = f"DROP KEY {name}, " if name in indexes else ""
-            yield Difference(
-                f"index {name} of agent_outbox_messages is missing or another one",
-                f"ALTER TABLE agent_outbox_messages {drop}{add}",
-            )
-    slots = {slot for (slot,) in database.query("SELECT slot FROM outbox_slots")}
-    if lost := sorted(set(range(64)) - slots):
-        rows = ", ".join(f"({slot})" for slot in lost)
-        yield Difference(
-            f"outbox_slots lacks {len(lost)} of its 64 rows: nobody relays these slots",
-            f"INSERT INTO outbox_slots (slot) VALUES {rows}",
-        )
-    if not database.query("SELECT 1 FROM outbox_installation"):
-        yield Difference(
-            "outbox_installation has no row: this outbox has no identity",
-            "INSERT INTO outbox_installation (installation_id) VALUES (UUID())",
-        )

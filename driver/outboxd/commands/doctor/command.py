@@ -1,37 +1,49 @@
 """`outboxd doctor`: examines MySQL, the schema, the account and Kafka, and says what to do about what is wrong."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 
 import click
 from mysql.connector import Error
 
 from outboxd.commands.doctor import kafka, mysql
+from outboxd.commands.doctor.connecting import why_not
 from outboxd.commands.doctor.finding import Finding
 from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands.output import printable
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings
 
 # `name` is in the client.id that the brokers know.
-_USED = (*MYSQL, "kafka_bootstrap", "kafka_options", "name", "topics", "source", "group", "consumer_workers")
+_USED = (
+    *(*MYSQL, "kafka_bootstrap", "kafka_options", "name", "topics", "source", "group"),
+    *("consumer_workers", "stale_seconds"),
+)
+_EXIT_CODES = {"ok": 0, "warning": 1, "error": 2}
+_MARKS = {"ok": "ok", "warning": "warn", "error": "FIX"}
 
 
 @click.command()
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object: level, and findings")
 @with_settings(*_USED)
-def doctor(settings: Settings) -> None:
-    """Check MySQL, the schema, the account's rights and Kafka; exit 1 if something must be done.
+def doctor(settings: Settings, as_json: bool) -> None:
+    """Check MySQL, the schema, the account's rights, what messages wait for, and Kafka.
 
-    Run it with the daemon's settings.
+    Exit codes: 0 all is well, 1 there are warnings, 2 there are errors (FIX). Run it with the daemon's settings.
     """
-    wrong = 0
+    found = []
     for finding in diagnose(settings):
-        click.echo(f"{'FIX' if finding.to_do else 'ok '}  {finding.subject:18}  {finding.state}")
-        if finding.to_do:
-            wrong += 1
-            click.echo(f"{'':23}  -> {finding.to_do}")
-    if wrong:
-        raise click.exceptions.Exit(1)
+        found.append(finding)
+        if not as_json:
+            click.echo(f"{_MARKS[finding.level]:4}  {printable(finding.subject):18}  {printable(finding.state)}")
+            if finding.to_do:
+                click.echo(f"{'':24}  -> {printable(finding.to_do)}")
+    worst = max((finding.level for finding in found), key=_EXIT_CODES.__getitem__, default="ok")
+    if as_json:
+        click.echo(json.dumps({"level": worst, "findings": [asdict(finding) for finding in found]}))
+    raise click.exceptions.Exit(_EXIT_CODES[worst])
 
 
 def diagnose(settings: Settings) -> Iterator[Finding]:
@@ -40,9 +52,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         try:
             yield from mysql.findings(database, settings)
         except (Unavailable, Error) as error:
-            where = settings.mysql_arguments()
-            to_do = f"see that {where.get('host')}:{where.get('port')} answers, and check mysql_url and mysql_options"
-            yield Finding("MySQL", str(error).removeprefix("MySQL: "), to_do)
+            yield why_not(error, settings)
         identified = _identified(database, settings)
         if identified:
             yield Finding("identity", f"source {identified.source}, consumer group {identified.group}")

@@ -1,4 +1,4 @@
-"""What `outboxd doctor` examines in Kafka: brokers, topics, who is in the group, and whose records are there."""
+"""What `outboxd doctor` examines in Kafka: brokers, topics, the group, and whose records are there."""
 
 import re
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from outboxd.commands.doctor.finding import Finding, fix_if
+from outboxd.commands.doctor import group, topics
+from outboxd.commands.doctor.finding import PATIENCE_SECONDS, Finding, error, error_if
 from outboxd.kafka.client import connect
 from outboxd.kafka.records import ForeignRecord, parse
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.settings import Settings
 
-_PATIENCE_SECONDS = 3
 _LAST_RECORDS = 20
 
 
@@ -23,12 +23,12 @@ def findings(settings: Settings, database: ConsumerProcedures | None) -> Iterato
     errors: list[KafkaError] = []
     kafka = connect(AdminClient, settings, {"error_cb": errors.append})
     try:
-        there = kafka.list_topics(timeout=_PATIENCE_SECONDS)
-    except KafkaException as error:
+        there = kafka.list_topics(timeout=PATIENCE_SECONDS)
+    except KafkaException as wrong:
         to_do = f"see that {settings.kafka_bootstrap} answers, and check kafka_options"
         kafka.poll(0)
         # The first says why, such as a certificate; later ones and the exception only that nobody answers.
-        yield Finding("Kafka", (errors or error.args)[0].str(), to_do)
+        yield error("Kafka", (errors or wrong.args)[0].str(), to_do)
         return
     yield Finding("Kafka", f"brokers: {len(there.brokers)}")
     if not settings.topics:
@@ -38,11 +38,11 @@ def findings(settings: Settings, database: ConsumerProcedures | None) -> Iterato
         names = _matching(wanted, there.topics)
         if not names:
             make = f"kafka-topics.sh --bootstrap-server {settings.kafka_bootstrap} --create --topic {wanted}"
-            yield Finding(f"topic {wanted}", "is not there", make if wanted[0] != "^" else "make one that matches it")
+            yield error(f"topic {wanted}", "is not there", make if wanted[0] != "^" else "make one that matches it")
         found.update(names)
     for name in sorted(found):
-        yield _partitions(name, len(there.topics[name].partitions), settings)
-    yield from _group(kafka, settings)
+        yield from topics.findings(kafka, there.topics[name], len(there.brokers), settings)
+    yield from group.findings(kafka, settings)
     if database is not None and found:
         yield _records(database, settings, {name: sorted(there.topics[name].partitions) for name in sorted(found)})
 
@@ -51,35 +51,6 @@ def _matching(wanted: str, topics: dict[str, Any]) -> list[str]:
     if wanted.startswith("^"):
         return sorted(name for name in topics if re.search(wanted, name))
     return [wanted] if wanted in topics and topics[wanted].error is None else []
-
-
-def _partitions(topic: str, partitions: int, settings: Settings) -> Finding:
-    return fix_if(
-        partitions < settings.consumer_workers,
-        f"topic {topic}",
-        f"{partitions} partitions for {settings.consumer_workers} consumer_workers of this daemon",
-        "some workers have nothing to do: lower consumer_workers, or add partitions while nothing is under way",
-    )
-
-
-def _group(kafka: Any, settings: Settings) -> Iterator[Finding]:
-    """Whether other installations, or other programs, take partitions of the consumer group."""
-    if not settings.group or "client.id" in settings.kafka_options:
-        return
-    answer = kafka.describe_consumer_groups([settings.group], request_timeout=_PATIENCE_SECONDS)[settings.group]
-    try:
-        members = [member.client_id for member in answer.result().members]
-    except KafkaException as error:
-        yield Finding("consumer group", f"{settings.group}: Kafka does not tell its members: {error.args[0].str()}")
-        return
-    installation = settings.client_id.rpartition("-")[2]
-    others = sorted({member for member in members if not member.endswith(f"-{installation}")})
-    yield fix_if(
-        bool(others),
-        "consumer group",
-        f"{settings.group}: {len(members)} members" + (f", not of this outbox: {', '.join(others)}" if others else ""),
-        "each installation needs a group of its own: unset the setting group, or set another one",
-    )
 
 
 def _records(database: ConsumerProcedures, settings: Settings, partitions: dict[str, list[int]]) -> Finding:
@@ -91,7 +62,7 @@ def _records(database: ConsumerProcedures, settings: Settings, partitions: dict[
             own += 1
             if outcome.outcome == "foreign":
                 wrong = f"{record.topic()}[{record.partition()}]@{record.offset()}: {outcome.error}"
-    return fix_if(
+    return error_if(
         bool(wrong),
         "source",
         f"{settings.source}: "
@@ -108,11 +79,11 @@ def _last_records(settings: Settings, partitions: dict[str, list[int]]) -> list[
         starts = []
         for topic, numbers in partitions.items():
             for number in numbers:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_PATIENCE_SECONDS)
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=PATIENCE_SECONDS)
                 if high > low:
                     starts.append(TopicPartition(topic, number, max(low, high - _LAST_RECORDS)))
         consumer.assign(starts)
-        records = consumer.consume(_LAST_RECORDS * len(starts), timeout=_PATIENCE_SECONDS) if starts else []
+        records = consumer.consume(_LAST_RECORDS * len(starts), timeout=PATIENCE_SECONDS) if starts else []
         return [record for record in records if record.error() is None]
     finally:
         consumer.close()

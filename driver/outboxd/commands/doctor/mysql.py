@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import mysql.connector
 from mysql.connector import errorcode
 
-from outboxd.commands.doctor.finding import Finding, fix_if
+from outboxd.commands.doctor.connecting import definer_is_gone, inactive_roles
+from outboxd.commands.doctor.finding import Finding, error, error_if, warn_if
 from outboxd.mysql.connection import Connection
-from outboxd.mysql.procedures import DaemonProcedures, names
+from outboxd.mysql.procedures import DaemonProcedures, WorkerProcedures, names
 from outboxd.schema import migrations, presence
 from outboxd.schema.compatibility import SchemaError, check_schema
 from outboxd.schema.migrations import MigrationError
@@ -39,17 +40,13 @@ _IDS = (
 )
 
 
-def findings(database: Connection, settings: Settings) -> Iterator[Finding]:
+def findings(database: WorkerProcedures, settings: Settings) -> Iterator[Finding]:
     """Examine everything; raises Unavailable and mysql.connector.Error as Connection does."""
     yield from _server(database)
     yield from _durability(database)
     yield _clocks(database)
-    schema = _schema(database, settings)
-    yield schema
-    if schema.to_do is None:  # what is not there cannot be called
-        yield _rights(database)
-        yield _ids(database)
-        yield from _topics_unavailable(database)
+    yield from _schema(database, settings)
+    yield from _told_by_the_server(database, settings)
     yield _scheduler(database)
     yield _locks(database)
 
@@ -60,21 +57,21 @@ def _server(database: Connection) -> Iterator[Finding]:
     )
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     is_wrong = "mariadb" in version.lower() or numbers < _OLDEST
-    yield fix_if(is_wrong, "server version", version, "use MySQL 8.0.19 or newer, and not MariaDB")
-    yield fix_if(
+    yield error_if(is_wrong, "server version", version, "use MySQL 8.0.19 or newer, and not MariaDB")
+    yield warn_if(
         "STRICT_" not in sql_mode,
         "sql_mode",
         sql_mode or "(empty)",
         "SET PERSIST sql_mode = CONCAT_WS(',', @@GLOBAL.sql_mode, 'STRICT_TRANS_TABLES'): outboxd's procedures have a"
         " mode of their own, but whatever else writes to its tables may be cut off without a word",
     )
-    yield fix_if(
+    yield warn_if(
         isolation != "READ-COMMITTED",
         "isolation",
         f"{isolation} in the daemon's sessions",
         "take init_command out of mysql_options: the daemon sets READ-COMMITTED there",
     )
-    yield fix_if(
+    yield error_if(
         binary_log == "STATEMENT",
         "binary log",
         binary_log,
@@ -88,7 +85,7 @@ def _durability(database: Connection) -> Iterator[Finding]:
         ("redo log", "innodb_flush_log_at_trx_commit", flush),
         ("binary log sync", "sync_binlog", sync),
     ):
-        yield fix_if(
+        yield warn_if(
             value != 1,
             subject,
             f"{name} is {value}",
@@ -102,7 +99,7 @@ def _clocks(database: Connection) -> Finding:
     theirs: datetime = database.query("SELECT UTC_TIMESTAMP(6)")[0][0]
     after = datetime.now(UTC).replace(tzinfo=None)
     apart = (theirs - before - (after - before) / 2).total_seconds()
-    return fix_if(
+    return warn_if(
         abs(apart) > _APART_SECONDS,
         "clocks",
         f"MySQL's is {abs(apart):.1f} s {'ahead of' if apart > 0 else 'behind'} this host's",
@@ -110,63 +107,68 @@ def _clocks(database: Connection) -> Finding:
     )
 
 
-def _schema(database: Connection, settings: Settings) -> Finding:
+def _schema(database: Connection, settings: Settings) -> Iterator[Finding]:
     try:
         missing = migrations.pending(database)
-    except MigrationError as error:
-        return Finding("migrations", str(error), "use the outboxd and the files of one release")
-    except mysql.connector.Error as error:
-        if error.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
+    except MigrationError as wrong:
+        yield error("migrations", str(wrong), "use the outboxd and the files of one release")
+        return
+    except mysql.connector.Error as wrong:
+        if wrong.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
             raise
-        return _schema_as_the_daemon_sees_it(settings)
+        yield _schema_as_the_daemon_sees_it(settings)
+        return
     if missing:
         first = f"{len(missing)} missing, the first is {missing[0].file}"
-        return Finding("migrations", first, "outboxd migrate, and then apply sql/grants.sql")
-    for difference in presence.differences(database):
-        return Finding("migrations", difference.what, difference.to_do)
-    return Finding("migrations", "all installed, none edited")
+        yield error("migrations", first, "outboxd migrate, and then apply sql/grants.sql")
+    differences = [error("migrations", found.what, found.to_do) for found in presence.differences(database)]
+    yield from differences
+    if not missing and not differences:
+        yield Finding("migrations", "all installed, none edited")
 
 
 def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
     try:
         check_schema(settings)
-    except SchemaError as error:
-        return Finding("migrations", str(error), "outboxd migrate of the release in use, as the owner of the tables")
-    except mysql.connector.Error as error:
-        if error.errno != errorcode.ER_PROCACCESS_DENIED_ERROR:
+    except SchemaError as wrong:
+        return error("migrations", str(wrong), "outboxd migrate of the release in use, as the owner of the tables")
+    except mysql.connector.Error as wrong:
+        if wrong.errno != errorcode.ER_PROCACCESS_DENIED_ERROR:
             raise
         return Finding("migrations", "this account may not see them")
     return Finding("migrations", "all installed (whether one was edited, only the owner of the tables can see)")
 
 
-def _topics_unavailable(database: Connection) -> Iterator[Finding]:
-    """The topics that relays have found in trouble."""
+def _told_by_the_server(database: WorkerProcedures, settings: Settings) -> Iterator[Finding]:
+    """The account's rights, and what outbox_doctor_v1 finds; nothing where the schema is not there."""
     try:
-        found = database.query("SELECT topic, failures, reason FROM outbox_topics_unavailable ORDER BY topic")
-    except mysql.connector.Error as error:
-        if error.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
+        found = [Finding(row["kind"], row["what"], row["to_do"], row["level"]) for row in database.doctor()]
+    except mysql.connector.Error as wrong:
+        if wrong.errno == errorcode.ER_SP_DOES_NOT_EXIST:
+            return
+        yield _rights(database, settings)
+        if wrong.errno == errorcode.ER_NO_SUCH_USER:
+            yield definer_is_gone(str(wrong))
+        elif wrong.errno != errorcode.ER_PROCACCESS_DENIED_ERROR:
             raise
-        return  # an application's account
-    for topic, failures, reason in found:
-        yield Finding(
-            f"topic {topic}",
-            f"Kafka takes no records: {reason} ({failures} times in a row)",
-            "see to the topic and the account's rights on it: its messages wait, and go on by themselves",
-        )
+        return
+    yield _rights(database, settings)
+    yield _ids(database)
+    yield from found
 
 
 def _locks(database: Connection) -> Finding:
     """The session that has kept locks of this database for longest; needs SELECT on performance_schema."""
     try:
         held = database.query(_HELD, _LONG_LOCK_SECONDS)
-    except mysql.connector.Error as error:
-        if error.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
+    except mysql.connector.Error as wrong:
+        if wrong.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
             raise
         return Finding("locks", "this account may not see them: it needs SELECT on performance_schema")
     if not held:
         return Finding("locks", f"no session has kept any for {_LONG_LOCK_SECONDS} s")
     session, user, host, table, seconds = held[0]
-    return Finding(
+    return error(
         "locks",
         f"session {session} ({user}@{host}) has kept locks on {table} for {seconds:.0f} s",
         f"end its transaction, or KILL {session}: what it has locked waits, and so do later messages of the same keys",
@@ -177,19 +179,19 @@ def _ids(database: Connection) -> Finding:
     try:
         database.query("SET SESSION information_schema_stats_expiry = 0")
         ((next_id, last_id),) = database.query(_IDS)
-    except mysql.connector.Error as error:
-        if error.errno not in (errorcode.ER_TABLEACCESS_DENIED_ERROR, errorcode.ER_COLUMNACCESS_DENIED_ERROR):
+    except mysql.connector.Error as wrong:
+        if wrong.errno not in (errorcode.ER_TABLEACCESS_DENIED_ERROR, errorcode.ER_COLUMNACCESS_DENIED_ERROR):
             raise
         return Finding("ids", "this account may not see them")
     next_id = next_id or 1
     if next_id > _LAST_ID - _SPARE_IDS:
-        return Finding(
+        return error(
             "ids",
             f"the next is {next_id}, and the last that there can be {_LAST_ID}: soon every enqueue fails",
             "if a row with such an id was made by hand, delete it, and ALTER TABLE agent_outbox_messages"
             f" AUTO_INCREMENT = {last_id if last_id < _LAST_ID - _SPARE_IDS else 1}",
         )
-    return fix_if(
+    return warn_if(
         next_id - last_id > _JUMP,
         "ids",
         f"the next is {next_id}, the last message has {last_id}",
@@ -197,7 +199,7 @@ def _ids(database: Connection) -> Finding:
     )
 
 
-def _rights(database: Connection) -> Finding:
+def _rights(database: Connection, settings: Settings) -> Finding:
     ((account, roles),) = database.query("SELECT CURRENT_USER(), CURRENT_ROLE()")
     rows = database.query(  # the first does not show what an account may by its roles
         "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()"
@@ -205,12 +207,16 @@ def _rights(database: Connection) -> Finding:
     )
     lacks = sorted(names(DaemonProcedures) - {name for (name,) in rows})
     quoted = "'{}'@'{}'".format(*account.rsplit("@", 1))
-    return fix_if(
+    to_do = (
+        f"apply sql/grants.sql, then: GRANT outbox_relay, outbox_consumer TO {quoted}; SET DEFAULT ROLE ALL TO {quoted}"
+    )
+    if lacks and (inactive := inactive_roles(settings)):
+        to_do = f"{quoted} has the roles {', '.join(inactive)}, but not by default: SET DEFAULT ROLE ALL TO {quoted}"
+    return error_if(
         bool(lacks),
         "rights",
         f"{account} may {'not call ' + ', '.join(lacks) if lacks else 'call what the daemon calls'}; roles: {roles}",
-        f"apply sql/grants.sql, then: GRANT outbox_relay, outbox_consumer TO {quoted};"
-        f" SET DEFAULT ROLE ALL TO {quoted}",
+        to_do,
     )
 
 
@@ -221,7 +227,7 @@ def _scheduler(database: Connection) -> Finding:
         " WHERE event_schema = DATABASE() AND event_name = 'outbox_retention'"
     )
     event = rows[0][0] if rows else "not to be seen by this account"
-    return fix_if(
+    return warn_if(
         event == "enabled" and not is_on,
         "event scheduler",
         f"{'on' if is_on else 'off'}; the event outbox_retention is {event}",
