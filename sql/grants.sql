@@ -87,6 +87,7 @@ GRANT EXECUTE ON PROCEDURE outbox_mark_dead_v1 TO outbox_consumer;
 -- Operators: read messages, and change what relays and consumers do with them.
 GRANT EXECUTE ON PROCEDURE outbox_get_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_list_due_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_list_failures_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_mark_dead_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_list_dead_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_count_v1 TO outbox_operator;

@@ -39,7 +39,8 @@ BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_reason TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT CONCAT('larger than a transaction of this server: ', LEFT(p_reason, 1900));
   DECLARE v_row_image, v_verdict VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-  DECLARE v_most BIGINT UNSIGNED;
+  DECLARE v_most, v_copy_id BIGINT UNSIGNED;
+  DECLARE v_stage VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_errno, v_skipped INT DEFAULT 0;
 
   CALL outbox_internal_spare_images_v1(v_row_image);
@@ -75,6 +76,7 @@ BEGIN
           END IF;
         END;
         START TRANSACTION;
+        SELECT IF(MAX(status) = 'published', 'consumer', 'relay') INTO v_stage FROM agent_outbox_messages WHERE id = p_id;
         INSERT INTO agent_outbox_messages
           (biz_type, topic, message_key, payload, body, content_type, headers, origin, dedup_key, status, retry_count, max_retry, next_retry_at, last_error,
            kafka_partition, kafka_offset, published_at, created_at, updated_at)
@@ -83,10 +85,15 @@ BEGIN
           FROM agent_outbox_messages FORCE INDEX (PRIMARY)
          WHERE id = p_id
            AND status IN ('pending', 'published');
+        SET v_copy_id = IF(ROW_COUNT() > 0, LAST_INSERT_ID(), NULL);
+        IF v_copy_id IS NOT NULL THEN
+          CALL outbox_internal_note_failure_v1(v_copy_id, v_now, v_stage, NULL, v_reason);
+        END IF;
         COMMIT AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         START TRANSACTION;
         DELETE FROM agent_outbox_messages WHERE id = p_id AND status IN ('pending', 'published');
+        CALL outbox_internal_forget_failures_v1(JSON_ARRAY(p_id));
         COMMIT AND NO CHAIN NO RELEASE;
       END;
     END IF;

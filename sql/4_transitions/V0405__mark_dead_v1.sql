@@ -12,7 +12,7 @@ CREATE PROCEDURE outbox_mark_dead_v1 (
 )
 COMMENT '
 pending or published to dead: the message can never succeed. Consumed and dead messages stay as they are. The messages
-that wait behind it in its lane are free.
+that wait behind it in its lane are free. The reason is entered into outbox_failures.
 Only an operator''s requeue brings a dead message back.
 
 Parameters
@@ -31,21 +31,7 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_changed INT;
-
-  UPDATE agent_outbox_messages
-     SET status = 'dead',
-         next_retry_at = NULL,
-         last_error = LEFT(p_reason, 2000),
-         updated_at = UTC_TIMESTAMP(6)
-   WHERE id = p_id
-     AND status IN ('pending', 'published');
-  SET v_changed = ROW_COUNT();
-  IF v_changed = 0 THEN
-    CALL outbox_internal_require_message_v1(p_id);
-  ELSE
-    CALL outbox_internal_wake_lanes_v1(JSON_ARRAY(p_id));
-  END IF;
+  CALL outbox_internal_mark_dead_v1(p_id, p_reason, NULL, NULL);
 END $$
 
 DELIMITER ;

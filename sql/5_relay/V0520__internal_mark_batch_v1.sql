@@ -118,9 +118,9 @@ BEGIN
         LEAVE one_by_one;
       END IF;
       IF p_mark = 'failed' THEN
-        CALL outbox_mark_failed_v1(v_id, v_reason);
+        CALL outbox_internal_mark_failed_v1(v_id, v_reason, 'relay', NULL);
       ELSE
-        CALL outbox_mark_dead_v1(v_id, v_reason);
+        CALL outbox_internal_mark_dead_v1(v_id, v_reason, 'relay', NULL);
       END IF;
       SET p_marked = p_marked + 1;
     END LOOP;

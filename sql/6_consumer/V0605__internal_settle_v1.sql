@@ -36,9 +36,9 @@ BEGIN
 
   IF p_errno <> 0 THEN
     IF p_errno IN (30003, 30007) THEN
-      CALL outbox_mark_dead_v1(p_id, p_error);
+      CALL outbox_internal_mark_dead_v1(p_id, p_error, 'consumer', p_errno);
     ELSE
-      CALL outbox_mark_failed_v1(p_id, p_error);
+      CALL outbox_internal_mark_failed_v1(p_id, p_error, 'consumer', p_errno);
     END IF;
     SELECT IF(status = 'pending', 'failed', status) INTO v_outcome FROM agent_outbox_messages WHERE id = p_id;
   END IF;

@@ -100,11 +100,11 @@ BEGIN
           ROLLBACK AND NO CHAIN NO RELEASE;
           RESIGNAL;
         END;
-        GET STACKED DIAGNOSTICS CONDITION 1 v_error = MESSAGE_TEXT;
+        GET STACKED DIAGNOSTICS CONDITION 1 v_errno = MYSQL_ERRNO, v_error = MESSAGE_TEXT;
         ROLLBACK AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         START TRANSACTION;
-        CALL outbox_mark_failed_v1(v_id, v_error);
+        CALL outbox_internal_mark_failed_v1(v_id, v_error, 'consumer', v_errno);
         COMMIT AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         SET v_failed = JSON_ARRAY_APPEND(v_failed, '$', JSON_ARRAY(v_id, v_error));

@@ -57,6 +57,7 @@ BEGIN
        AND status = 'dead';
     SET p_changed = ROW_COUNT();
     IF p_changed > 0 THEN
+      CALL outbox_internal_forget_failures_v1(JSON_ARRAY(p_id));
       CALL outbox_internal_audit_v1('discard', JSON_OBJECT('id', p_id, 'messages', p_changed, 'discarded', v_discarded), v_audit_id);
     ELSE
       CALL outbox_internal_require_message_v1(p_id);

@@ -99,6 +99,7 @@ BEGIN
             FROM JSON_TABLE(v_batch, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS chosen
             STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = chosen.id;
           SET v_changed = ROW_COUNT();
+          CALL outbox_internal_forget_failures_v1(v_batch);
           CALL outbox_internal_audit_v1('discard_dead', JSON_OBJECT(
             'topic', p_topic, 'biz_type', p_biz_type, 'error_like', p_error_like, 'before', p_before,
             'limit', p_limit, 'messages', p_changed + v_changed, 'discarded', v_named), v_new_audit_id);

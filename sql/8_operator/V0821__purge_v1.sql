@@ -126,6 +126,7 @@ BEGIN
             FROM JSON_TABLE(v_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS old
             STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = old.id;
           SET v_changed = ROW_COUNT();
+          CALL outbox_internal_forget_failures_v1(v_ids);
           SET v_stay = COALESCE(JSON_LENGTH(v_ids), 0) - v_changed;
           IF v_changed > 0 THEN
             CALL outbox_internal_audit_v1('purge', JSON_OBJECT('before', p_before, 'limit', p_limit, 'messages', v_deleted + v_changed,

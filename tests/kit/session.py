@@ -339,6 +339,7 @@ class Session:
             "DELETE FROM outbox_dedup_keys;"
             "DELETE FROM outbox_subscriptions;"
             "DELETE FROM outbox_retry_topics;"
+            "DELETE FROM outbox_failures;"
             "UPDATE outbox_installation SET max_payload_bytes = DEFAULT;"
             "UPDATE outbox_slots SET relay = NULL WHERE relay IS NOT NULL;"
             f"DELETE FROM outbox_biz_types WHERE biz_type <> '{CHAT}'"

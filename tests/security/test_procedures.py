@@ -31,6 +31,8 @@ _HARMLESS: dict[str, Any] = {
     "p_settled": None,
     "p_to": 1,
     "p_young": None,
+    "p_at": "2026-01-01",
+    "p_stage": "relay",
     "p_audit_id": None,
     "p_backoff_base_seconds": None,
     "p_base_seconds": 1,

@@ -313,6 +313,7 @@ def operators(script: Script, db: Session, messages: Messages) -> None:
     call("outbox_mark_published_v1", lost)
     age(db, lost, 60)
     call("outbox_recover_published_v1", 30, None, out=True)
+    call("outbox_list_failures_v1", fails[0])
     call("outbox_list_dead_v1", "chat", None, None, None, None, 10)
     call("outbox_count_v1", "dead", None, None, "%ref%", None, None, None, out=True)
     call("outbox_count_v1", "consumed", "chat", CHAT, None, None, None, None, out=True)
@@ -366,6 +367,7 @@ def tables(script: Script) -> None:
         "subscriptions": "SELECT * FROM outbox_subscriptions ORDER BY source",
         "types": "SELECT * FROM outbox_biz_types ORDER BY biz_type",
         "pauses": "SELECT * FROM outbox_pauses ORDER BY kind, name",
+        "failures": "SELECT f.* FROM outbox_failures AS f ORDER BY message_id, failure",
         "audit": "SELECT at, account, action, details FROM outbox_audit ORDER BY id",
         "relays": "SELECT relay FROM outbox_relays",
         "slots": "SELECT relay, COUNT(*) FROM outbox_slots GROUP BY relay",

@@ -83,6 +83,7 @@ topic_option = click.option("--topic", help="only this topic")
 biz_type_option = click.option("--biz-type", help="only this business type")
 older_than_option = click.option("--older-than", type=age, required=True, help="such as 90s, 15m, 12h, 7d or 1d12h")
 all_option = click.option("--all", "everything", is_flag=True, help="all of them, without a filter")
+json_option = click.option("--json", "as_json", is_flag=True, help="print JSON, one object a line")
 yes_option = click.option("--yes", is_flag=True, help="do not ask")
 
 

@@ -1,8 +1,10 @@
 """The terminal that commands print to, and what keeps users' texts from controlling it."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import click
@@ -31,6 +33,17 @@ def echo_message(message: Mapping[str, Any]) -> None:
     """Print a message, a column a line."""
     for name, value in message.items():
         say(f"{name:14} {'' if value is None else value}")
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row as one line of JSON: times as text in UTC, bytes in hexadecimal."""
+
+    def as_text(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return f"{value.isoformat()}Z"
+        return value.hex() if isinstance(value, bytes | bytearray) else float(value)
+
+    return json.dumps(row, default=as_text)
 
 
 def say(text: str, *, err: bool = False) -> None:

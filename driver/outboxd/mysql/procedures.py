@@ -222,6 +222,11 @@ class OperatorProcedures(Connection):
         rows = self.call(name, message_id)
         return rows[0] if rows else None
 
+    @procedure("outbox_list_failures_v1")
+    def list_failures(self, name: str, message_id: int) -> list[Row]:
+        """The failures of one message, the first one first."""
+        return self.call(name, message_id)
+
     @procedure("outbox_count_v1")
     def count(
         self,
