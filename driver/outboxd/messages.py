@@ -1,9 +1,11 @@
 """What relay and consumer know of messages: rows that procedures return, and what became of a batch."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Foreign:
 
     def to_json(self) -> str:
         """The element of the JSON array that outbox_receive_v1 takes."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        return _to_json({name: getattr(self, name) for name in self.__slots__})
 
 
 @dataclass(frozen=True, slots=True)

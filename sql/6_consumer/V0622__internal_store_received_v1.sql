@@ -6,17 +6,22 @@ DROP PROCEDURE IF EXISTS outbox_internal_store_received_v1;
 
 DELIMITER $$
 
-CREATE PROCEDURE outbox_internal_store_received_v1 ()
+CREATE PROCEDURE outbox_internal_store_received_v1 (
+  OUT p_is_stored BOOLEAN
+)
 COMMENT '
 Stores received records as messages that are published already; one whose value cannot be a payload as a dead letter.
 Internal: outbox_receive_v1 calls it, for what stands in the session''s temporary table outbox_received with outcome new.
 
 MySQL gives ids out in blocks, and an id that stays unused holds claims up: see outbox_internal_enqueue_set_v1.
 
-Transaction: the caller''s, who has taken the dedup keys. It writes into the keys which messages have them.
+Parameters
+  OUT p_is_stored BOOLEAN: FALSE: another session has stored one of the records since the caller looked, who must roll back
+
+Transaction: the caller''s. Locks: the rows of the dedup keys, in the order of the keys.
 
 Example
-  mysql> CALL outbox_internal_store_received_v1();
+  mysql> CALL outbox_internal_store_received_v1(@is_stored);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -28,6 +33,7 @@ BEGIN
   DECLARE v_at, v_given, v_size INT DEFAULT 0;
   DECLARE v_positions, v_part JSON;
 
+  SET p_is_stored = TRUE;
   SELECT JSON_ARRAYAGG(new_one.position), COUNT(*)
     INTO v_positions, v_given
     FROM (SELECT r.position FROM outbox_received AS r WHERE r.outcome = 'new' ORDER BY r.position LIMIT 1000000) AS new_one;
@@ -47,7 +53,17 @@ BEGIN
   END WHILE;
   DO LAST_INSERT_ID(v_last_insert_id);
   IF v_first_id IS NOT NULL THEN
-    CALL outbox_internal_note_dedup_keys_v1(v_first_id);
+    BEGIN
+      DECLARE EXIT HANDLER FOR 1048 SET p_is_stored = FALSE;
+      -- The column refuses NULL, which a key gets that has its message already.
+      INSERT INTO outbox_dedup_keys (dedup_key, message_id, created_at)
+      SELECT /*+ SET_VAR(sql_big_selects = 1) */ m.dedup_key, m.id, v_now
+        FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
+        STRAIGHT_JOIN outbox_received AS r FORCE INDEX (dedup_key) ON r.dedup_key = m.dedup_key AND r.outcome = 'new'
+       WHERE m.id >= v_first_id
+       ORDER BY m.dedup_key
+      ON DUPLICATE KEY UPDATE message_id = IF(outbox_dedup_keys.message_id = 0, m.id, NULL);
+    END;
   END IF;
 END $$
 

@@ -56,95 +56,99 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_suffix VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
     DEFAULT CONCAT('.outboxd.', REGEXP_REPLACE(DATABASE(), '[^a-zA-Z0-9._-]', '_', 1, 0, 'c'));
-  DECLARE v_first JSON;
+  DECLARE v_again JSON;
+  DECLARE v_is_stored BOOLEAN;
 
   IF NOT COALESCE(JSON_VALID(p_records), FALSE) THEN
     CALL outbox_internal_raise_v1(30003, CONCAT('p_records is not valid JSON: ', COALESCE(LEFT(p_records, 80), 'NULL')));
   END IF;
   CALL outbox_internal_require_no_transaction_v1('outbox_receive_v1');
-  BEGIN
-    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+  attempt: LOOP
     BEGIN
-      ROLLBACK AND NO CHAIN NO RELEASE;
-      RESIGNAL;
-    END;
-    DROP TEMPORARY TABLE IF EXISTS outbox_received;
-    CREATE TEMPORARY TABLE outbox_received (
-      position    INT NOT NULL PRIMARY KEY,
-      biz_type    VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'NULL: there is no subscription for it',
-      topic       VARCHAR(249) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
-      message_key VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
-      payload     LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
-      is_text     BOOLEAN NOT NULL COMMENT 'payload becomes a JSON string; otherwise it is JSON',
-      headers     JSON NULL,
-      origin      JSON NULL,
-      dedup_key   VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-      outcome     ENUM('new', 'received', 'duplicate', 'dead', 'ignored') CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
-      error       VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL
-    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+      DECLARE EXIT HANDLER FOR SQLEXCEPTION
+      BEGIN
+        ROLLBACK AND NO CHAIN NO RELEASE;
+        RESIGNAL;
+      END;
+      DROP TEMPORARY TABLE IF EXISTS outbox_received;
+      CREATE TEMPORARY TABLE outbox_received (
+        position    INT NOT NULL PRIMARY KEY,
+        biz_type    VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'NULL: there is no subscription for it',
+        topic       VARCHAR(249) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+        message_key VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+        payload     LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+        is_text     BOOLEAN NOT NULL COMMENT 'payload becomes a JSON string; otherwise it is JSON',
+        headers     JSON NULL,
+        origin      JSON NULL,
+        dedup_key   VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
+        outcome     ENUM('new', 'received', 'duplicate', 'dead', 'ignored') CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+        error       VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
+        KEY dedup_key (dedup_key)
+      ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
-    START TRANSACTION;
-    -- Where several subscriptions match, the one that names the source decides, or else the longest.
-    INSERT INTO outbox_received (position, biz_type, topic, message_key, payload, is_text, headers, origin, dedup_key, outcome, error)
-    SELECT given.position, s.biz_type, CONCAT(LEFT(given.topic, 249 - CHAR_LENGTH(v_suffix)), v_suffix),
-           LEFT(COALESCE(NULLIF(given.message_key, ''), CONCAT(given.kafka_partition, ':', given.kafka_offset)), 255),
-           COALESCE(given.bytes, IF(t.takes_bytes, REPLACE(TO_BASE64(given.payload), CHAR(10 USING utf8mb4), ''), given.payload), 'null'),
-           given.bytes IS NOT NULL OR (COALESCE(t.takes_bytes, FALSE) AND given.payload IS NOT NULL),
-           given.headers,
-           JSON_OBJECT('source', given.source, 'id', given.event_id, 'type', given.event_type, 'time', given.event_time, 'topic', given.topic,
-             'partition', given.kafka_partition, 'offset', given.kafka_offset, 'content_type', given.content_type),
-           CONCAT('inbox ', SHA2(JSON_ARRAY(given.source, given.event_id, given.event_time), 256)),
-           IF(s.biz_type IS NULL, 'ignored', 'duplicate'),
-           CASE
-             WHEN s.biz_type IS NULL THEN NULL
-             WHEN given.error IS NOT NULL THEN given.error
-             WHEN CHAR_LENGTH(given.message_key) > 255 THEN 'its key has more than 255 characters'
-             WHEN t.handler IS NULL THEN CONCAT('business type ', s.biz_type, ' has no handler')
-             WHEN given.bytes IS NOT NULL AND NOT COALESCE(t.takes_bytes, FALSE) THEN 'its value is not UTF-8'
-           END
-      FROM JSON_TABLE(p_records, '$[*]' COLUMNS (
-             position FOR ORDINALITY,
-             source TEXT PATH '$.source',
-             event_id TEXT PATH '$.id',
-             event_type TEXT PATH '$.type',
-             event_time TEXT PATH '$.time',
-             topic VARCHAR(255) PATH '$.topic',
-             kafka_partition INT PATH '$.partition',
-             kafka_offset BIGINT PATH '$.offset',
-             message_key TEXT PATH '$.key',
-             payload LONGTEXT PATH '$.payload',
-             bytes LONGTEXT PATH '$.bytes',
-             content_type TEXT PATH '$.content_type',
-             headers JSON PATH '$.headers',
-             error VARCHAR(2000) PATH '$.error')) AS given
-      LEFT JOIN LATERAL (
-        SELECT one.biz_type
-          FROM outbox_subscriptions AS one
-         WHERE given.source LIKE REPLACE(REPLACE(one.source, '|', '||'), '_', '|_') ESCAPE '|'
-           AND COALESCE(given.event_type, '') LIKE REPLACE(REPLACE(one.event_type, '|', '||'), '_', '|_') ESCAPE '|'
-           AND INSTR(given.topic, '.outboxd.') = 0
-         ORDER BY one.source = given.source DESC, CHAR_LENGTH(one.source) DESC, one.event_type = given.event_type DESC,
-                  CHAR_LENGTH(one.event_type) DESC, one.source, one.event_type
-         LIMIT 1
-      ) AS s ON TRUE
-      LEFT JOIN outbox_biz_types AS t ON t.biz_type = s.biz_type;
+      START TRANSACTION;
+      -- Where several subscriptions match, the one that names the source decides, or else the longest.
+      INSERT INTO outbox_received (position, biz_type, topic, message_key, payload, is_text, headers, origin, dedup_key, outcome, error)
+      SELECT given.position, s.biz_type, CONCAT(LEFT(given.topic, 249 - CHAR_LENGTH(v_suffix)), v_suffix),
+             LEFT(COALESCE(NULLIF(given.message_key, ''), CONCAT(given.kafka_partition, ':', given.kafka_offset)), 255),
+             COALESCE(given.bytes, IF(t.takes_bytes, REPLACE(TO_BASE64(given.payload), CHAR(10 USING utf8mb4), ''), given.payload), 'null'),
+             given.bytes IS NOT NULL OR (COALESCE(t.takes_bytes, FALSE) AND given.payload IS NOT NULL),
+             given.headers,
+             JSON_OBJECT('source', given.source, 'id', given.event_id, 'type', given.event_type, 'time', given.event_time, 'topic', given.topic,
+               'partition', given.kafka_partition, 'offset', given.kafka_offset, 'content_type', given.content_type),
+             CONCAT('inbox ', SHA2(JSON_ARRAY(given.source, given.event_id, given.event_time), 256)),
+             CASE WHEN s.biz_type IS NULL THEN 'ignored' WHEN k.message_id > 0 THEN 'duplicate' ELSE 'new' END,
+             CASE
+               WHEN s.biz_type IS NULL THEN NULL
+               WHEN given.error IS NOT NULL THEN given.error
+               WHEN CHAR_LENGTH(given.message_key) > 255 THEN 'its key has more than 255 characters'
+               WHEN t.handler IS NULL THEN CONCAT('business type ', s.biz_type, ' has no handler')
+               WHEN given.bytes IS NOT NULL AND NOT COALESCE(t.takes_bytes, FALSE) THEN 'its value is not UTF-8'
+             END
+        FROM JSON_TABLE(p_records, '$[*]' COLUMNS (
+               position FOR ORDINALITY,
+               source TEXT PATH '$.source',
+               event_id TEXT PATH '$.id',
+               event_type TEXT PATH '$.type',
+               event_time TEXT PATH '$.time',
+               topic VARCHAR(255) PATH '$.topic',
+               kafka_partition INT PATH '$.partition',
+               kafka_offset BIGINT PATH '$.offset',
+               message_key TEXT PATH '$.key',
+               payload LONGTEXT PATH '$.payload',
+               bytes LONGTEXT PATH '$.bytes',
+               content_type TEXT PATH '$.content_type',
+               headers JSON PATH '$.headers',
+               error VARCHAR(2000) PATH '$.error')) AS given
+        LEFT JOIN LATERAL (
+          SELECT one.biz_type
+            FROM outbox_subscriptions AS one
+           WHERE given.source LIKE REPLACE(REPLACE(one.source, '|', '||'), '_', '|_') ESCAPE '|'
+             AND COALESCE(given.event_type, '') LIKE REPLACE(REPLACE(one.event_type, '|', '||'), '_', '|_') ESCAPE '|'
+             AND INSTR(given.topic, '.outboxd.') = 0
+           ORDER BY one.source = given.source DESC, CHAR_LENGTH(one.source) DESC, one.event_type = given.event_type DESC,
+                    CHAR_LENGTH(one.event_type) DESC, one.source, one.event_type
+           LIMIT 1
+        ) AS s ON TRUE
+        LEFT JOIN outbox_biz_types AS t ON t.biz_type = s.biz_type
+        LEFT JOIN outbox_dedup_keys AS k FORCE INDEX (PRIMARY)
+          ON k.dedup_key = CONCAT('inbox ', SHA2(JSON_ARRAY(given.source, given.event_id, given.event_time), 256));
 
-    SELECT JSON_ARRAYAGG(first_one.position)
-      INTO v_first
-      FROM (SELECT MIN(r.position) AS position FROM outbox_received AS r WHERE r.outcome <> 'ignored' GROUP BY r.dedup_key) AS first_one;
-    IF v_first IS NOT NULL THEN
-      INSERT INTO outbox_dedup_keys (dedup_key, message_id, created_at)
-      SELECT r.dedup_key, 0, UTC_TIMESTAMP(6)
-        FROM outbox_received AS r
-       WHERE r.outcome <> 'ignored'
-       ORDER BY r.dedup_key
-      ON DUPLICATE KEY UPDATE outbox_dedup_keys.dedup_key = r.dedup_key;
-      UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(v_first, '$[*]' COLUMNS (position INT PATH '$')) AS first_one
-        STRAIGHT_JOIN outbox_received AS r ON r.position = first_one.position
-        STRAIGHT_JOIN outbox_dedup_keys AS k FORCE INDEX (PRIMARY) ON k.dedup_key = r.dedup_key
-         SET r.outcome = 'new'
-       WHERE k.message_id = 0;
-      IF ROW_COUNT() > 0 THEN
+      SET v_is_stored = TRUE;
+      SELECT JSON_ARRAYAGG(again.position)
+        INTO v_again
+        FROM (
+          SELECT r.position, ROW_NUMBER() OVER (PARTITION BY r.dedup_key ORDER BY r.position) AS place
+            FROM outbox_received AS r
+           WHERE r.outcome = 'new'
+        ) AS again
+       WHERE again.place > 1;
+      IF v_again IS NOT NULL THEN
+        UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(v_again, '$[*]' COLUMNS (position INT PATH '$')) AS again
+          STRAIGHT_JOIN outbox_received AS r ON r.position = again.position
+           SET r.outcome = 'duplicate';
+      END IF;
+      IF EXISTS (SELECT 1 FROM outbox_received WHERE outcome = 'new') THEN
         INSERT INTO outbox_retry_topics (topic)
         SELECT DISTINCT r.topic
           FROM outbox_received AS r
@@ -153,11 +157,17 @@ BEGIN
          ORDER BY r.topic
         ON DUPLICATE KEY UPDATE outbox_retry_topics.topic = r.topic;
         CALL outbox_internal_check_received_v1();
-        CALL outbox_internal_store_received_v1();
+        CALL outbox_internal_store_received_v1(v_is_stored);
       END IF;
-    END IF;
-    COMMIT AND NO CHAIN NO RELEASE;
-  END;
+      IF v_is_stored THEN
+        COMMIT AND NO CHAIN NO RELEASE;
+        LEAVE attempt;
+      END IF;
+      -- Another session has stored one of the records meanwhile: the next attempt finds it.
+      ROLLBACK AND NO CHAIN NO RELEASE;
+      SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    END;
+  END LOOP;
   SELECT r.position,
          CASE
            WHEN r.outcome = 'new' THEN IF(r.error IS NULL, 'received', 'dead')

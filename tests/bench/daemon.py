@@ -83,7 +83,9 @@ class Daemons:
 
 
 @contextmanager
-def run(stage: Stage, topic: str, processes: int = 1, database: str = DATABASE) -> Iterator[Daemons]:
+def run(
+    stage: Stage, topic: str, processes: int = 1, database: str = DATABASE, arguments: Sequence[str] = ()
+) -> Iterator[Daemons]:
     """Start daemons that relay everything and consume the topic; they are stopped by SIGTERM at the end."""
     with ExitStack() as cleanup:
         started: list[Daemon] = []
@@ -92,6 +94,7 @@ def run(stage: Stage, topic: str, processes: int = 1, database: str = DATABASE) 
             daemon = Daemon(
                 stage.folder,  # where no outboxd.toml is
                 stage.daemon_settings(topic, database),
+                arguments,
                 command=(sys.executable, "-m", "outboxd"),
                 name=f"{topic}-daemon-{number}",
                 variables={"PYTHONPATH": str(stage.code)},

@@ -65,10 +65,11 @@ def run(stage: Stage, messages: int, processes: int = 1, *, waiting: bool = Fals
             stage.fill(messages, topic)
             started_at = time.monotonic()
         with stage.connect() as session:
-            return _watch(session, daemons, messages, started_at)
+            return watch(session, daemons, messages, started_at)
 
 
-def _watch(session: Session, daemons: daemon.Daemons, messages: int, started_at: float) -> Drain:
+def watch(session: Session, daemons: daemon.Daemons, messages: int, started_at: float) -> Drain:
+    """Watch until so many messages are consumed; see run()."""
     servers = {"mysqld": [daemons.stage.mysql.pid], "kafka": [daemons.stage.kafka.pid]}
     groups = {**servers, "daemons": daemons.pids}
     moment, syncs = cpu.now(groups), _sync_seconds(session)

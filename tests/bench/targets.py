@@ -39,6 +39,7 @@ _NAMES = {
     "floor_in_server_per_s": "floor in the server",
     "row_at_a_time_per_s": "row at a time",
 }
+_INBOX = 1.6
 _P50_MS, _P99_MS = 20, 100
 _BESIDE, _BESIDE_OPEN, _IDLE_BESIDE = 1.2, 1.5, 0.01
 
@@ -55,6 +56,8 @@ def judge(key: str, values: Mapping[str, Any], details: Mapping[str, Any]) -> Ju
         if reached and not detail["rate_was_kept"]:
             reached = None  # slower enqueuing makes it easier
         return Judgement(f"p50 <= {_P50_MS}, p99 <= {_P99_MS}", "", _verdict(reached))
+    if key == "inbox_per_s":
+        return Judgement(f"a message <= {_INBOX} x an own one", "", _verdict(detail["ratio"] <= _INBOX))
     if key == "scale":
         return Judgement("rising until the machine is the limit", "", _verdict(detail["rises_to_the_limit"]))
     more = {"end_to_end_per_s": lambda: _judge_end_to_end(value, values), "isolation": lambda: _judge_isolation(value)}

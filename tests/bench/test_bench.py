@@ -31,6 +31,7 @@ _KEYS = [
     "claim_growth",
     "enqueue_overhead",
     "enqueue_batch",
+    "inbox_per_s",
     "isolation",
     "slow_lane_delay",
     "slow_lane_share",
@@ -78,6 +79,8 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
     assert 0.01 < measured["claim_growth"] < 100
     assert 0.1 < measured["enqueue_overhead"] < 10
     assert 0.1 < measured["enqueue_batch"] < 20
+    assert measured["inbox_per_s"] > 10
+    assert 0.1 < measured["details"]["inbox_per_s"]["ratio"] < 20
     assert set(measured["isolation"]) > {"delayed", "paused_topic", "one_open_transaction", "idle_cpu_added"}
     assert all(-2 < ratio < 100 for ratio in measured["isolation"].values())
     assert -20 < measured["slow_lane_delay"] < 1000

@@ -50,8 +50,9 @@ def test_records_are_received_in_parts_that_the_server_takes(account: Account, d
 
     class Calls(ConsumerProcedures):
         def receive(self, records):  # type: ignore[no-untyped-def]
-            calls.append([record.id for record in records])
-            if any(record.id == "3" and record.payload for record in records):
+            given = [json.loads(record) for record in records]
+            calls.append([record["id"] for record in given])
+            if any(record["id"] == "3" and record["payload"] for record in given):
                 raise Unavailable("1197", is_too_large=True)
             return super().receive(records)
 

@@ -3,18 +3,24 @@
 import json
 import random
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
 
 from tests.end_to_end.brokers import Broker
+from tests.end_to_end.own_servers import OwnMySQL
+from tests.kit import chat
+from tests.kit.checker import check
 from tests.kit.command import Setting
 from tests.kit.daemon import Daemon, StartDaemon
 from tests.kit.kafka import QUICK_GROUP, count_records, put, read_back
+from tests.kit.ledger import Ledger
 from tests.kit.mock_cluster import MockCluster
 from tests.kit.names import unused
 from tests.kit.server import Server
 from tests.kit.session import Session
+from tests.servers.kafka import RunningKafka
 
 HANDLER = """
 CREATE TABLE shipments (
@@ -213,6 +219,70 @@ def test_failing_events_are_sent_again_in_a_topic_of_their_own_and_each_has_its_
     again.eventually(shipping.is_done(301), "the last order is shipped")
     assert shipping.effects_by_key()["c-0"] == placed["c-0"] + last["c-0"]
     assert relay.stop() == 0
+
+
+@pytest.mark.kafka
+def test_two_servers_tell_each_other_their_orders_while_handlers_fail_and_everything_is_killed(
+    start_daemon: StartDaemon, shop: Service, own_mysql: OwnMySQL, kafka_broker: RunningKafka
+) -> None:
+    """Each has orders of its own, chat of its own in one topic, and the other's orders as events."""
+    own_mysql.start()
+    with closing(own_mysql.connect()) as session:
+        session.clean()
+    broker, count, keys = Broker(kafka_broker.bootstrap, {"session.timeout.ms": 6000}), 1000, 20
+    orders, chats = broker.create_topic(), broker.create_topic()
+    services = {"shop": shop, "shipping": Service(own_mysql.connect(), own_mysql.url)}
+    daemons, placed, entries = {}, {}, {}
+    try:
+        for service in services.values():
+            service.db.execute(HANDLER + "UPDATE failures SET fails = 0.03")
+        shop.db.call("outbox_subscribe_v1", services["shipping"].db.source(), "order_placed", "ship_order")
+        # Of any identity that the shop's outbox has.
+        any_shop = shop.db.source().rpartition("/")[0] + "/%"
+        services["shipping"].db.call("outbox_subscribe_v1", any_shop, "order_placed", "ship_order")
+        lines = chat.read(chat.default_file(), 600)
+        for number, (name, service) in enumerate(services.items()):
+            daemons[name] = service.start(start_daemon, broker, f"{orders},{chats}")
+            entries[name] = chat.enqueue_all(service.db, chats, lines[number * 300 : (number + 1) * 300])
+            placed[name] = place_orders(service.db, orders, count // 2, keys)
+        daemons["shipping"].eventually(lambda: len(services["shipping"].effects()) > count // 8, "some are shipped")
+        for daemon in daemons.values():
+            daemon.kill()
+        own_mysql.kill()
+        daemons["shop"].start()
+        daemons["shipping"].start()
+        daemons["shipping"].says("unavailable")
+        own_mysql.start()
+        services["shipping"] = Service(own_mysql.connect(), own_mysql.url)
+        daemons["shipping"].eventually(services["shipping"].is_done(count // 2), "the first half", seconds=120)
+
+        daemons["shop"].eventually(shop.is_done(count // 2), "the first half", seconds=120)
+        assert daemons["shop"].stop() == 0
+        shop.db.call("outbox_new_identity_v1")
+        daemons["shop"].start()
+        for name, service in services.items():
+            for key, numbers in place_orders(service.db, orders, count // 2, keys, first=count // 2).items():
+                placed[name][key] += numbers
+        for name, service in services.items():
+            daemons[name].eventually(service.is_done(count), "both halves", seconds=120)
+        shipped = {name: service.effects_by_key() for name, service in services.items()}
+        assert (shipped["shop"], shipped["shipping"]) == (placed["shipping"], placed["shop"])
+        for name, service in services.items():
+            verdict = check(Ledger(entries[name]), service.db)
+            assert verdict.is_well, verdict.evidence
+            assert service.db.value("SELECT SUM(retry_count) FROM agent_outbox_messages") > 0
+            assert set(service.db.statuses().values()) == {"consumed"}
+        assert count_records(broker.bootstrap, [orders]) == 2 * count, (
+            "nothing is sent into the topic of the orders again"
+        )
+    finally:
+        for daemon in daemons.values():
+            daemon.kill()
+        own_mysql.start()
+        shop.db.execute(REMOVED)
+        with closing(own_mysql.connect()) as session:
+            session.execute(REMOVED)
+            session.clean()
 
 
 def test_dead_event_blocks_its_key_no_longer_and_can_be_requeued(

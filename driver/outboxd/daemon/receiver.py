@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -11,6 +11,7 @@ from outboxd.mysql.packets import bytes_sent, divided, most_bytes, too_large
 from outboxd.mysql.procedures import ConsumerProcedures
 
 _LOOK_SECONDS = 5
+_TOO_LARGE = "too large for max_binlog_cache_size"
 _Result = TypeVar("_Result")
 
 
@@ -59,30 +60,39 @@ class Receiver:
         A record that MySQL cannot take for its size becomes a dead letter without its value, which says so.
         """
         most = self._call(lambda: most_bytes(self._database))
-        fitting = [_fitting(record, most) for record in records]
-        todo = list(divided(((record, bytes_sent(record.to_json())) for record in fitting), most))[::-1]
+        todo = list(divided((_element(record, most) for record in records), most))[::-1]
         results: list[Received] = []
         while todo:
             part = todo.pop()
+            texts = [element.text for element in part]
             try:
-                results += self._call(partial(self._database.receive, part))
+                results += self._call(partial(self._database.receive, texts))
             except TooLarge:
                 half = len(part) // 2
-                todo += (
-                    [part[half:], part[:half]]
-                    if half
-                    else [[_without_value(part[0], "too large for max_binlog_cache_size")]]
-                )
+                todo += [part[half:], part[:half]] if half else [[_without_value(part[0].record, _TOO_LARGE)]]
         retry_topics = {result.topic for result in results if result.arrival and result.topic}
         if not retry_topics <= self.retry_topics:
             self._look_at = 0.0
         return results
 
 
-def _fitting(record: Foreign, most: int) -> Foreign:
-    reason = too_large(bytes_sent(record.to_json()), most)
-    return _without_value(record, reason) if reason else record
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """A record, and its text in the array of a call."""
+
+    record: Foreign
+    text: str
 
 
-def _without_value(record: Foreign, reason: str) -> Foreign:
-    return replace(record, payload=None, bytes=None, headers={}, error=f"its value is left out: {reason}")
+def _element(record: Foreign, most: int) -> tuple[_Element, int]:
+    text = record.to_json()
+    size = bytes_sent(text)
+    if reason := too_large(size, most):
+        element = _without_value(record, reason)
+        return element, bytes_sent(element.text)
+    return _Element(record, text), size
+
+
+def _without_value(record: Foreign, reason: str) -> _Element:
+    rest = replace(record, payload=None, bytes=None, headers={}, error=f"its value is left out: {reason}")
+    return _Element(rest, rest.to_json())

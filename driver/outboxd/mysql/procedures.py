@@ -13,7 +13,6 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from outboxd.messages import (
     Arrival,
     Consumption,
-    Foreign,
     Identity,
     Inbox,
     Message,
@@ -178,9 +177,12 @@ class ConsumerProcedures(WorkerProcedures):
         return Inbox(int(row["subscriptions"]), frozenset(json.loads(row["retry_topics"] or "[]")))
 
     @procedure("outbox_receive_v1")
-    def receive(self, name: str, records: Sequence[Foreign]) -> list[Received]:
-        """Store those of these records for which there is a subscription; one result for each, in their order."""
-        return [Received(**row) for row in self.call(name, f"[{','.join(record.to_json() for record in records)}]")]
+    def receive(self, name: str, records: Sequence[str]) -> list[Received]:
+        """Store those of these records (see Foreign.to_json) for which there is a subscription, and those alone.
+
+        Returns one result for each, in their order.
+        """
+        return [Received(**row) for row in self.call(name, f"[{','.join(records)}]")]
 
 
 class DaemonProcedures(RelayProcedures, ConsumerProcedures):
