@@ -40,7 +40,6 @@ def _drain(stage: Stage, *, is_own: bool) -> Drain:
             )
         else:
             stage.clear()
-            session.execute("TRUNCATE TABLE outbox_dedup_keys")
             session.call("outbox_subscribe_v1", _OTHERS, "%", CHAT)
         with daemon.run(stage, topic, arguments=("--only", "consumer")) as daemons:
             return drain.watch(session, daemons, stage.sizes.messages, daemons.started_at)

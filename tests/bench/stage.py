@@ -72,7 +72,8 @@ class Stage:
         with self.connect(database) as session:
             session.execute(
                 "TRUNCATE TABLE agent_outbox_messages; TRUNCATE TABLE chat_histories; DELETE FROM outbox_relays;"
-                "UPDATE outbox_slots SET relay = NULL;"
+                "UPDATE outbox_slots SET relay = NULL; DELETE FROM outbox_subscriptions;"
+                "TRUNCATE TABLE outbox_dedup_keys; TRUNCATE TABLE outbox_retry_topics;"
                 "TRUNCATE TABLE performance_schema.table_io_waits_summary_by_table"
             )
 
