@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+import psutil
 import pytest
 
 from tests.end_to_end.brokers import Broker
@@ -36,6 +37,7 @@ CREATE TABLE failures (fails DOUBLE NOT NULL);
 INSERT INTO failures VALUES (0);
 CALL outbox_register_biz_type_v1('ship_order', 'ship_order', NULL, 100, 1, 1);
 """
+BACKLOG = 100_000
 REMOVED = "DROP TABLE IF EXISTS shipments, failures; DROP PROCEDURE IF EXISTS ship_order"
 
 
@@ -280,6 +282,45 @@ def test_two_servers_tell_each_other_their_orders_while_handlers_fail_and_everyt
             daemon.kill()
         own_mysql.start()
         shop.db.execute(REMOVED)
+        with closing(own_mysql.connect()) as session:
+            session.execute(REMOVED)
+            session.clean()
+
+
+@pytest.mark.kafka
+def test_nothing_is_read_ahead_without_bound_while_mysql_is_away(
+    start_daemon: StartDaemon, own_mysql: OwnMySQL, kafka_broker: RunningKafka
+) -> None:
+    own_mysql.start()
+    broker = Broker(kafka_broker.bootstrap, {"session.timeout.ms": 6000})
+    topic = broker.create_topic()
+    value = json.dumps({"key": "k", "text": "x" * 200}).encode()
+    for first in range(0, BACKLOG, 50_000):
+        put(broker.bootstrap, topic, *({"key": b"%d" % n, "value": value} for n in range(first, first + 50_000)))
+    service = Service(own_mysql.connect(), own_mysql.url)
+    try:
+        service.db.clean()
+        service.db.execute(HANDLER)
+        service.db.call("outbox_subscribe_v1", f"kafka:{topic}", "%", "ship_order")
+        daemon = service.start(start_daemon, broker, topic, "--only", "consumer")
+        shipped = "SELECT COUNT(*) FROM shipments"
+        daemon.eventually(lambda: service.db.value(shipped) > 500, "some are shipped")
+        own_mysql.kill()
+        daemon.says("unavailable")
+        peak = 0
+        for _ in range(10):
+            daemon.outlives(1)
+            peak = max(peak, psutil.Process(daemon.pid).memory_info().rss)
+        print(f"{peak / 1e6:.0f} MB beside a backlog of {BACKLOG}")
+        assert peak < 200e6
+        own_mysql.start()
+        service = Service(own_mysql.connect(), own_mysql.url)
+        before = service.db.value(shipped)
+        daemon.eventually(lambda: service.db.value(shipped) > before + 2000, "it goes on")
+        assert service.db.value("SELECT COUNT(*) - COUNT(DISTINCT message) FROM shipments") == 0
+        daemon.kill()
+    finally:
+        own_mysql.start()
         with closing(own_mysql.connect()) as session:
             session.execute(REMOVED)
             session.clean()
