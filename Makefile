@@ -30,8 +30,9 @@ down: .venv/installed ## stop what `make up` started
 mysql: up ## the mysql client on the server of `make up`
 	@$(BIN)/python tests/servers mysql
 
-demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jsonl] [KAFKA=host:port]
-	@$(BIN)/python tests/servers with-mysql -- $(BIN)/outboxd demo $(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)')
+demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jsonl] [KAFKA=host:port] [INBOX=1]
+	@$(BIN)/python tests/servers with-mysql -- sh -c 'exec $(BIN)/outboxd demo "$$@" $(if $(INBOX),--inbox "$$INBOX_MYSQL_URL")' demo \
+		$(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)')
 
 test: lint ## lint, then all tests, on real servers
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -59,22 +59,28 @@ def demos(mysql_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Dem
     arguments: dict[str, list[str]] = {
         "demo_odd": ["--chat", "odd.jsonl", "--kafka-options", "sasl.mechanism=PLAIN"],
         "demo_sample": [],
+        "demo_inbox": [],
         "demo_without_broker": ["--broker", "127.0.0.1:1"],
     }
 
     def run_one(database: str) -> tuple[subprocess.CompletedProcess[str], Verdict | None]:
         mysql_server.create_database(database)
         url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{database}"
-        done = demo(url, folder, *arguments[database])
-        with mysql_server.connect(database) as session:
+        more, ends_in = [], database
+        if database == "demo_inbox":
+            ends_in = "demo_inbox_receiving"
+            mysql_server.create_database(ends_in)
+            more = ["--inbox", url.replace(database, ends_in)]
+        done = demo(url, folder, *arguments[database], *more)
+        with mysql_server.connect(ends_in) as session:
             written = ODD if database == "demo_odd" else SAMPLE
             return done, check(ledger_of(session, written), session) if "persisted" in done.stdout else None
 
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(4) as pool:
         return dict(zip(arguments, pool.map(run_one, arguments), strict=True))
 
 
-@pytest.mark.parametrize("name", ["demo_odd", "demo_sample"])
+@pytest.mark.parametrize("name", ["demo_odd", "demo_sample", "demo_inbox"])
 def test_demo_ends_well_and_its_last_line_says_so(demos: Demos, name: str) -> None:
     done, _ = demos[name]
     assert done.returncode == 0, done.stdout + done.stderr
@@ -99,7 +105,7 @@ def test_demo_kills_the_daemon_on_the_way(demos: Demos) -> None:
 
 def test_demo_does_what_it_says(demos: Demos) -> None:
     """The check of the demo is checked."""
-    for name, messages in (("demo_odd", len(ODD)), ("demo_sample", len(SAMPLE))):
+    for name, messages in (("demo_odd", len(ODD)), ("demo_sample", len(SAMPLE)), ("demo_inbox", len(SAMPLE))):
         verdict = demos[name][1]
         assert verdict is not None
         assert verdict.is_well, verdict.evidence

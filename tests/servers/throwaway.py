@@ -17,6 +17,7 @@ from .paths import cache_dir
 from .progress import step
 
 _ACCOUNT = "outboxd"
+_INBOX = "inbox"  # another service's database
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SENT_BY_KERNEL = 0x80  # si_code SI_KERNEL: what a terminal's Ctrl-C carries
 
@@ -67,7 +68,9 @@ def run(command: Sequence[str], *, with_kafka: bool) -> int:
             running = cleanup.enter_context(servers(mysql_programs, kafka_programs))
         password = secrets.token_hex(16)
         running.mysql.create_database(_ACCOUNT, _ACCOUNT, password)
-        environment = {**os.environ, "OUTBOXD_MYSQL_URL": running.mysql.url(_ACCOUNT, password, _ACCOUNT)}
+        running.mysql.create_database(_INBOX, _ACCOUNT, password)
+        urls = {name: running.mysql.url(_ACCOUNT, password, name) for name in (_ACCOUNT, _INBOX)}
+        environment = {**os.environ, "OUTBOXD_MYSQL_URL": urls[_ACCOUNT], "INBOX_MYSQL_URL": urls[_INBOX]}
         if running.kafka is not None:
             environment["OUTBOXD_KAFKA_BOOTSTRAP"] = running.kafka.bootstrap
         return _supervise(command, environment)

@@ -3,6 +3,7 @@
 import os
 import resource
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,9 +18,9 @@ from outboxd.commands.demo.daemon import DaemonProcess, kafka
 from outboxd.commands.demo.errors import DemoError
 from outboxd.commands.options import ALL, with_settings
 from outboxd.commands.output import console
-from outboxd.mysql.procedures import OperatorProcedures
+from outboxd.mysql.procedures import Database
 from outboxd.schema import migrations
-from outboxd.settings import Settings
+from outboxd.settings import Settings, load
 
 _STALLED_AFTER_SECONDS = 120
 # The demo has values of its own for these; its daemon gets all others.
@@ -31,28 +32,38 @@ _USED = [name for name in ALL if name not in {"kafka_bootstrap", "topics", "leas
     "--chat", "file", type=click.Path(exists=True, dir_okay=False), help="JSON lines of chat; default: a sample"
 )
 @click.option("--broker", help="host:port of a Kafka broker; default: a mock cluster inside the demo")
+@click.option(
+    "--inbox", metavar="MYSQL_URL", help="an empty database of another service, which gets the chat as events"
+)
 @with_settings(*_USED)
-def demo(settings: Settings, file: str | None, broker: str | None) -> None:
-    """Send chat through the outbox, killing the daemon once on the way, and check that every message arrived once."""
-    if not _run(settings, file, broker):
+def demo(settings: Settings, file: str | None, broker: str | None, inbox: str | None) -> None:
+    """Send chat through the outbox, killing the daemon once on the way, and check that every message arrived once.
+
+    With --inbox it takes effect in the database of another service, which has a daemon of its own and subscribes to it.
+    """
+    if not _run(settings, file, broker, inbox):
         sys.exit(1)
 
 
-def _run(settings: Settings, file: str | None, broker: str | None) -> bool:
+def _run(settings: Settings, file: str | None, broker: str | None, inbox: str | None) -> bool:
     """Run the demo and print its progress; the last line is the result. Returns whether all is well."""
+    receiving = settings if inbox is None else load(**settings.model_dump(exclude_unset=True) | {"mysql_url": inbox})
     lines = chat.read(file)
     expected = chat.conversations(lines)
     lines = [line for line in lines if line.strip()]
     topic = f"outboxd-demo-{os.getpid()}"
     with (
-        OperatorProcedures(settings) as database,
+        Database(settings) as database,
+        Database(receiving) as receiver,
         kafka(settings, broker, topic) as bootstrap,
         TemporaryDirectory() as folder,
     ):
-        applied = list(migrations.apply(database))
-        if database.status():
-            raise DemoError(f"database {settings.database} has messages already: give the demo an empty one")
-        console.print(f"{len(applied)} migrations applied to database {settings.database}")
+        for of_service in [database] if inbox is None else [database, receiver]:
+            _install(of_service)
+        if inbox is not None:
+            source = database.identity().source
+            receiver.subscribe(source, writers.EVENT, "chat_history_persist")
+            console.print(f"{receiving.database} subscribes to {writers.EVENT} of {source}")
         where = f"Kafka at {broker}" if broker else "a mock of Kafka inside this demo"
         console.print(f"{len(lines)} messages of {len(expected)} conversations, through {where}")
 
@@ -65,16 +76,21 @@ def _run(settings: Settings, file: str | None, broker: str | None) -> bool:
             "topics": [topic],
             "lease_seconds": 3,
         }
-        daemon = DaemonProcess(settings.model_copy(update=own), Path(folder))
-        started = time.monotonic()
-        daemon.start()
+        daemons = [DaemonProcess(receiving.model_copy(update=own), Path(folder))]
+        if inbox is not None:
+            relay = settings.model_copy(update={**own, "metrics_address": ""})
+            daemons.append(DaemonProcess(relay, Path(folder), "--only", "relay"))
+        started, killed = time.monotonic(), threading.Event()
+        for daemon in daemons:
+            daemon.start()
         try:
-            applications = writers.start(settings, topic, lines, daemon.killed)
-            _watch(database, daemon, applications, len(lines))
+            applications = writers.start(settings, topic, lines, killed, as_events=inbox is not None)
+            _watch(receiver, daemons, applications, killed, len(lines))
         finally:
-            daemon.stop()
+            for daemon in daemons:
+                daemon.stop()
         seconds = time.monotonic() - started
-        check = chat.check(database, expected, len(lines))
+        check = chat.check(receiver, expected, len(lines))
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     console.print(f"the daemon had at most {memory} MB resident")
     console.print(
@@ -86,8 +102,22 @@ def _run(settings: Settings, file: str | None, broker: str | None) -> bool:
     return check.is_well
 
 
-def _watch(database: OperatorProcedures, daemon: DaemonProcess, applications: list[writers.Writer], total: int) -> None:
-    """Show the counts until every message is final; kill the daemon once, in the middle."""
+def _install(database: Database) -> None:
+    applied = list(migrations.apply(database))
+    name = database.query("SELECT DATABASE()")[0][0]
+    if database.status():
+        raise DemoError(f"database {name} has messages already: give the demo an empty one")
+    console.print(f"{len(applied)} migrations applied to database {name}")
+
+
+def _watch(
+    database: Database,
+    daemons: list[DaemonProcess],
+    applications: list[writers.Writer],
+    killed: threading.Event,
+    total: int,
+) -> None:
+    """Show the counts until every message is final where it takes effect; kill the daemons once, in the middle."""
     started = last_progress = time.monotonic()
     best = 0
     with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
@@ -99,13 +129,17 @@ def _watch(database: OperatorProcedures, daemon: DaemonProcess, applications: li
             for application in applications:
                 if application.error:
                     raise DemoError(f"enqueuing failed: {application.error}")
-            daemon.check_alive()
+            for daemon in daemons:
+                daemon.check_alive()
             # Before the check for the end: of a message or two, all may be final at the first look.
-            if final >= max(1, total // 4) and not daemon.killed.is_set():
-                daemon.kill_and_restart()
+            if final >= max(1, total // 4) and not killed.is_set():
+                for daemon in daemons:
+                    daemon.kill_and_restart()
+                killed.set()
+                what = "the daemon (SIGKILL)" if len(daemons) == 1 else "both daemons (SIGKILL)"
                 console.print(
-                    f"killed the daemon (SIGKILL) at {final} of {total}, and started it again; "
-                    f"Kafka misses the killed consumer after {daemon.session_seconds} s"
+                    f"killed {what} at {final} of {total}, and started again; "
+                    f"Kafka misses the killed consumer after {daemons[0].session_seconds} s"
                 )
             if final >= total:
                 return
@@ -113,7 +147,7 @@ def _watch(database: OperatorProcedures, daemon: DaemonProcess, applications: li
                 best, last_progress = final, time.monotonic()
             elif time.monotonic() - last_progress > _STALLED_AFTER_SECONDS:
                 raise DemoError(
-                    f"nothing moved for {_STALLED_AFTER_SECONDS} s; the daemon's log ends:\n{daemon.log_tail()}"
+                    f"nothing moved for {_STALLED_AFTER_SECONDS} s; the daemon's log ends:\n{daemons[0].log_tail()}"
                 )
             time.sleep(0.25)
 

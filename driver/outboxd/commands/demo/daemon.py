@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,20 +19,21 @@ from outboxd.settings import Settings
 class DaemonProcess:
     """The real daemon, as a process of its own."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, *arguments: str) -> None:
+        """`arguments` are further ones of `outboxd run`."""
         self.session_seconds = settings.kafka_options["session.timeout.ms"] // 1000
-        self._log = folder / "daemon.log"
+        self._arguments = arguments
+        self._log = folder / f"{settings.database}.log"
         no_file = folder / "outboxd.toml"  # a mapping in the user's file would be merged with that of the environment
         no_file.touch()
         given = {f"OUTBOXD_{name.upper()}": _as_text(getattr(settings, name)) for name in settings.model_fields_set}
         self._environment = {**os.environ, **given, "OUTBOXD_CONFIG": str(no_file)}
         self._process: subprocess.Popen[bytes] | None = None
-        self.killed = threading.Event()
 
     def start(self) -> None:
         """Start it, with its log behind that of the one before."""
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "outboxd", "run"]
+            command = [sys.executable, "-m", "outboxd", "run", *self._arguments]
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
 
     def kill_and_restart(self) -> None:
@@ -41,7 +41,6 @@ class DaemonProcess:
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
-            self.killed.set()
         self.start()
 
     def check_alive(self) -> None:

@@ -1,5 +1,6 @@
 """The applications of the demo: they enqueue, in transactions of several sizes."""
 
+import json
 import threading
 from zlib import crc32
 
@@ -8,6 +9,8 @@ from outboxd.mysql.procedures import ApplicationProcedures
 from outboxd.settings import Settings
 
 _PER_TRANSACTION = (20, 100, 500)
+EVENT = "chat_said"
+"""The business type of chat that takes effect in another service; without a handler here."""
 
 
 class Writer(threading.Thread):
@@ -37,11 +40,19 @@ class Writer(threading.Thread):
             self.error = str(error)
 
 
-def start(settings: Settings, topic: str, lines: list[bytes], killed: threading.Event) -> list[Writer]:
-    """Start the applications; they share the conversations, and wait in the middle until the daemon was killed."""
+def start(
+    settings: Settings, topic: str, lines: list[bytes], killed: threading.Event, *, as_events: bool
+) -> list[Writer]:
+    """Start the applications; they share the conversations, and wait in the middle until the daemon was killed.
+
+    As events, the messages have no effect in the database in which they are enqueued.
+    """
     shares: list[list[bytes]] = [[] for _ in _PER_TRANSACTION]
     for line in lines:
-        shares[crc32(jsonl.parse(line)["conversation_id"].encode()) % len(shares)].append(line)
+        chat = jsonl.parse(line)
+        event = {"biz_type": EVENT, "key": chat["conversation_id"], "payload": chat}
+        share = shares[crc32(chat["conversation_id"].encode()) % len(shares)]
+        share.append(json.dumps(event, ensure_ascii=False).encode() if as_events else line)
     writers = [
         Writer(settings, topic, share, size, killed) for share, size in zip(shares, _PER_TRANSACTION, strict=True)
     ]
