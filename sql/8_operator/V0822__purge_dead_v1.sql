@@ -41,7 +41,7 @@ BEGIN
   IF p_before IS NULL THEN
     CALL outbox_internal_raise_v1(30001, 'p_before must not be NULL');
   END IF;
-  CALL outbox_discard_dead_v1(NULL, NULL, NULL, p_before, p_limit, v_deleted);
+  CALL outbox_discard_dead_v1(NULL, NULL, NULL, NULL, p_before, p_limit, v_deleted);
   SELECT v_deleted AS deleted;
 END $$
 

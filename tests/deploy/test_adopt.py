@@ -342,7 +342,7 @@ def test_tables_of_any_collation_are_adopted(mysql_server: Server, charset: str)
         assert session.call("outbox_list_due_v1", 10) == []
         assert session.value("SELECT SUM(messages) FROM outbox_status") == 5
         session.call("outbox_mark_dead_v1", mail, "no")
-        assert session.out("outbox_requeue_dead_v1", "chat", "mail", "n%", None, None, 10) == 1
+        assert session.out("outbox_requeue_dead_v1", "chat", "mail", None, "n%", None, None, 10) == 1
 
 
 def test_old_and_new_work_off_one_backlog_and_every_message_takes_effect_once(

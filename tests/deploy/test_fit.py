@@ -117,8 +117,8 @@ def test_message_larger_than_a_transaction_goes_dead_and_nothing_behind_it_stops
 
 _HOUR_AGO = "2100-01-01"
 _ROUTINES: dict[str, tuple[str, str, list[Any], str | None]] = {
-    "requeue_dead": ("dead", "outbox_requeue_dead_v1", [None, None, None, None, None, None], "pending"),
-    "discard_dead": ("dead", "outbox_discard_dead_v1", [None, None, None, None, None], None),
+    "requeue_dead": ("dead", "outbox_requeue_dead_v1", [None] * 7, "pending"),
+    "discard_dead": ("dead", "outbox_discard_dead_v1", [None] * 6, None),
     "recover_published": ("published", "outbox_recover_published_v1", [60, None], "pending"),
     "replay": ("consumed", "outbox_replay_v1", [None, None, None, None, None], "consumed"),
     "purge": ("consumed", "outbox_purge_v1", [_HOUR_AGO, None], None),

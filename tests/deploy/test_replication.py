@@ -80,7 +80,7 @@ def work(db: Session) -> None:
     assert len(dead) >= 3
     db.out("outbox_requeue_v1", dead[0])
     db.out("outbox_discard_v1", dead[1])
-    db.out("outbox_requeue_dead_v1", None, None, None, None, 10, 100)
+    db.out("outbox_requeue_dead_v1", None, None, None, None, None, 10, 100)
     db.call("outbox_pause_v1", "chat", None)
     db.call("outbox_resume_v1", "chat", None)
     db.out("outbox_recover_published_v1", 0, 10)

@@ -151,7 +151,7 @@ def test_dead_letters_show_monitoring_no_value_that_an_error_quotes(
     dead = db.enqueue()
     db.call("outbox_mark_dead_v1", dead, error)
     assert db.value("SELECT last_error FROM outbox_dead_letters") == shown
-    assert db.call("outbox_list_dead_v1", *[None] * 5, 10)[0]["last_error"] == (error and error[:2000])
+    assert db.call("outbox_list_dead_v1", *[None] * 6, 10)[0]["last_error"] == (error and error[:2000])
 
 
 def test_dead_letters_are_read_by_status_however_they_are_sorted(db: Session) -> None:

@@ -12,9 +12,13 @@ from tests.kit.waiting import Result, background, eventually
 
 OWN_TRANSACTION: dict[str, list[Any]] = {
     "outbox_requeue_v1": [1, None],
-    "outbox_requeue_dead_v1": [None, None, None, None, None, None, None],
+    "outbox_requeue_dead_v1": [None] * 8,
     "outbox_discard_v1": [1, None],
-    "outbox_discard_dead_v1": [None, None, None, None, None, None],
+    "outbox_discard_dead_v1": [None] * 7,
+    "outbox_retry_v1": [1, None],
+    "outbox_retry_failing_v1": [None] * 7,
+    "outbox_give_up_v1": [1, None, None],
+    "outbox_give_up_failing_v1": [None] * 8,
     "outbox_purge_v1": ["2000-01-01", None],
     "outbox_purge_dead_v1": ["2000-01-01", None],
     "outbox_recover_published_v1": [0, None, None],

@@ -33,6 +33,14 @@ _HARMLESS: dict[str, Any] = {
     "p_young": None,
     "p_at": "2026-01-01",
     "p_stage": "relay",
+    "p_is_newest_first": 1,
+    "p_past_id": None,
+    "p_below_id": None,
+    "p_from_at": None,
+    "p_to_at": None,
+    "p_start": "2026-01-01",
+    "p_done": 0,
+    "p_named": None,
     "p_audit_id": None,
     "p_backoff_base_seconds": None,
     "p_base_seconds": 1,
@@ -166,6 +174,7 @@ _MAY_ADD_TO = {
     },
     "outbox_internal_take_dedup_key_v1": {"outbox_dedup_keys"},
     "outbox_internal_take_dedup_keys_v1": {"outbox_dedup_keys"},
+    "outbox_give_up_v1": {"outbox_audit"},
     "outbox_mark_topics_unavailable_v1": {"outbox_pauses"},
     "outbox_pause_v1": {"outbox_audit", "outbox_pauses"},
     "outbox_register_biz_type_v1": {"outbox_audit", "outbox_biz_types"},
@@ -281,10 +290,10 @@ def test_filters_match_what_was_written_and_nothing_more(db: Session) -> None:
         dead = db.adopt(topic=text, biz_type=text, payload="{}")
         db.call("outbox_mark_dead_v1", dead, "as arranged")
         for topic, biz_type in ((text, None), (None, text), (text, text)):
-            assert db.out("outbox_count_v1", "dead", topic, biz_type, None, None, None, None) == 1
-            (listed,) = db.call("outbox_list_dead_v1", topic, biz_type, None, None, None, None)
+            assert db.out("outbox_count_v1", "dead", topic, biz_type, None, None, None, None, None) == 1
+            (listed,) = db.call("outbox_list_dead_v1", topic, biz_type, None, None, None, None, None)
             assert listed["id"] == dead
-        assert db.out("outbox_requeue_dead_v1", text, text, None, None, None, None) == 1
+        assert db.out("outbox_requeue_dead_v1", text, text, None, None, None, None, None) == 1
         db.call("outbox_mark_dead_v1", dead, "again")
-        assert db.out("outbox_discard_dead_v1", text, text, None, None, None) == 1
+        assert db.out("outbox_discard_dead_v1", text, text, None, None, None, None) == 1
     assert sorted(db.statuses().values()) == ["consumed", "dead", "pending", "published"]

@@ -118,7 +118,7 @@ def test_failures_are_deleted_with_the_message(db: Session) -> None:
     assert remaining(db) == {*gone.values(), kept} - {gone["purged"]}
     db.out("outbox_discard_v1", gone["discarded"])
     assert remaining(db) == {gone["by-filter"], gone["purged-as-dead"], kept}
-    db.out("outbox_discard_dead_v1", "by-filter", None, None, None, None)
+    db.out("outbox_discard_dead_v1", "by-filter", None, None, None, None, None)
     assert remaining(db) == {gone["purged-as-dead"], kept}
     db.call("outbox_purge_dead_v1", ago(db, -1), None)
     assert remaining(db) == {kept}

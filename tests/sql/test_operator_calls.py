@@ -9,7 +9,7 @@ from tests.kit.server import Connect, Server
 from tests.kit.session import Session, refused
 
 STATES = ("pending", "published", "consumed", "dead")
-ANY = (None, None, None, None)
+ANY = (None, None, None, None, None)
 
 
 def requeue_dead(db: Session, *filters: Any, per_second: int | None = None, limit: int | None = None) -> int:
@@ -88,6 +88,10 @@ def test_operators_routine_works_in_any_session_and_leaves_no_transaction_open(
     arguments = [ago(db, 5) if value == "2000-01-01" else value for value in arguments]
     if routine in {"outbox_requeue_v1", "outbox_discard_v1"}:
         arguments[0] = messages["dead"]
+    if "retry" in routine or "give_up" in routine:
+        failing = db.enqueue("failing")
+        db.call("outbox_mark_failed_v1", failing, "as arranged")
+        arguments[0] = failing if arguments[0] else None
     session = connect()
     session.execute(f"SET SESSION {settings}")
     before = db.value("SELECT UTC_TIMESTAMP(6)")

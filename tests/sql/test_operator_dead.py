@@ -12,7 +12,7 @@ from tests.kit.session import Session, ids, refused
 from tests.kit.waiting import background
 
 STATES = ("pending", "published", "consumed", "dead")
-ANY = (None, None, None, None)
+ANY = (None, None, None, None, None)
 
 
 def requeue_dead(db: Session, *filters: Any, per_second: int | None = None, limit: int | None = None) -> int:
@@ -115,6 +115,7 @@ def some_dead(db: Session) -> dict[str, int]:
         "biz_type": db.enqueue_in("dead", biz_type="order_placed"),
         "error": db.enqueue(),
         "old": db.enqueue_in("dead"),
+        "key": db.enqueue_in("dead", "c-1"),
     }
     db.call("outbox_mark_dead_v1", found["error"], "table chat_histories is read only (100%)")
     age(db, found["old"], 3600)
@@ -124,15 +125,16 @@ def some_dead(db: Session) -> dict[str, int]:
 
 
 FILTERS = {
-    "none": (ANY, {"plain", "topic", "biz_type", "error", "old"}),
-    "topic": (("orders", None, None, None), {"topic"}),
-    "biz_type": ((None, "order_placed", None, None), {"biz_type"}),
-    "error": ((None, None, "%read only (100\\%)", None), {"error"}),
-    "exact error": ((None, None, "as arranged", None), {"plain", "topic", "biz_type", "old"}),
-    "before": ((None, None, None, -60), {"old"}),
-    "two": (("chat", None, "as %", None), {"plain", "biz_type", "old"}),
-    "no such topic": (("Orders", None, None, None), set()),
-    "empty topic": (("", None, None, None), set()),
+    "none": (ANY, {"plain", "topic", "biz_type", "error", "old", "key"}),
+    "key": ((None, None, "c-1", None, None), {"key"}),
+    "topic": (("orders", None, None, None, None), {"topic"}),
+    "biz_type": ((None, "order_placed", None, None, None), {"biz_type"}),
+    "error": ((None, None, None, "%read only (100\\%)", None), {"error"}),
+    "exact error": ((None, None, None, "as arranged", None), {"plain", "topic", "biz_type", "old", "key"}),
+    "before": ((None, None, None, None, -60), {"old"}),
+    "two": (("chat", None, None, "as %", None), {"plain", "biz_type", "old", "key"}),
+    "no such topic": (("Orders", None, None, None, None), set()),
+    "empty topic": (("", None, None, None, None), set()),
 }
 
 
@@ -142,8 +144,8 @@ def test_filters_choose_the_same_for_list_count_requeue_and_discard(
 ) -> None:
     found = some_dead(db)
     chosen = sorted(found[name] for name in expected)
-    filters = (*filters[:3], ago(db, -filters[3]) if filters[3] else None)
-    assert ids(db.call("outbox_list_dead_v1", *filters, None, None)) == chosen
+    filters = (*filters[:4], ago(db, -filters[4]) if filters[4] else None)
+    assert ids(db.call("outbox_list_dead_v1", *filters, None, None)) == chosen[::-1]
     assert db.out("outbox_count_v1", "dead", *filters, None, None) == len(chosen)
     before = db.statuses()
     assert requeue_dead(db, *filters) == len(chosen)
@@ -156,7 +158,7 @@ def test_filters_choose_the_same_for_list_count_requeue_and_discard(
     assert db.statuses() == {message: state for message, state in before.items() if message not in chosen}
 
 
-def test_list_shows_no_payload_and_pages_by_id(db: Session) -> None:
+def test_list_shows_no_payload_and_pages_from_the_newest_on(db: Session) -> None:
     messages = fill(db, 5, "dead")
     page = db.call("outbox_list_dead_v1", *ANY, None, 2)
     assert list(page[0]) == [
@@ -166,14 +168,14 @@ def test_list_shows_no_payload_and_pages_by_id(db: Session) -> None:
     pages = [page]
     while len(pages[-1]) == 2:
         pages.append(db.call("outbox_list_dead_v1", *ANY, pages[-1][-1]["id"], 2))
-    assert [row["id"] for page in pages for row in page] == messages
+    assert [row["id"] for page in pages for row in page] == messages[::-1]
 
 
 def test_list_gives_100_rows_unless_told(db: Session) -> None:
     messages = fill(db, 103, "dead")
     for limit in (None, 0):
-        assert ids(db.call("outbox_list_dead_v1", *ANY, None, limit)) == messages[:100]
-    with refused(30005, "p_limit must not be negative: -1"):
+        assert ids(db.call("outbox_list_dead_v1", *ANY, None, limit)) == messages[:2:-1]
+    with refused(30005, "p_limit must be from 0 to 1000000: -1"):
         db.call("outbox_list_dead_v1", *ANY, None, -1)
 
 

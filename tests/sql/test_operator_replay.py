@@ -74,7 +74,15 @@ def test_filters_choose_the_same_for_count_and_replay(db: Session) -> None:
         ({"topic": "nothing"}, []),
     ]
     for choice, expected in cases:
-        filters = (choice.get("topic"), choice.get("biz_type"), None, None, choice.get("from_id"), choice.get("to_id"))
+        filters = (
+            choice.get("topic"),
+            choice.get("biz_type"),
+            None,
+            None,
+            None,
+            choice.get("from_id"),
+            choice.get("to_id"),
+        )
         assert db.out("outbox_count_v1", "consumed", *filters) == len(expected)
         newest = max(db.statuses())
         assert replay(db, **choice) == (len(expected), max(expected, default=None))
@@ -127,8 +135,8 @@ def test_count_knows_when_a_message_was_published_consumed_or_died(db: Session) 
         db.enqueue_in(state, "new")
         age(db, old, 120)
         for before, count in ((None, 2), (ago(db, 60), 1), (ago(db, 180), 0)):
-            assert db.out("outbox_count_v1", state, None, None, None, before, None, None) == count
-    assert db.out("outbox_count_v1", "no such status", None, None, None, None, None, None) == 0
+            assert db.out("outbox_count_v1", state, None, None, None, None, before, None, None) == count
+    assert db.out("outbox_count_v1", "no such status", None, None, None, None, None, None, None) == 0
 
 
 def test_end_is_told_so_that_going_on_never_copies_a_copy(db: Session) -> None:

@@ -314,15 +314,25 @@ def operators(script: Script, db: Session, messages: Messages) -> None:
     age(db, lost, 60)
     call("outbox_recover_published_v1", 30, None, out=True)
     call("outbox_list_failures_v1", fails[0])
-    call("outbox_list_dead_v1", "chat", None, None, None, None, 10)
-    call("outbox_count_v1", "dead", None, None, "%ref%", None, None, None, out=True)
-    call("outbox_count_v1", "consumed", "chat", CHAT, None, None, None, None, out=True)
+    call("outbox_list_dead_v1", "chat", None, None, None, None, None, 10)
+    call("outbox_count_v1", "dead", None, None, None, "%ref%", None, None, None, out=True)
+    call("outbox_count_v1", "consumed", "chat", CHAT, None, None, None, None, None, out=True)
     call("outbox_requeue_v1", first[1], out=True)
-    call("outbox_requeue_dead_v1", None, "fails", None, None, None, None, out=True)
+    call("outbox_requeue_dead_v1", None, "fails", None, None, None, None, None, out=True)
     call("outbox_mark_dead_v1", fails[0], "enough")
     call("outbox_mark_dead_v1", fails[1], "enough")
     call("outbox_discard_v1", fails[0], out=True)
-    call("outbox_discard_dead_v1", None, None, None, None, None, out=True)
+    call("outbox_discard_dead_v1", None, None, None, None, None, None, out=True)
+    failing = script.enqueue("f", "fails")
+    call("outbox_mark_failed_v1", failing, "it's away")
+    call("outbox_list_failing_v1", None, "fails", None, None, None, None, None)
+    call("outbox_lane_v1", "chat", "k", 10)
+    call("outbox_find_v1", "chat", "fails", None, "pending", None, None, None, None, True, None, 10, out=True)
+    call("outbox_find_v1", "chat", None, "k", None, 1, None, "2020-01-01", None, False, None, 10, out=True)
+    call("outbox_retry_v1", failing, out=True)
+    call("outbox_retry_failing_v1", None, "fails", None, None, None, None, out=True)
+    call("outbox_give_up_v1", failing, "it's enough", out=True)
+    call("outbox_give_up_failing_v1", None, "fails", None, None, None, None, None, out=True)
     call("outbox_replay_v1", None, first[2], CHAT, "chat", None, out=True)
 
 
@@ -332,8 +342,8 @@ def many(script: Script, db: Session) -> None:
     fill(db, 1500, "consumed", age_seconds=7200)
     fill(db, 1200, "dead", age_seconds=7200)
     before = db.value("SELECT CAST(UTC_TIMESTAMP(6) - INTERVAL 1 HOUR AS CHAR)")
-    call("outbox_count_v1", "dead", None, None, None, before, None, None, out=True)
-    call("outbox_list_dead_v1", None, None, None, None, None, 2)
+    call("outbox_count_v1", "dead", None, None, None, None, before, None, None, out=True)
+    call("outbox_list_dead_v1", None, None, None, None, None, None, 2)
     call("outbox_status_v1")
     call("outbox_lag_v1", 500)
     call("outbox_purge_v1", before, 1400)
@@ -351,6 +361,7 @@ def views(script: Script) -> None:
         "outbox_relays_status": "*",
         "outbox_policies": "*",
         "outbox_dead_letters": "*",
+        "outbox_failing": "*",
         "outbox_topics_unavailable": "*",
         "outbox_audit_log": "at, account, action, messages, details",
     }.items():

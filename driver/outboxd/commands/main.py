@@ -15,6 +15,9 @@ from outboxd.commands.demo.command import demo
 from outboxd.commands.demo.errors import DemoError
 from outboxd.commands.doctor.command import doctor
 from outboxd.commands.enqueue import enqueue
+from outboxd.commands.failing import failing, give_up, retry
+from outboxd.commands.find import find
+from outboxd.commands.key import key
 from outboxd.commands.migrate import migrate
 from outboxd.commands.pause import pause
 from outboxd.commands.purge import purge
@@ -45,8 +48,8 @@ def cli() -> None:
 
 # In the order in which the README lists them.
 for command in (
-    *(run, migrate, enqueue, status, show, demo),
-    *(dead, pause, resume, purge, recover, replay, biz_type, subscriptions, audit),
+    *(run, migrate, enqueue, status, show, find, demo),
+    *(failing, key, retry, give_up, dead, pause, resume, purge, recover, replay, biz_type, subscriptions, audit),
     *(doctor, top),
 ):
     cli.add_command(command)

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 # A pipe has no width: nothing is cut off there.
 console = Console(width=None if os.isatty(1) else 1000)
@@ -44,6 +45,21 @@ def json_line(row: Mapping[str, Any]) -> str:
         return value.hex() if isinstance(value, bytes | bytearray) else float(value)
 
     return json.dumps(row, default=as_text)
+
+
+def list_table(*titles: str) -> Table:
+    """A table of one line a row; on a narrow terminal long cells are cut, ids and numbers are not."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in titles:
+        is_text = title in {"topic", "key", "business type", "error", "waits"}
+        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=6 if is_text else len(title))
+    return table
+
+
+def one_line(text: str | None) -> str:
+    """A user's text as one cell of a table, its first 100 letters."""
+    line = (text or "").replace("\n", " ")
+    return cell(line[:100]) + ("…" if len(line) > 100 else "")
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -198,14 +198,15 @@ class ApplicationProcedures(Connection):
         return int(self.call_out(name, messages))
 
 
-class DeadFilter(NamedTuple):
-    """Which dead letters are meant, as the procedures for dead letters take it; None: all.
+class Filter(NamedTuple):
+    """Which dead letters or failing messages are meant, as their procedures take it; None: all.
 
-    error_like is a pattern of LIKE, before a time of death in UTC.
+    error_like is a pattern of LIKE, before a time of death or of the last failure in UTC.
     """
 
     topic: str | None = None
     biz_type: str | None = None
+    message_key: str | None = None
     error_like: str | None = None
     before: datetime | None = None
 
@@ -237,18 +238,70 @@ class OperatorProcedures(Connection):
         *,
         topic: str | None = None,
         biz_type: str | None = None,
+        message_key: str | None = None,
         error_like: str | None = None,
         before: datetime | None = None,
         from_id: int | None = None,
         to_id: int | None = None,
     ) -> int:
-        """How many messages of a status match all filters that are given."""
-        return int(self.call_out(name, status, topic, biz_type, error_like, before, from_id, to_id))
+        """How many messages of a status, or failing ones, match all filters that are given."""
+        return int(self.call_out(name, status, topic, biz_type, message_key, error_like, before, from_id, to_id))
+
+    @procedure("outbox_find_v1")
+    def find(
+        self,
+        name: str,
+        *,
+        topic: str | None = None,
+        biz_type: str | None = None,
+        message_key: str | None = None,
+        status: str | None = None,
+        from_id: int | None = None,
+        to_id: int | None = None,
+        from_at: datetime | None = None,
+        to_at: datetime | None = None,
+        is_newest_first: bool = False,
+        past_id: int | None = None,
+        limit: int | None = None,
+    ) -> tuple[list[Row], int | None]:
+        """A page of messages without their payloads, and how far it has looked; None: it has seen all."""
+        ids = (from_id, to_id, from_at, to_at, is_newest_first, past_id, limit)
+        return self.call_with_out(name, topic, biz_type, message_key, status, *ids)
+
+    @procedure("outbox_lane_v1")
+    def lane(self, name: str, topic: str, message_key: str, limit: int) -> list[Row]:
+        """The open messages of a topic and key in their order, and what each waits for."""
+        return self.call(name, topic, message_key, limit)
+
+    @procedure("outbox_list_failing_v1")
+    def list_failing(self, name: str, which: Filter, after_id: int | None, limit: int) -> list[Row]:
+        """The failing messages with the lowest ids, without their payloads."""
+        return self.call(name, *which, after_id, limit)
+
+    @procedure("outbox_retry_v1")
+    def retry(self, name: str, message_id: int) -> bool:
+        """Whether the message waited for its time, and now is due."""
+        return bool(self.call_out(name, message_id))
+
+    @procedure("outbox_retry_failing_v1")
+    def retry_failing(self, name: str, which: Filter, limit: int) -> int:
+        """Returns how many failing messages are due now that were not."""
+        return int(self.call_out(name, *which, limit))
+
+    @procedure("outbox_give_up_v1")
+    def give_up(self, name: str, message_id: int, reason: str | None) -> bool:
+        """Whether the message was open, and now is dead."""
+        return bool(self.call_out(name, message_id, reason))
+
+    @procedure("outbox_give_up_failing_v1")
+    def give_up_failing(self, name: str, which: Filter, reason: str | None, limit: int) -> int:
+        """Returns how many failing messages are dead now."""
+        return int(self.call_out(name, *which, reason, limit))
 
     @procedure("outbox_list_dead_v1")
-    def list_dead(self, name: str, which: DeadFilter, limit: int) -> list[Row]:
-        """The oldest dead letters, without their payloads."""
-        return self.call(name, *which, None, limit)
+    def list_dead(self, name: str, which: Filter, below_id: int | None, limit: int) -> list[Row]:
+        """The dead letters with the highest ids, without their payloads."""
+        return self.call(name, *which, below_id, limit)
 
     @procedure("outbox_requeue_v1")
     def requeue(self, name: str, message_id: int) -> bool:
@@ -256,7 +309,7 @@ class OperatorProcedures(Connection):
         return bool(self.call_out(name, message_id))
 
     @procedure("outbox_requeue_dead_v1")
-    def requeue_dead(self, name: str, which: DeadFilter, per_second: int | None, limit: int) -> int:
+    def requeue_dead(self, name: str, which: Filter, per_second: int | None, limit: int) -> int:
         """Returns how many dead letters are pending again."""
         return int(self.call_out(name, *which, per_second, limit))
 
@@ -266,7 +319,7 @@ class OperatorProcedures(Connection):
         return bool(self.call_out(name, message_id))
 
     @procedure("outbox_discard_dead_v1")
-    def discard_dead(self, name: str, which: DeadFilter, limit: int) -> int:
+    def discard_dead(self, name: str, which: Filter, limit: int) -> int:
         """Returns how many dead letters were deleted."""
         return int(self.call_out(name, *which, limit))
 
