@@ -3,6 +3,11 @@
 --
 --   mysql DATABASE < sql/grants.sql
 --
+-- Roles belong to the server. Where two outboxes are on one server, each needs roles of its own: with these, an account of one
+-- has the same rights in the other. This gives them the prefix shop_, as in shop_outbox_app:
+--
+--   sed -E 's/outbox_(app|relay|consumer|operator|monitor)([,;])/shop_&/g' sql/grants.sql | mysql DATABASE
+--
 -- Then give each account its role, and make the role active whenever the account logs in:
 --
 --   CREATE USER 'shop'@'%' IDENTIFIED BY '...';
@@ -107,9 +112,11 @@ GRANT EXECUTE ON PROCEDURE outbox_resume_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_purge_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_purge_dead_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_purge_dedup_keys_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_retain_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_recover_published_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_register_biz_type_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_register_batch_handler_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_delete_biz_type_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_register_bytes_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_subscribe_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_unsubscribe_v1 TO outbox_operator;
@@ -139,6 +146,7 @@ GRANT SELECT ON outbox_topics_unavailable TO outbox_monitor;
 GRANT SELECT ON outbox_dead_letters TO outbox_monitor;
 GRANT SELECT ON outbox_failing TO outbox_monitor;
 GRANT SELECT ON outbox_relays_status TO outbox_monitor;
+GRANT SELECT ON outbox_policies TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_status_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_lock_waits_v1 TO outbox_monitor;

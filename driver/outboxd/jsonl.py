@@ -170,6 +170,8 @@ def _element(fields: dict[str, Any], topic: str) -> dict[str, Any]:
     if "payload" in fields:
         payload = fields["payload"]
         return {"topic": topic, **fields, "payload": payload if isinstance(payload, str) else _compact(payload)}
+    if fields.get("biz_type", _CHAT_TYPE) != _CHAT_TYPE:
+        raise ValueError("payload is missing: a message with a biz_type has one")
     check_chat(fields)
     payload = _compact({name: fields[name] for name in _CHAT})
     return {"biz_type": _CHAT_TYPE, "topic": topic, "key": fields["conversation_id"], "payload": payload}

@@ -1,14 +1,17 @@
-"""Settings: flags before environment (OUTBOXD_...) before a TOML file before the defaults."""
+"""Settings: flags before environment (OUTBOXD_..., or the file in OUTBOXD_..._FILE) before TOML before defaults."""
 
+import json
 import os
 import re
 import socket
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_origin
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -33,6 +36,10 @@ class Settings(BaseSettings):
     mysql_options: dict[str, Any] = Field(
         default={},
         description="further options of mysql-connector-python, such as ssl_ca",
+    )
+    operator_url: str = Field(
+        default="",
+        description="mysql_url of the account that the operators' commands use; empty: mysql_url",
     )
     kafka_bootstrap: str = Field(default="localhost:9092", description="host:port of Kafka brokers")
     kafka_options: dict[str, Any] = Field(
@@ -112,9 +119,11 @@ class Settings(BaseSettings):
                 flat[name] = option
         return flat
 
-    @field_validator("mysql_url")
+    @field_validator("mysql_url", "operator_url")
     @classmethod
-    def _check_mysql_url(cls, value: str) -> str:
+    def _check_mysql_url(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "operator_url":
+            return value
         try:
             url = urlsplit(value)
             is_good = url.scheme == "mysql" and url.hostname and url.path.strip("/") and url.port != 0
@@ -180,7 +189,37 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
-        return init_settings, env_settings, toml
+        return init_settings, env_settings, _Files(settings_cls), toml
+
+
+class _Files(PydanticBaseSettingsSource):
+    """OUTBOXD_<NAME>_FILE names a file with the value, as secrets are mounted: so a password is in no environment."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The text of the file; names and values are JSON there, as in the environment."""
+        variable = f"OUTBOXD_{field_name.upper()}"
+        path = os.environ.get(f"{variable}_FILE")
+        if not path:
+            return None, field_name, False
+        if variable in os.environ:
+            raise SettingsError(f"{variable} and {variable}_FILE are both set: unset one of them")
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, get_origin(field.annotation) is dict
+        except OSError as error:
+            raise SettingsError(f"{variable}_FILE: {path}: {error.strerror}") from None
+
+    def __call__(self) -> dict[str, Any]:
+        """All settings that have a file."""
+        values: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            text, _, is_json = self.get_field_value(field, name)
+            if text is None:
+                continue
+            try:
+                values[name] = json.loads(text) if is_json else text
+            except ValueError:  # whose text may hold the password
+                raise SettingsError(f"OUTBOXD_{name.upper()}_FILE: what is in the file is not JSON") from None
+        return values
 
 
 def config_file() -> Path | None:
@@ -191,15 +230,34 @@ def config_file() -> Path | None:
     return Path(named) if named else Path("outboxd.toml")
 
 
+class _OperatorsSettings(Settings):
+    @model_validator(mode="before")
+    @classmethod
+    def _prefer_the_operators_account(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return values | ({"mysql_url": values["operator_url"]} if values.get("operator_url") else {})
+
+
+def load_for_operator(**flags: Any) -> Settings:
+    """As load(), but operator_url, where it is set, takes the place of mysql_url; a flag for mysql_url wins over it."""
+    return _load(Settings if flags.get("mysql_url") else _OperatorsSettings, flags)
+
+
 def load(**flags: Any) -> Settings:
     """Read and check all settings.
 
     Raises SettingsError naming each setting that is missing or wrong, never its value where that may be a secret.
     """
+    return _load(Settings, flags)
+
+
+def _load(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
     try:
-        return Settings(**{name: value for name, value in flags.items() if value not in (None, (), {})})
+        return kind(**{name: value for name, value in flags.items() if value not in (None, (), {})})
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(detail) for detail in error.errors())) from None
+        wrong = {_explain(detail): detail["loc"] for detail in error.errors()}
+        if ("operator_url",) in wrong.values():  # which stands for mysql_url, too
+            wrong = {text: place for text, place in wrong.items() if place != ("mysql_url",)}
+        raise SettingsError("; ".join(wrong)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{config_file()}: {error}") from error
     except OSError as error:

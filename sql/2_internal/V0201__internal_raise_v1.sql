@@ -31,6 +31,7 @@ Parameters
     30013 Kafka takes no topic of this name
     30014 the payload is larger than outbox_set_max_payload_bytes_v1 allows
     30015 bytes for a business type that has a handler
+    30016 a business type that is to be deleted is still used
   p_text TEXT: what was wrong with which value; cut to 128 characters, the limit of a condition.
 
 Example

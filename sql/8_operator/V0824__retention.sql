@@ -6,10 +6,7 @@ SET SESSION lock_wait_timeout = 2;
 -- messages, and as many dedup keys that are as old. It is shipped disabled; this enables it:
 --   ALTER EVENT outbox_retention ENABLE;
 -- and this keeps messages for 30 days instead:
---   ALTER EVENT outbox_retention DO BEGIN
---     CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 30 DAY, 100000);
---     CALL outbox_purge_dedup_keys_v1(UTC_TIMESTAMP(6) - INTERVAL 30 DAY, 100000);
---   END
+--   ALTER EVENT outbox_retention DO CALL outbox_retain_v1(30 * 86400, 100000);
 -- It runs with the rights of the account that applied this file, where event_scheduler is ON (the default). A run
 -- may take longer than a minute: the next one leaves out what it has locked.
 DROP EVENT IF EXISTS outbox_retention;
@@ -21,8 +18,7 @@ CREATE EVENT outbox_retention
   DISABLE
   COMMENT 'outboxd: purges consumed messages after 7 days; ALTER EVENT outbox_retention ENABLE'
   DO BEGIN
-    CALL outbox_purge_v1(UTC_TIMESTAMP(6) - INTERVAL 7 DAY, 100000);
-    CALL outbox_purge_dedup_keys_v1(UTC_TIMESTAMP(6) - INTERVAL 7 DAY, 100000);
+    CALL outbox_retain_v1(7 * 86400, 100000);
   END $$
 
 DELIMITER ;

@@ -17,7 +17,7 @@ SET SESSION lock_wait_timeout = 2;
 --   resumed_at            since when its messages are on their way back to the queue (outbox_resume_v1), UTC; NULL: they are not
 --   parked                how many of its messages wait outside of the queue; NULL: there is no pause
 --
--- Read by: operators. No locks. Cost: counts the entries of the index, 0.15 s for a million messages that are parked.
+-- Read by: operators, monitoring. No locks. Cost: counts the entries of the index, 0.15 s for a million messages that are parked.
 --
 -- Example
 --   mysql> SELECT kind, name, ordering, max_retry, paused_at, paused_by FROM outbox_policies;

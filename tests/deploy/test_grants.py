@@ -1,6 +1,7 @@
 """sql/grants.sql: who may do what, seen by logging in as each."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from tests.kit.kafka import QUICK_GROUP
 from tests.kit.mock_cluster import MockCluster
 from tests.kit.server import SQL_FOLDER, Server
 from tests.kit.session import Session, refused
+from tests.servers.paths import CHECKOUT
 
 DATABASE = "outboxd_roles"
 OWNER = "outbox_owner"
@@ -356,3 +358,42 @@ def test_grants_may_be_applied_again(site: Site, client: Client) -> None:
     before = {role: site.root.column(f"SHOW GRANTS FOR {role}") for role in ROLES}
     client.apply(DATABASE, GRANTS.read_text(encoding="utf-8"), user=ADMIN)
     assert {role: site.root.column(f"SHOW GRANTS FOR {role}") for role in ROLES} == before
+
+
+def prefixed(prefix: str) -> str:
+    """grants.sql with roles of that prefix: what the command in its head prints."""
+    found = re.search(r"^--   (sed -E .+) \| mysql DATABASE$", GRANTS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    command = found[1].replace("shop_", prefix)
+    return subprocess.run(command, shell=True, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+
+
+def test_accounts_of_one_outbox_do_nothing_in_another_on_the_server(mysql_server: Server, client: Client) -> None:
+    names = ("outboxd_one", "outboxd_two")
+    with empty_database(mysql_server, names[0]) as one, empty_database(mysql_server, names[1]) as two:
+        for session, name, prefix in ((one, names[0], "one_"), (two, names[1], "two_")):
+            migrate(mysql_server, name)
+            client.apply(name, prefixed(prefix))
+            for role in ROLES:
+                account = f"{prefix}{role.removeprefix('outbox_')}"
+                create_account(session, account, f"GRANT {prefix}{role}", "SET DEFAULT ROLE ALL")
+        try:
+            with mysql_server.connect(names[0], user="one_app") as app:
+                message = app.enqueue()
+                for role in ROLES:
+                    with pytest.raises(Error, match="Access denied"):
+                        mysql_server.connect(names[1], user=f"one_{role.removeprefix('outbox_')}")
+                for call in ("outbox_enqueue_v1('t', 'chat', 'k', '{}', NULL, @id)", "outbox_doctor_v1()"):
+                    _is_denied(app, f"CALL {names[1]}.{call}")
+            assert one.statuses() == {message: "pending"}
+            assert two.statuses() == {}
+            plain = {"outbox_app", "outbox_relay", "outbox_consumer", "outbox_operator", "outbox_monitor"}
+            granted = one.column(
+                "SELECT DISTINCT user FROM mysql.procs_priv WHERE db IN ('outboxd_one', 'outboxd_two')"
+            )
+            assert not plain & set(granted)
+            assert len(granted) == 2 * len(ROLES)
+        finally:
+            everyone = [f"{prefix}{role.removeprefix('outbox_')}" for prefix in ("one_", "two_") for role in ROLES]
+            one.execute(f"DROP USER IF EXISTS {', '.join(everyone)}")
+            one.execute(f"DROP ROLE {', '.join(f'{prefix}{role}' for prefix in ('one_', 'two_') for role in ROLES)}")

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 
-import mysql.connector
 import pytest
 from click.testing import Result
 
@@ -285,7 +284,7 @@ def test_replay_that_is_cut_off_says_how_many_are_replayed(
         result = operate("replay", "--all", "--yes")
     finally:
         db.execute("DROP TRIGGER cuts_off")
-    assert isinstance(result.exception, mysql.connector.Error)
+    assert result.exit_code == 1
     assert result.stdout.startswith("cut off: 100 of 250 replayed; ")
     assert list(db.statuses().values()).count("pending") == 100
     (entry,) = audit(db)
@@ -349,7 +348,7 @@ def test_biz_types_are_listed_set_and_kept(operate: Invoke, db: Session) -> None
 
 def test_biz_type_with_an_unknown_handler_is_one_line(outboxd: Run, operator_url: str) -> None:
     result = outboxd("biz-type", "set", "order_paid", "--handler", "nowhere", mysql_url=operator_url)
-    assert "p_handler is no procedure (p_id, p_payload) of this database: nowhere" in the_one_line(result)
+    assert "--handler is no procedure (p_id, p_payload) of this database: nowhere" in the_one_line(result)
 
 
 def test_audit_lists_the_latest_first_and_in_short(operate: Invoke, db: Session) -> None:

@@ -10,39 +10,41 @@ from outboxd.settings import Settings
 from tests.kit.command import Invoke
 from tests.kit.session import Session
 
-ALL = set(Settings.model_fields)
+ALL = set(Settings.model_fields) - {"operator_url"}
 MYSQL = {"mysql_url", "mysql_options"}
+OPERATOR = MYSQL | {"operator_url"}
 TAKEN = {
     "run": ALL,
     "migrate": MYSQL,
     "enqueue": MYSQL,
-    "status": MYSQL,
-    "show": MYSQL,
+    "status": OPERATOR,
+    "show": OPERATOR,
     "demo": ALL - {"kafka_bootstrap", "topics", "lease_seconds"},
-    "find": MYSQL,
-    "failing": MYSQL,
-    "key": MYSQL,
-    "retry": MYSQL,
-    "give-up": MYSQL,
-    "dead list": MYSQL,
-    "dead show": MYSQL,
-    "dead requeue": MYSQL,
-    "dead discard": MYSQL,
-    "pause": MYSQL,
-    "resume": MYSQL,
-    "purge": MYSQL,
-    "recover": MYSQL,
-    "replay": MYSQL,
-    "biz-type list": MYSQL,
-    "biz-type set": MYSQL,
-    "audit": MYSQL,
-    "subscriptions list": MYSQL,
-    "subscriptions add": MYSQL,
-    "subscriptions remove": MYSQL,
+    "find": OPERATOR,
+    "failing": OPERATOR,
+    "key": OPERATOR,
+    "retry": OPERATOR,
+    "give-up": OPERATOR,
+    "dead list": OPERATOR,
+    "dead show": OPERATOR,
+    "dead requeue": OPERATOR,
+    "dead discard": OPERATOR,
+    "pause": OPERATOR,
+    "resume": OPERATOR,
+    "purge": OPERATOR,
+    "recover": OPERATOR,
+    "replay": OPERATOR,
+    "biz-type list": OPERATOR,
+    "biz-type set": OPERATOR,
+    "biz-type delete": OPERATOR,
+    "audit": OPERATOR,
+    "subscriptions list": OPERATOR,
+    "subscriptions add": OPERATOR,
+    "subscriptions remove": OPERATOR,
     "doctor": MYSQL
     | {"kafka_bootstrap", "kafka_options", "name", "topics", "source", "group", "consumer_workers"}
     | {"stale_seconds"},
-    "top": MYSQL,
+    "top": OPERATOR,
 }
 
 

@@ -48,6 +48,7 @@ def test_a_file_can_hold_every_setting() -> None:
     write_toml(
         f"""
         mysql_url = "{URL}"
+        operator_url = "{URL}"
         kafka_bootstrap = "one:9092,two:9092"
         topics = ["chat", "^orders-.*"]
         group = "g"
@@ -243,3 +244,42 @@ def test_mysql_options_pass_through_and_win_over_the_url() -> None:
     assert arguments["ssl_verify_cert"] is True
     assert arguments["password"] == "other"
     assert arguments["host"] == "db.example"
+
+
+def secret(text: str, name: str = "secret") -> str:
+    """A file as Kubernetes mounts it."""
+    Path(name).write_text(text, encoding="utf-8")
+    return name
+
+
+def test_setting_may_be_in_a_file_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_toml(f'mysql_url = "{URL}"\ngroup = "toml"\n[mysql_options]\nconnection_timeout = 3\n')
+    monkeypatch.setenv("OUTBOXD_MYSQL_OPTIONS_FILE", secret('{"password": "hush"}\n'))
+    monkeypatch.setenv("OUTBOXD_GROUP_FILE", secret("file\n", "group"))
+    settings = load()
+    assert settings.mysql_options == {"password": "hush", "connection_timeout": 3}
+    assert settings.group == "file"
+    assert load(group="flag").group == "flag"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"GROUP_FILE": "/nowhere"}, "OUTBOXD_GROUP_FILE: /nowhere: No such file or directory"),
+        (
+            {"GROUP_FILE": "secret", "GROUP": "x"},
+            "OUTBOXD_GROUP and OUTBOXD_GROUP_FILE are both set: unset one",
+        ),
+        ({"MYSQL_OPTIONS_FILE": "secret"}, "OUTBOXD_MYSQL_OPTIONS_FILE: what is in the file is not JSON"),
+        ({"BATCH_SIZE_FILE": "secret"}, "setting batch_size: Input should be a valid integer"),
+    ],
+)
+def test_wrong_file_is_named_and_its_text_is_not(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    secret("hush")
+    for name, value in variables.items():
+        monkeypatch.setenv(f"OUTBOXD_{name}", value)
+    refused = refusal(mysql_url=URL)
+    assert said in refused
+    assert "hush" not in refused

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.command import OUTBOXD, Invoke, Setting, environment
+from tests.kit.operators import fill
 from tests.kit.server import Connect
 from tests.kit.session import CHAT, Session
 from tests.kit.waiting import background, eventually
@@ -93,11 +94,11 @@ class Terminal:
 
 
 @contextmanager
-def terminal(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
+def terminal(folder: Path, url: str, columns: int = 160) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
     """`outboxd top` in a terminal of its own."""
     settings: dict[str, Setting] = {"mysql_url": url}
     master, slave = pty.openpty()
-    size = {"COLUMNS": "160", "LINES": "40", "TERM": "xterm"}
+    size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm"}
     process = subprocess.Popen(
         # A shell's background jobs ignore Ctrl-C, and so would what the tests start there.
         ["env", "--default-signal=INT", "setsid", "--ctty", "--wait", OUTBOXD, "top", "--interval", "0.2"],
@@ -127,5 +128,36 @@ def test_in_a_terminal_it_follows_the_tables_until_a_key_ends_it(
         screen.shows(rf"chat +{CHAT} +5 ")
         screen.shows(rf"chat +{CHAT} +5 .* 0\.0 +0\.0")
         screen.type(key)
+        screen.closes()
+        assert process.wait(45) == 0
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_no_number_is_cut_or_wrapped_where_the_terminal_is_narrow(
+    tmp_path: Path, db: Session, monitor_url: str, columns: int
+) -> None:
+    fill(db, 20_000, "consumed", topic="a-topic-with-a-long-name")
+    fill(db, 12_345, "published", topic="a-topic-with-a-long-name", age_seconds=100)
+    message = db.enqueue("customer-1234567890")
+    db.call("outbox_mark_dead_v1", message, "it was refused for a reason that takes some words to tell")
+    with terminal(tmp_path, monitor_url, columns) as (_, screen):
+        screen.shows(r"all +0 +0\.0 s +12345 +\d+\.\d s +20000 +1 +0\.0 +0\.0 *\r?\n")
+        screen.shows(rf"{message} +chat +chat_his\S+ +customer\S* +0 +it was refused[^\n]*?\d\.\d s *\r?\n")
+
+
+def test_it_stays_while_mysql_is_away(tmp_path: Path, db: Session, monitor_url: str) -> None:
+    db.enqueue("k")
+    with terminal(tmp_path, monitor_url) as (process, screen):
+        screen.shows(rf"chat +{CHAT} +1 ")
+        db.execute("SET GLOBAL offline_mode = ON")  # which ends the sessions of all but administrators
+        try:
+            screen.shows(r"MySQL is away since \d\d:\d\d:\d\d: +MySQL: ")
+            screen.shows(rf"chat +{CHAT} +1 ")
+            db.enqueue("l")
+        finally:
+            db.execute("SET GLOBAL offline_mode = OFF")
+        screen.shows(rf"chat +{CHAT} +2 ")
+        assert "away" not in screen.shows(rf"(?s)outboxd  .*?{CHAT} +2 ")[0]
+        screen.type("q")
         screen.closes()
         assert process.wait(45) == 0

@@ -73,7 +73,13 @@ def account(mysql_server: Server, installed_database: str) -> Account:
 def monitor_url(account: Account, db: Session) -> str:
     """The address of the database for an account with the rights of the role outbox_monitor."""
     db.execute(f"DROP USER IF EXISTS {_MONITOR}; CREATE USER {_MONITOR}")
-    for view in ("outbox_status", "outbox_dead_letters", "outbox_relays_status", "outbox_topics_unavailable"):
+    for view in (
+        "outbox_status",
+        "outbox_dead_letters",
+        "outbox_relays_status",
+        "outbox_topics_unavailable",
+        "outbox_policies",
+    ):
         db.execute(f"GRANT SELECT ON {account.database}.{view} TO {_MONITOR}")
     db.execute(f"GRANT EXECUTE ON PROCEDURE {account.database}.outbox_lock_waits_v1 TO {_MONITOR}")
     return f"mysql://{_MONITOR}@{account.server.host}:{account.server.port}/{account.database}"

@@ -20,6 +20,7 @@ _HARMLESS: dict[str, Any] = {
     "p_after_id": None,
     "p_first": None,
     "p_findings": "[]",
+    "p_keep_seconds": 864_000,
     "p_kind": "relays",
     "p_level": "ok",
     "p_to_do": None,

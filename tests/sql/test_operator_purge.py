@@ -283,3 +283,25 @@ def test_one_statement_enables_retention(db: Session) -> None:
     finally:
         db.execute("ALTER EVENT outbox_retention DISABLE")
     assert db.column(sql) == ["DISABLED"]
+
+
+def test_retention_has_one_row_a_day_in_the_audit_and_people_keep_theirs(db: Session) -> None:
+    for _ in range(3):
+        fill(db, 2, "consumed", age_seconds=8 * DAY)
+        message = db.enqueue_with("b", "t", "k", "{}", dedup_key="once")
+        db.execute("UPDATE outbox_dedup_keys SET created_at = created_at - INTERVAL 8 DAY")
+        db.call("outbox_retain_v1", 7 * DAY, 100)
+        db.execute("DELETE FROM agent_outbox_messages WHERE id = %s", message)
+    fill(db, 1, "consumed", age_seconds=8 * DAY)
+    db.call("outbox_purge_v1", ago(db, 7 * DAY), 100)
+    by_hand, retention = sorted(audit(db), key=lambda entry: str(entry["action"]))
+    assert (by_hand["action"], by_hand["messages"]) == ("purge", 1)
+    assert retention == {"action": "retention", "keep_seconds": 7 * DAY, "messages": 6, "keys": 3}
+    db.execute("UPDATE outbox_audit SET at = at - INTERVAL 1 DAY")
+    fill(db, 1, "consumed", age_seconds=8 * DAY)
+    db.call("outbox_retain_v1", 7 * DAY, 100)
+    assert [entry["messages"] for entry in audit(db) if entry["action"] == "retention"] == [6, 1]
+    db.call("outbox_retain_v1", 7 * DAY, 100)
+    assert len(audit(db)) == 3, "it has deleted nothing"
+    with refused(30005, "p_keep_seconds must be 60 or more: 5"):
+        db.call("outbox_retain_v1", 5, 100)

@@ -349,6 +349,9 @@ def many(script: Script, db: Session) -> None:
     call("outbox_purge_v1", before, 1400)
     call("outbox_purge_dead_v1", before, 1100)
     call("outbox_purge_dedup_keys_v1", db.value("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)"), 1)
+    call("outbox_retain_v1", 3600, 1)
+    call("outbox_delete_biz_type_v1", "fails")
+    call("outbox_delete_biz_type_v1", "none")
     script.claim(5)
 
 

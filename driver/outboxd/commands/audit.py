@@ -6,26 +6,27 @@ from typing import Any
 import click
 from rich.table import Table
 
-from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands.options import OPERATOR, with_settings
 from outboxd.commands.output import cell, console
 from outboxd.mysql.connection import Connection
 from outboxd.settings import Settings
 
 _LATEST = (
     "SELECT id, at, account, action, messages, details FROM outbox_audit_log"
-    " WHERE action = COALESCE(%s, action) ORDER BY id DESC LIMIT %s"
+    " WHERE IF(%s IS NULL, %s OR action <> 'retention', action = %s) ORDER BY id DESC LIMIT %s"
 )
 
 
 @click.command()
 @click.option("--action", help="only this action, such as requeue or pause")
+@click.option("--all", "everything", is_flag=True, help="also what the event outbox_retention did, one row a day")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="rows at most")
 @click.option("--json", "as_json", is_flag=True, help="print all of it, one JSON object a line")
-@with_settings(*MYSQL)
-def audit(settings: Settings, action: str | None, limit: int, as_json: bool) -> None:
-    """List what operators did, the latest first."""
+@with_settings(*OPERATOR)
+def audit(settings: Settings, action: str | None, everything: bool, limit: int, as_json: bool) -> None:
+    """List what people did, the latest first."""
     with Connection(settings) as database:
-        rows = database.query(_LATEST, action, limit)
+        rows = database.query(_LATEST, action, everything, action, limit)
     table = Table("id", "at (UTC)", "account", "action", "messages", "details", box=None)
     for number, at, account, what, messages, text in rows:
         details = json.loads(text)

@@ -5,8 +5,8 @@ from typing import Any
 import click
 from rich.table import Table
 
-from outboxd.commands.options import MYSQL, age, with_settings
-from outboxd.commands.output import cell, console, say
+from outboxd.commands.options import OPERATOR, age, with_settings
+from outboxd.commands.output import cell, console, printable, say
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
@@ -18,11 +18,11 @@ _POLICIES = (
 
 @click.group(name="biz-type")
 def biz_type() -> None:
-    """List business types, register one, or change its policy."""
+    """List business types, register one, change its policy, or delete it."""
 
 
 @biz_type.command(name="list")
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def list_policies(settings: Settings) -> None:
     """List the business types, their handlers and policies."""
     with OperatorProcedures(settings) as database:
@@ -52,7 +52,7 @@ def list_policies(settings: Settings) -> None:
 @click.option("--max-retry", type=click.IntRange(min=0), help="failures until dead; 0: as enqueued")
 @click.option("--backoff-base", type=age, help="wait after the first failure, such as 1s")
 @click.option("--backoff-cap", type=age, help="longest wait, such as 15m")
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def set_policy(
     settings: Settings,
     name: str,
@@ -85,3 +85,18 @@ def set_policy(
     as_bytes = "" if takes_bytes is None else f", {'takes' if takes_bytes else 'does not take'} bytes"
     handles = f"handler {row['handler']}" if row["handler"] else "publish-only"
     say(f"{name} {done}: {handles}, ordering {row['ordering']}, {retries}, {backoff}{in_bulk}{as_bytes}")
+
+
+@biz_type.command(name="delete")
+@click.argument("biz_type", metavar="BIZ_TYPE")
+@with_settings(*OPERATOR)
+def delete(settings: Settings, biz_type: str) -> None:
+    """Delete BIZ_TYPE, which must have no open messages; its later messages are publish-only.
+
+    Its procedures stay.
+    """
+    with OperatorProcedures(settings) as database:
+        is_deleted = database.delete_biz_type(biz_type)
+    if not is_deleted:
+        raise click.ClickException(f"there is no business type {printable(biz_type)}")
+    say(f"{biz_type} is deleted")

@@ -7,7 +7,7 @@ import click
 
 from outboxd.commands.choose import check_choice, filter_options, ids_argument, one_by_one, which
 from outboxd.commands.confirm import MOST, ask, in_parts, in_words
-from outboxd.commands.options import MYSQL, all_option, json_option, with_settings, yes_option
+from outboxd.commands.options import OPERATOR, all_option, json_option, with_settings, yes_option
 from outboxd.commands.output import cell, console, echo_message, json_line, list_table, one_line
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -25,7 +25,7 @@ def dead() -> None:
 @click.option("--below", type=click.IntRange(min=1), metavar="ID", help="the next page: only below the last one's ID")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="rows at most")
 @json_option
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def list_dead(settings: Settings, below: int | None, limit: int, as_json: bool, **filters: Any) -> None:
     """List dead letters, the newest first."""
     chosen = which(**filters)
@@ -56,7 +56,7 @@ def list_dead(settings: Settings, below: int | None, limit: int, as_json: bool, 
 
 @dead.command(name="show")
 @click.argument("message_id", metavar="ID", type=click.IntRange(min=1))
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def show_dead(settings: Settings, message_id: int) -> None:
     """Show one dead letter whole."""
     with OperatorProcedures(settings) as database:
@@ -74,7 +74,7 @@ def show_dead(settings: Settings, message_id: int) -> None:
 @all_option
 @click.option("--rate", type=click.IntRange(min=1), help="how many become due in a second; default: all now")
 @yes_option
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def requeue(
     settings: Settings, message_ids: Sequence[int], everything: bool, rate: int | None, yes: bool, **filters: Any
 ) -> None:
@@ -99,7 +99,7 @@ def requeue(
 @_filters
 @all_option
 @yes_option
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def discard(settings: Settings, message_ids: Sequence[int], everything: bool, yes: bool, **filters: Any) -> None:
     """Delete dead letters for good: by ID, by filter, or --all. The audit keeps what they were, without payloads."""
     check_choice(message_ids, everything, filters)

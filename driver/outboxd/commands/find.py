@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from outboxd.commands.choose import TIME, key_option
-from outboxd.commands.options import MYSQL, biz_type_option, json_option, topic_option, with_settings
+from outboxd.commands.options import OPERATOR, biz_type_option, json_option, topic_option, with_settings
 from outboxd.commands.output import cell, console, json_line, list_table, one_line
 from outboxd.mysql.connection import Row
 from outboxd.mysql.procedures import OperatorProcedures
@@ -28,7 +28,7 @@ _MOST = 10_000  # rows of one call
 @click.option("--past", type=click.IntRange(min=0), metavar="ID", help="the next page: only past this ID")
 @click.option("--limit", type=click.IntRange(min=1, max=_MOST), default=50, show_default=True, help="rows at most")
 @json_option
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def find(settings: Settings, oldest_first: bool, past: int | None, limit: int, as_json: bool, **by: Any) -> None:
     """Find messages by key, ID, type, status or time of enqueuing; without a filter, the newest.
 

@@ -2,7 +2,7 @@
 
 import click
 
-from outboxd.commands.options import MYSQL, json_option, with_settings
+from outboxd.commands.options import OPERATOR, json_option, with_settings
 from outboxd.commands.output import cell, console, json_line, list_table, one_line, say
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -13,7 +13,7 @@ from outboxd.settings import Settings
 @click.argument("message_key", metavar="KEY")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="rows at most")
 @json_option
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def key(settings: Settings, topic: str, message_key: str, limit: int, as_json: bool) -> None:
     """Show what is open of a topic and key: the first message, why it waits, and everything held behind it."""
     with OperatorProcedures(settings) as database:

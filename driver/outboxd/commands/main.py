@@ -1,5 +1,6 @@
 """The command line. Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 3 done in part."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -61,7 +62,20 @@ def main() -> None:
         _fail("standard output is closed")
     sys.__stdout__.reconfigure(errors="backslashreplace")  # a message may have letters that its encoding has not
     try:
-        cli(standalone_mode=True)
+        done = cli(standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(done if isinstance(done, int) else 0)
+    except BrokenPipeError:  # whoever read has had enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.exit(1)
+    except click.Abort:
+        _fail("aborted")
+    except click.UsageError as error:
+        if error.ctx is not None:
+            click.echo(f"{error.ctx.get_usage()}\n{_help(error.ctx)}", err=True)
+        _fail(error.format_message(), error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
     except _ERRORS as error:
         _fail(error)
     except RuntimeError:
@@ -70,7 +84,12 @@ def main() -> None:
         _fail("standard input is closed")
 
 
-def _fail(reason: object) -> NoReturn:
+def _help(context: click.Context) -> str:
+    return f"Try '{context.command_path} --help' for help.\n"
+
+
+def _fail(reason: object, code: int = 1) -> NoReturn:
+    """One line on standard error, with the one prefix that all errors have."""
     said = f"Kafka: {reason.args[0].str()}" if isinstance(reason, KafkaException) else reason
     click.echo(f"outboxd: {said}", err=True)
-    sys.exit(1)
+    sys.exit(code)

@@ -9,12 +9,15 @@ from typing import Any, get_origin
 
 import click
 
+from outboxd.commands.refusals import in_the_words_of
 from outboxd.observe import logs
-from outboxd.settings import Settings, load
+from outboxd.settings import Settings, load, load_for_operator
 
 MYSQL = ("mysql_url", "mysql_options")
 """The settings of a command that only talks to MySQL."""
-ALL = tuple(Settings.model_fields)
+OPERATOR = ("operator_url", *MYSQL)
+"""The settings of an operator's command: where operator_url is set, it connects with that account."""
+ALL = tuple(name for name in Settings.model_fields if name != "operator_url")
 
 _LONGEST = 24_855 * 86_400  # 68 years: the procedures take seconds as an INT
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -32,7 +35,9 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
         def run(**arguments: Any) -> Any:
             flags = {name: _value(name, arguments.pop(name)) for name in names}
             logs.configure(verbose=arguments.pop("verbose"))
-            return command(load(**flags), **arguments)
+            settings = load_for_operator(**flags) if "operator_url" in flags else load(**flags)
+            with in_the_words_of(click.get_current_context().command):
+                return command(settings, **arguments)
 
         with_options: Callable[..., Any] = run
         for name in reversed(names):

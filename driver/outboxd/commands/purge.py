@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 
 from outboxd.commands.confirm import ago, ask, in_parts, in_words
-from outboxd.commands.options import MYSQL, older_than_option, with_settings, yes_option
+from outboxd.commands.options import OPERATOR, older_than_option, with_settings, yes_option
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
@@ -15,7 +15,7 @@ from outboxd.settings import Settings
 @click.option("--dead", "dead_too", is_flag=True, help="purge dead letters, instead of consumed messages")
 @click.option("--dedup-keys", is_flag=True, help="purge dedup keys, instead of messages")
 @yes_option
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def purge(settings: Settings, older_than: int, dead_too: bool, dedup_keys: bool, yes: bool) -> None:
     """Delete old consumed messages, or with --dead old dead letters, or with --dedup-keys old dedup keys.
 

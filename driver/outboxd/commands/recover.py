@@ -3,7 +3,7 @@
 import click
 
 from outboxd.commands.confirm import ago, ask, in_parts, in_words
-from outboxd.commands.options import MYSQL, older_than_option, with_settings, yes_option
+from outboxd.commands.options import OPERATOR, older_than_option, with_settings, yes_option
 from outboxd.mysql.procedures import Database
 from outboxd.settings import Settings
 
@@ -11,7 +11,7 @@ from outboxd.settings import Settings
 @click.command()
 @older_than_option
 @yes_option
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def recover(settings: Settings, older_than: int, yes: bool) -> None:
     """Send messages again that were published long ago and never consumed."""
     with Database(settings, answers_in_time=False) as database:

@@ -3,7 +3,7 @@
 import click
 
 from outboxd.commands.confirm import ask, in_parts, in_words
-from outboxd.commands.options import MYSQL, all_option, biz_type_option, topic_option, with_settings, yes_option
+from outboxd.commands.options import OPERATOR, all_option, biz_type_option, topic_option, with_settings, yes_option
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
@@ -15,7 +15,7 @@ from outboxd.settings import Settings
 @biz_type_option
 @all_option
 @yes_option
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def replay(
     settings: Settings,
     from_id: int | None,

@@ -2,7 +2,7 @@
 
 import click
 
-from outboxd.commands.options import MYSQL, json_option, with_settings
+from outboxd.commands.options import OPERATOR, json_option, with_settings
 from outboxd.commands.output import echo_message, json_line, say
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -11,7 +11,7 @@ from outboxd.settings import Settings
 @click.command()
 @click.argument("message_id", metavar="ID", type=click.IntRange(min=0))
 @json_option
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def show(settings: Settings, message_id: int, as_json: bool) -> None:
     """Show one message, and every failure that it had."""
     with OperatorProcedures(settings) as database:

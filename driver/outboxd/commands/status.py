@@ -5,7 +5,8 @@ import json
 import click
 from rich.table import Table
 
-from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands import pauses
+from outboxd.commands.options import OPERATOR, with_settings
 from outboxd.commands.output import console
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -13,17 +14,21 @@ from outboxd.settings import Settings
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print JSON, for scripts")
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def status(settings: Settings, as_json: bool) -> None:
-    """Count the messages by status, and show the oldest due and the lag."""
+    """Count the messages by status, and show the oldest due, the lag, and what is paused."""
     with OperatorProcedures(settings) as database:
         rows = {row["status"]: row for row in database.status()}
+        paused = pauses.seen_by(database)
     unfinished = [rows[name] for name in ("pending", "published") if name in rows]
     lag = max((float(row["oldest_seconds"]) for row in unfinished), default=0.0)
     if as_json:
         counts = {name: row["messages"] for name, row in rows.items()}
         due = rows["pending"]["next_due_seconds"] if "pending" in rows else None
-        click.echo(json.dumps({"messages": counts, "lag_seconds": lag, "next_due_seconds": due}, default=float))
+        told = {"messages": counts, "lag_seconds": lag, "next_due_seconds": due}
+        if paused is not None:
+            told["pauses"] = [{"kind": one.kind, "name": one.name, "parked": one.parked} for one in paused]
+        click.echo(json.dumps(told, default=float))
         return
     table = Table("status", "messages", "oldest", "next due", box=None)
     for name in ("pending", "published", "consumed", "dead"):
@@ -37,3 +42,5 @@ def status(settings: Settings, as_json: bool) -> None:
         )
     console.print(table)
     console.print(f"lag: {lag:.1f} s (age of the oldest message that is pending or published)")
+    for one in paused or ():
+        click.echo(one.in_words)

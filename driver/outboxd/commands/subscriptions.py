@@ -5,7 +5,7 @@ import json
 import click
 from rich.table import Table
 
-from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands.options import OPERATOR, with_settings
 from outboxd.commands.output import cell, console, say
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -19,7 +19,7 @@ def subscriptions() -> None:
 @subscriptions.command(name="list")
 @click.option("--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="rows at most")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def list_subscriptions(settings: Settings, limit: int, as_json: bool) -> None:
     """List the subscriptions."""
     with OperatorProcedures(settings) as database:
@@ -42,7 +42,7 @@ def list_subscriptions(settings: Settings, limit: int, as_json: bool) -> None:
 @click.argument("source")
 @click.argument("event_type", metavar="TYPE")
 @click.argument("biz_type")
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def add(settings: Settings, source: str, event_type: str, biz_type: str) -> None:
     """Let records of SOURCE and TYPE take effect here, as BIZ_TYPE, which has a handler.
 
@@ -57,7 +57,7 @@ def add(settings: Settings, source: str, event_type: str, biz_type: str) -> None
 @subscriptions.command()
 @click.argument("source")
 @click.argument("event_type", metavar="TYPE")
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def remove(settings: Settings, source: str, event_type: str) -> None:
     """End the subscription to SOURCE and TYPE. What was received before keeps taking effect."""
     with OperatorProcedures(settings) as database:

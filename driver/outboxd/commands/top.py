@@ -16,12 +16,18 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands import pauses
+from outboxd.commands.options import OPERATOR, with_settings
 from outboxd.commands.output import cell, console, printable
+from outboxd.commands.pauses import Pause
 from outboxd.mysql.procedures import MonitorProcedures
+from outboxd.retry import Unavailable
 from outboxd.settings import Settings
 
 _ERRORS = 5
+_WIDE = 110
+_TEXT_WIDTH = {"relay": 40, "last error": 24}
+_OTHER_WIDTH = 9
 _Key = tuple[str, str]
 _STATUS = "SELECT topic, biz_type, status, messages, oldest_seconds, next_due_seconds FROM outbox_status"
 _RELAYS = "SELECT relay, slots_owned, lease_seconds, backlog FROM outbox_relays_status ORDER BY relay IS NULL, relay"
@@ -50,6 +56,7 @@ class _Sample:
     relays: list[Any]
     dead: list[Any]
     unavailable: list[Any]
+    paused: list[Pause]
     lock_wait: tuple[str, int] | None
     at: float
 
@@ -57,12 +64,12 @@ class _Sample:
 @click.command()
 @click.option("--interval", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="seconds")
 @click.option("--once", is_flag=True, help="print once, as where there is no terminal")
-@with_settings(*MYSQL)
+@with_settings(*OPERATOR)
 def top(settings: Settings, interval: float, once: bool) -> None:
     """Watch counts, rates, lag, relays and the last errors; q or Ctrl-C ends.
 
-    Needs the role outbox_monitor or outbox_operator. Counting takes 0.3 s for a million messages, so the view is
-    renewed less often where the table is large.
+    Needs the role outbox_monitor or outbox_operator. While MySQL is away it shows what it saw last. Counting takes
+    0.3 s for a million messages, so the view is renewed less often where the table is large.
     """
     with MonitorProcedures(settings) as database:
         sample = _look(database)
@@ -70,13 +77,17 @@ def top(settings: Settings, interval: float, once: bool) -> None:
             console.print(_view(settings.database, sample, None))
             return
         with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
-            before = None
+            before, away = None, ""
             while True:
-                live.update(_view(settings.database, sample, before), refresh=True)
-                took = time.monotonic() - sample.at
+                live.update(_view(settings.database, sample, before, away), refresh=True)
+                took = 0 if away else time.monotonic() - sample.at
                 if "q" in pressed(max(interval, 5 * took)):
                     return
-                before, sample = sample, _look(database)
+                try:
+                    before, sample, away = sample, _look(database), ""
+                except Unavailable as error:
+                    since = away.partition(":  ")[0] or f"away since {time.strftime('%H:%M:%S')}"
+                    away = f"{since}:  {error}"
 
 
 def _look(database: MonitorProcedures) -> _Sample:
@@ -93,16 +104,19 @@ def _look(database: MonitorProcedures) -> _Sample:
         database.query(_RELAYS),
         database.query(_DEAD),
         database.query(_UNAVAILABLE),
+        pauses.all_of(database),
         database.lock_wait(),
         at,
     )
 
 
-def _view(name: str, sample: _Sample, before: _Sample | None) -> Group:
+def _view(name: str, sample: _Sample, before: _Sample | None, away: str = "") -> Group:
     return Group(
         Text.assemble(("outboxd", "bold"), f"  {name}  ", (time.strftime("%H:%M:%S"), "dim")),
+        *([Text(f"MySQL is {printable(away)}", style="red")] if away else []),
         *_lock_wait(sample),
         *_unavailable(sample),
+        *(Text(one.in_words, style="yellow") for one in sample.paused),
         _streams(sample, before),
         "",
         _relays(sample),
@@ -189,10 +203,22 @@ def _errors(sample: _Sample) -> Table:
 
 
 def _table(*titles: str) -> Table:
-    table = Table(box=None, expand=False, padding=(0, 2, 0, 0), title_justify="left")
+    """Numbers (their titles begin with >) are never broken; texts are cut where the terminal is narrow."""
+    table = Table(box=None, expand=False, padding=(0, 1 if _is_narrow() else 2, 0, 0), title_justify="left")
     for title in titles:
-        table.add_column(title.removeprefix(">"), justify="right" if title.startswith(">") else "left", overflow="fold")
+        is_number = title.startswith(">")
+        table.add_column(
+            title.removeprefix(">"),
+            justify="right" if is_number else "left",
+            no_wrap=is_number or _is_narrow(),
+            overflow="ellipsis" if _is_narrow() else "fold",
+            max_width=None if is_number or not _is_narrow() else _TEXT_WIDTH.get(title, _OTHER_WIDTH),
+        )
     return table
+
+
+def _is_narrow() -> bool:
+    return console.width < _WIDE
 
 
 def _seconds(value: float) -> str:

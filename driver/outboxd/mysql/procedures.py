@@ -381,6 +381,11 @@ class OperatorProcedures(Connection):
         """
         return self.call(name, biz_type, handler, ordering, max_retry, backoff_base, backoff_cap)[0]
 
+    @procedure("outbox_delete_biz_type_v1")
+    def delete_biz_type(self, name: str, biz_type: str) -> bool:
+        """Whether there was such a type; one that is still used is refused."""
+        return bool(self.call(name, biz_type)[0]["changed"])
+
     @procedure("outbox_new_identity_v1")
     def new_identity(self, name: str) -> Identity:
         """Give this outbox another identity, and return that."""
