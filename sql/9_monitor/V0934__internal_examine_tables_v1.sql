@@ -36,7 +36,7 @@ BEGIN
     JSON_OBJECT('name', 'outbox_open_lane', 'columns', 'open_lane, is_waiting', 'count', 2));
   -- An index is right where each of its columns is at its place, and it has no other.
   DECLARE v_bad CURSOR FOR
-    SELECT /*+ SET_VAR(sql_big_selects = 1) */ wanted.name, wanted.columns, COUNT(s.column_name) > 0
+    SELECT /*+ SET_VAR(optimizer_search_depth = 62) SET_VAR(sql_big_selects = 1) */ wanted.name, wanted.columns, COUNT(s.column_name) > 0
       FROM JSON_TABLE(v_indexes, '$[*]' COLUMNS (
              name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin PATH '$.name',
              columns VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin PATH '$.columns',

@@ -35,7 +35,7 @@ BEGIN
   DECLARE v_calls BIGINT UNSIGNED;
   DECLARE v_seconds DOUBLE;
   DECLARE v_lost CURSOR FOR
-    SELECT /*+ SET_VAR(sql_big_selects = 1) */ h.biz_type, h.handler, h.option_name
+    SELECT /*+ SET_VAR(optimizer_search_depth = 62) SET_VAR(sql_big_selects = 1) */ h.biz_type, h.handler, h.option_name
       FROM (
         SELECT biz_type, handler, '--handler' AS option_name FROM outbox_biz_types WHERE handler IS NOT NULL
         UNION ALL
@@ -49,7 +49,7 @@ BEGIN
           AND r.routine_name = h.handler)
      ORDER BY h.biz_type, h.option_name;
   DECLARE v_slow CURSOR FOR
-    SELECT /*+ SET_VAR(sql_big_selects = 1) */ h.biz_type, h.handler, p.count_star, p.avg_timer_wait / v_picoseconds
+    SELECT /*+ SET_VAR(optimizer_search_depth = 62) SET_VAR(sql_big_selects = 1) */ h.biz_type, h.handler, p.count_star, p.avg_timer_wait / v_picoseconds
       FROM (
         SELECT biz_type, handler FROM outbox_biz_types
         UNION

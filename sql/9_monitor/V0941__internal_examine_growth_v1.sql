@@ -47,7 +47,7 @@ BEGIN
        ORDER BY id
        LIMIT 1
     ) AS oldest;
-  SELECT /*+ SET_VAR(sql_big_selects = 1) */ data_length + index_length, table_rows
+  SELECT /*+ SET_VAR(optimizer_search_depth = 62) SET_VAR(sql_big_selects = 1) */ data_length + index_length, table_rows
     INTO v_bytes, v_rows
     FROM information_schema.tables
    WHERE table_schema = DATABASE()
