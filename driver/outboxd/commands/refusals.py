@@ -30,6 +30,7 @@ _READS = {
     "outbox_policies": "outbox_monitor",
     "outbox_status": "outbox_monitor",
     "outbox_dead_letters": "outbox_monitor",
+    "outbox_failing": "outbox_monitor",
     "outbox_relays_status": "outbox_monitor",
     "outbox_topics_unavailable": "outbox_monitor",
 }
