@@ -8,6 +8,7 @@ CREATE TABLE outbox_subscriptions (
   event_type    VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL COMMENT 'ce_type; % stands for any text',
   biz_type      VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL COMMENT 'whose handler such a record takes effect through',
   subscribed_at DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),
+  received_at   DATETIME(6) NULL COMMENT 'when a record of it has come last, to the minute; NULL: none has',
   PRIMARY KEY (source, event_type)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = 'outboxd: which records of others take effect here';
 

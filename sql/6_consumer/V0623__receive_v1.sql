@@ -74,6 +74,8 @@ BEGIN
       CREATE TEMPORARY TABLE outbox_received (
         position    INT NOT NULL PRIMARY KEY,
         biz_type    VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'NULL: there is no subscription for it',
+        source      VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'of the subscription',
+        event_type  VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL COMMENT 'of the subscription',
         topic       VARCHAR(249) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
         message_key VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
         payload     LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
@@ -81,15 +83,15 @@ BEGIN
         headers     JSON NULL,
         origin      JSON NULL,
         dedup_key   VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-        outcome     ENUM('new', 'received', 'duplicate', 'dead', 'ignored') CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+        outcome     ENUM('new', 'duplicate', 'ignored') CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
         error       VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
         KEY dedup_key (dedup_key)
       ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
       START TRANSACTION;
       -- Where several subscriptions match, the one that names the source decides, or else the longest.
-      INSERT INTO outbox_received (position, biz_type, topic, message_key, payload, is_text, headers, origin, dedup_key, outcome, error)
-      SELECT given.position, s.biz_type, CONCAT(LEFT(given.topic, 249 - CHAR_LENGTH(v_suffix)), v_suffix),
+      INSERT INTO outbox_received (position, biz_type, source, event_type, topic, message_key, payload, is_text, headers, origin, dedup_key, outcome, error)
+      SELECT given.position, s.biz_type, s.source, s.event_type, CONCAT(LEFT(given.topic, 249 - CHAR_LENGTH(v_suffix)), v_suffix),
              LEFT(COALESCE(NULLIF(given.message_key, ''), CONCAT(given.kafka_partition, ':', given.kafka_offset)), 255),
              COALESCE(given.bytes, IF(t.takes_bytes, REPLACE(TO_BASE64(given.payload), CHAR(10 USING utf8mb4), ''), given.payload), 'null'),
              given.bytes IS NOT NULL OR (COALESCE(t.takes_bytes, FALSE) AND given.payload IS NOT NULL),
@@ -121,7 +123,7 @@ BEGIN
                headers JSON PATH '$.headers',
                error VARCHAR(2000) PATH '$.error')) AS given
         LEFT JOIN LATERAL (
-          SELECT one.biz_type
+          SELECT one.biz_type, one.source, one.event_type
             FROM outbox_subscriptions AS one
            WHERE given.source LIKE REPLACE(REPLACE(one.source, '|', '||'), '_', '|_') ESCAPE '|'
              AND COALESCE(given.event_type, '') LIKE REPLACE(REPLACE(one.event_type, '|', '||'), '_', '|_') ESCAPE '|'
@@ -148,6 +150,7 @@ BEGIN
           STRAIGHT_JOIN outbox_received AS r ON r.position = again.position
            SET r.outcome = 'duplicate';
       END IF;
+      CALL outbox_internal_note_received_v1();
       IF EXISTS (SELECT 1 FROM outbox_received WHERE outcome = 'new') THEN
         INSERT INTO outbox_retry_topics (topic)
         SELECT DISTINCT r.topic

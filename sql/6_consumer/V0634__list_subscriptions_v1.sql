@@ -15,8 +15,9 @@ Lists the subscriptions to records of others.
 Parameters
   p_limit INT: rows at most; NULL or 0: 100
 
-Result set, by source and event_type: source, event_type, biz_type, handler, takes_bytes, subscribed_at in UTC. handler is NULL where
-the business type has lost its handler: what is received then becomes a dead letter.
+Result set, by source and event_type: source, event_type, biz_type, handler, takes_bytes, subscribed_at, received_at. handler is NULL
+where the business type has lost its handler: what is received then becomes a dead letter. received_at is when a record has
+come last, to the minute, or NULL. Times are in UTC.
 
 Errors
   30005 p_limit is negative
@@ -25,11 +26,11 @@ Called by: operators. Reads only; transaction: the caller''s.
 
 Example
   mysql> CALL outbox_list_subscriptions_v1(NULL);
-  +-----------------+--------------+------------+---------------+-------------+----------------------------+
-  | source          | event_type   | biz_type   | handler       | takes_bytes | subscribed_at              |
-  +-----------------+--------------+------------+---------------+-------------+----------------------------+
-  | /outboxd/shop/% | order_placed | ship_order | ship_order_v1 |           0 | 2026-01-01 12:00:00.123456 |
-  +-----------------+--------------+------------+---------------+-------------+----------------------------+
+  +-----------------+--------------+------------+---------------+-------------+----------------------------+-------------+
+  | source          | event_type   | biz_type   | handler       | takes_bytes | subscribed_at              | received_at |
+  +-----------------+--------------+------------+---------------+-------------+----------------------------+-------------+
+  | /outboxd/shop/% | order_placed | ship_order | ship_order_v1 |           0 | 2026-01-01 12:00:00.123456 | NULL        |
+  +-----------------+--------------+------------+---------------+-------------+----------------------------+-------------+
 '
 SQL SECURITY DEFINER
 READS SQL DATA
@@ -39,7 +40,7 @@ BEGIN
   IF v_limit < 0 THEN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_limit must not be negative: ', p_limit));
   END IF;
-  SELECT s.source, s.event_type, s.biz_type, t.handler, COALESCE(t.takes_bytes, FALSE) AS takes_bytes, s.subscribed_at
+  SELECT s.source, s.event_type, s.biz_type, t.handler, COALESCE(t.takes_bytes, FALSE) AS takes_bytes, s.subscribed_at, s.received_at
     FROM outbox_subscriptions AS s
     LEFT JOIN outbox_biz_types AS t ON t.biz_type = s.biz_type
    ORDER BY s.source, s.event_type

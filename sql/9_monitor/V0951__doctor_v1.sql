@@ -61,6 +61,7 @@ BEGIN
     CALL outbox_internal_examine_relays_v1(v_findings);
     CALL outbox_internal_examine_pauses_v1(v_findings);
     CALL outbox_internal_examine_consumers_v1(v_findings);
+    CALL outbox_internal_examine_inbox_v1(v_findings);
     CALL outbox_internal_examine_growth_v1(v_findings);
   END;
   COMMIT AND NO CHAIN NO RELEASE;

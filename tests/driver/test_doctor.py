@@ -188,6 +188,12 @@ def test_topics_that_are_missing_or_small_are_told(invoke: Invoke, cluster: Mock
     assert found["topic ^nothing"][:2] == ("FIX", "is not there")
 
 
+def test_topic_for_sending_again_that_is_missing_is_told(invoke: Invoke, cluster: MockCluster, db: Session) -> None:
+    db.execute("INSERT INTO outbox_retry_topics (topic) VALUES ('chat.outboxd.own')")
+    done = invoke("doctor", kafka_bootstrap=cluster.bootstrap, topics="chat")
+    assert findings(done)["topic chat.outboxd.own"][:2] == ("FIX", "is not there")
+
+
 @pytest.mark.parametrize(
     ("name", "subject"), [("innodb_flush_log_at_trx_commit", "redo log"), ("sync_binlog", "binary log sync")]
 )

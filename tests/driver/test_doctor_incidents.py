@@ -88,6 +88,19 @@ def stuck_consumer(db: Session, _: Connect) -> None:
     age(db, db.enqueue_published(), 300)
 
 
+def subscribed_without_a_handler(db: Session, _: Connect) -> None:
+    subscribed_in_vain(db, _)
+    db.execute("UPDATE outbox_subscriptions SET received_at = UTC_TIMESTAMP(6)")
+    db.call("outbox_register_biz_type_v1", "ship_order", "", None, None, None, None)
+
+
+def subscribed_in_vain(db: Session, _: Connect) -> None:
+    db.execute(_HANDLER + "DO 0")
+    db.register("ship_order", "kit_handler")
+    db.call("outbox_subscribe_v1", "/outboxd/shop/%", "order_placed", "ship_order")
+    db.execute("UPDATE outbox_subscriptions SET subscribed_at = subscribed_at - INTERVAL 11 MINUTE")
+
+
 def never_purged(db: Session, _: Connect) -> None:
     fill(db, 3, "consumed", age_seconds=10 * 86_400)
 
@@ -146,6 +159,16 @@ INCIDENTS = {
         stuck_consumer,
         *("consumers", "FIX", "1 messages of topic chat are in Kafka and not consumed, since up to 30"),
         "outboxd run, setting topics",
+    ),
+    "subscribed without a handler": Incident(
+        subscribed_without_a_handler,
+        *("inbox", "FIX", "business type ship_order, as which records of /outboxd/shop/% take effect, has no handler"),
+        "outboxd biz-type set ship_order --handler",
+    ),
+    "subscribed in vain": Incident(
+        subscribed_in_vain,
+        *("inbox", "warn", "no record of /outboxd/shop/%, type order_placed, has come since "),
+        "compare with ce_source and ce_type",
     ),
     "never purged": Incident(
         never_purged,

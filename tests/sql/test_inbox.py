@@ -259,6 +259,20 @@ def test_inbox_tells_a_consumer_what_to_read(db: Session, app: Application) -> N
     assert (inbox["subscriptions"], len(json.loads(inbox["retry_topics"]))) == (0, 2)
 
 
+def test_subscription_tells_to_the_minute_when_its_last_record_came(inbox: Session, app: Application) -> None:
+    app.business("bill_order")
+    inbox.call("outbox_subscribe_v1", SHOP, "%", "bill_order")
+    looked: list[Any] = []
+    for age_seconds in (None, 30, 90):
+        if age_seconds:
+            inbox.execute(f"UPDATE outbox_subscriptions SET received_at = received_at - INTERVAL {age_seconds} SECOND")
+        before = {row["event_type"]: row["received_at"] for row in inbox.call("outbox_list_subscriptions_v1", None)}
+        receive(inbox, record(), record(type="another"))
+        after = {row["event_type"]: row["received_at"] for row in inbox.call("outbox_list_subscriptions_v1", None)}
+        looked.append({name for name in after if after[name] != before[name]})
+    assert looked == [{"%", "order_placed"}, set(), {"%", "order_placed"}]
+
+
 def test_subscriptions_are_listed_and_each_change_is_audited(db: Session, app: Application) -> None:
     app.business("ship_order")
     app.business("bill_order")

@@ -24,16 +24,17 @@ def list_subscriptions(settings: Settings, limit: int, as_json: bool) -> None:
     """List the subscriptions."""
     with OperatorProcedures(settings) as database:
         rows = database.list_subscriptions(limit)
-    table = Table("source", "type", "business type", "handler", "since (UTC)", box=None)
+    table = Table("source", "type", "business type", "handler", "since (UTC)", "last record", box=None)
     for row in rows:
-        since = row["subscribed_at"]
+        since, last = row["subscribed_at"], row["received_at"]
         if as_json:
-            values = {"takes_bytes": bool(row["takes_bytes"]), "subscribed_at": f"{since.isoformat()}Z"}
+            times = {"subscribed_at": f"{since.isoformat()}Z", "received_at": last and f"{last.isoformat()}Z"}
+            values = {"takes_bytes": bool(row["takes_bytes"]), **times}
             click.echo(json.dumps(row | values, ensure_ascii=False))
         else:
             handler = row["handler"] or "none: dead letters"
             texts = (row["source"], row["event_type"], row["biz_type"], handler)
-            table.add_row(*map(cell, texts), f"{since:%F %T}")
+            table.add_row(*map(cell, texts), f"{since:%F %T}", f"{last:%F %H:%M}" if last else "none")
     if not as_json:
         console.print(table if rows else "no subscriptions: records of others are passed over")
 

@@ -31,10 +31,11 @@ def findings(settings: Settings, database: ConsumerProcedures | None) -> Iterato
         yield error("Kafka", (errors or wrong.args)[0].str(), to_do)
         return
     yield Finding("Kafka", f"brokers: {len(there.brokers)}")
+    retry_topics = sorted(database.inbox().retry_topics) if database is not None else []
     if not settings.topics:
         yield Finding("topics", "none are consumed: setting topics is empty")
     found: set[str] = set()
-    for wanted in settings.topics:
+    for wanted in [*settings.topics, *retry_topics]:
         names = _matching(wanted, there.topics)
         if not names:
             make = f"kafka-topics.sh --bootstrap-server {settings.kafka_bootstrap} --create --topic {wanted}"
