@@ -56,7 +56,9 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         identified = _identified(database, settings)
         if identified:
             yield Finding("identity", f"source {identified.source}, consumer group {identified.group}")
-        yield from kafka.findings(identified or settings, database if settings.source else None)
+        yield from kafka.findings(
+            identified or settings, database if identified else None, has_source=bool(settings.source)
+        )
 
 
 def _identified(database: ConsumerProcedures, settings: Settings) -> Settings | None:

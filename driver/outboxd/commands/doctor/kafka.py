@@ -18,8 +18,11 @@ from outboxd.settings import Settings
 _LAST_RECORDS = 20
 
 
-def findings(settings: Settings, database: ConsumerProcedures | None) -> Iterator[Finding]:
-    """Examine everything; the database tells own records from foreign ones, None: that is not asked."""
+def findings(settings: Settings, database: ConsumerProcedures | None, *, has_source: bool) -> Iterator[Finding]:
+    """Examine everything; database is None where it does not answer.
+
+    Where a source was set, it tells whether all records under it are this outbox's.
+    """
     errors: list[KafkaError] = []
     kafka = connect(AdminClient, settings, {"error_cb": errors.append})
     try:
@@ -44,7 +47,7 @@ def findings(settings: Settings, database: ConsumerProcedures | None) -> Iterato
     for name in sorted(found):
         yield from topics.findings(kafka, there.topics[name], len(there.brokers), settings)
     yield from group.findings(kafka, settings)
-    if database is not None and found:
+    if database is not None and has_source and found:
         yield _records(database, settings, {name: sorted(there.topics[name].partitions) for name in sorted(found)})
 
 
