@@ -132,6 +132,7 @@ GRANT EXECUTE ON PROCEDURE outbox_identity_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_operator;
 GRANT SELECT ON outbox_status TO outbox_operator;
 GRANT SELECT ON outbox_topics_unavailable TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_lag_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_lock_waits_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_doctor_v1 TO outbox_operator;
 GRANT SELECT ON outbox_dead_letters TO outbox_operator;

@@ -23,20 +23,25 @@ Result set, one row
   published_seconds             the same of the oldest published one among those counted; NULL: none is published
   topics_unavailable            topics that Kafka takes no records for at the moment (outbox_topics_unavailable)
   next_due_seconds              seconds until the next pending one is due; negative: overdue by that; NULL: none is pending
+  failing                       messages that have failed and wait for their retry (outbox_failing), of the 500 of each slot
+                                that come back first
+  failing_seconds               how long the one of them has been failing that failed first: since the first of its
+                                failures; its topic and key have stood still since then. NULL: none fails
+  paused, paused_seconds        topics and business types that operators have paused; how long ago the first was, NULL: none
 
 Errors
   30005 p_most is negative; 30006 called inside a transaction
 
-Called by: relays, consumers, monitoring. Owns its transaction (READ UNCOMMITTED, which saves looking up older
+Called by: relays, consumers, operators, monitoring. Owns its transaction (READ UNCOMMITTED, which saves looking up older
 versions of rows that are being changed); changes nothing.
 
 Example
   mysql> CALL outbox_lag_v1(NULL);
-  +---------+-----------+------+-----------------+-------------------+------------------+--------------------+
-  | pending | published | dead | pending_seconds | published_seconds | next_due_seconds | topics_unavailable |
-  +---------+-----------+------+-----------------+-------------------+------------------+--------------------+
-  |      17 |         3 |    0 |          0.0500 |            0.0900 |          -0.0500 |                  0 |
-  +---------+-----------+------+-----------------+-------------------+------------------+--------------------+
+  +---------+-----------+------+-----------------+-------------------+------------------+--------------------+---------+-----+
+  | pending | published | dead | pending_seconds | published_seconds | next_due_seconds | topics_unavailable | failing | ... |
+  +---------+-----------+------+-----------------+-------------------+------------------+--------------------+---------+-----+
+  |      17 |         3 |    0 |          0.0500 |            0.0900 |          -0.0500 |                  0 |       0 | ... |
+  +---------+-----------+------+-----------------+-------------------+------------------+--------------------+---------+-----+
 '
 SQL SECURITY DEFINER
 READS SQL DATA
@@ -45,7 +50,9 @@ BEGIN
   DECLARE v_most INT DEFAULT COALESCE(NULLIF(p_most, 0), 100000);
   DECLARE v_pending, v_published, v_dead INT;
   DECLARE v_first_pending, v_first_published BIGINT UNSIGNED;
-  DECLARE v_next_due DATETIME(6);
+  DECLARE v_next_due, v_failing_since DATETIME(6);
+  DECLARE v_most_of_slot INT DEFAULT 500;
+  DECLARE v_failing INT;
 
   IF v_most < 0 THEN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_most must not be negative: ', p_most));
@@ -91,13 +98,33 @@ BEGIN
         ) AS first_due
        WHERE first_due.wakes_at <= v_now
     ) AS head;
+  SELECT COUNT(*), MIN((
+           SELECT MIN(f.at)
+             FROM outbox_failures AS f
+            WHERE f.message_id = waiting.id
+              AND f.failure + waiting.retry_count > (SELECT MAX(l.failure) FROM outbox_failures AS l WHERE l.message_id = waiting.id)))
+    INTO v_failing, v_failing_since
+    FROM outbox_slots AS s
+    JOIN LATERAL (
+      SELECT m.id, m.retry_count
+        FROM agent_outbox_messages AS m FORCE INDEX (outbox_pending_slot)
+       WHERE m.pending_slot = s.slot
+         AND m.waits_for = 1
+       ORDER BY m.pending_slot, m.waits_for, m.wakes_at, m.id
+       LIMIT v_most_of_slot
+    ) AS waiting
+   WHERE waiting.retry_count > 0;
   SELECT v_pending AS pending,
          v_published AS published,
          v_dead AS dead,
          TIMESTAMPDIFF(MICROSECOND, (SELECT created_at FROM agent_outbox_messages WHERE id = v_first_pending), v_now) / 1e6 AS pending_seconds,
          TIMESTAMPDIFF(MICROSECOND, (SELECT created_at FROM agent_outbox_messages WHERE id = v_first_published), v_now) / 1e6 AS published_seconds,
          TIMESTAMPDIFF(MICROSECOND, v_now, v_next_due) / 1e6 AS next_due_seconds,
-         (SELECT COUNT(*) FROM outbox_pauses WHERE kind = 'trouble' AND resumed_at IS NULL) AS topics_unavailable;
+         (SELECT COUNT(*) FROM outbox_pauses WHERE kind = 'trouble' AND resumed_at IS NULL) AS topics_unavailable,
+         v_failing AS failing,
+         TIMESTAMPDIFF(MICROSECOND, v_failing_since, v_now) / 1e6 AS failing_seconds,
+         (SELECT COUNT(*) FROM outbox_pauses WHERE kind <> 'trouble' AND resumed_at IS NULL) AS paused,
+         (SELECT TIMESTAMPDIFF(MICROSECOND, MIN(paused_at), v_now) / 1e6 FROM outbox_pauses WHERE kind <> 'trouble' AND resumed_at IS NULL) AS paused_seconds;
   COMMIT AND NO CHAIN NO RELEASE;
 END $$
 

@@ -34,7 +34,7 @@ def test_status_as_json_is_one_object(invoke: Invoke, db: Session) -> None:
     db.call("outbox_mark_failed_v1", message, "later")
     db.execute("UPDATE agent_outbox_messages SET created_at = created_at - INTERVAL 100 SECOND")
     status = json.loads(invoke("status", "--json").stdout)
-    assert status["messages"] == {"pending": 1, "dead": 1}
+    assert (status["messages"], status["failing"]) == ({"pending": 1, "dead": 1}, 1)
     assert 100 <= status["lag_seconds"] < 160
     assert -60 < status["next_due_seconds"] <= 1
 
@@ -43,6 +43,7 @@ def test_status_of_an_empty_outbox_has_no_lag(invoke: Invoke, db: Session) -> No
     assert db.messages() == []
     assert json.loads(invoke("status", "--json").stdout) == {
         "messages": {},
+        "failing": 0,
         "lag_seconds": 0.0,
         "next_due_seconds": None,
     }

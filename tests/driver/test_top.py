@@ -161,3 +161,12 @@ def test_it_stays_while_mysql_is_away(tmp_path: Path, db: Session, monitor_url: 
         screen.type("q")
         screen.closes()
         assert process.wait(45) == 0
+
+
+def test_failing_messages_are_named(invoke: Invoke, db: Session, monitor_url: str) -> None:
+    message = db.enqueue()
+    assert "failing" not in invoke("top", mysql_url=monitor_url).output
+    db.call("outbox_mark_failed_v1", message, "it fails")
+    db.execute("UPDATE outbox_failures SET at = at - INTERVAL 180 SECOND")
+    assert "failing: 1 wait for a retry, the longest for 3 min;" in invoke("top", mysql_url=monitor_url).output
+    assert "failing: 1 of the pending wait for their retry" in invoke("status").output

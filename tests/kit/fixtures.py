@@ -81,7 +81,8 @@ def monitor_url(account: Account, db: Session) -> str:
         "outbox_policies",
     ):
         db.execute(f"GRANT SELECT ON {account.database}.{view} TO {_MONITOR}")
-    db.execute(f"GRANT EXECUTE ON PROCEDURE {account.database}.outbox_lock_waits_v1 TO {_MONITOR}")
+    for procedure in ("outbox_lock_waits_v1", "outbox_lag_v1"):
+        db.execute(f"GRANT EXECUTE ON PROCEDURE {account.database}.{procedure} TO {_MONITOR}")
     return f"mysql://{_MONITOR}@{account.server.host}:{account.server.port}/{account.database}"
 
 

@@ -1,5 +1,6 @@
 """outbox_lag_v1 and outbox_slots_owned_v1: what the daemon samples every few seconds, at a cost that stays small."""
 
+from tests.kit.operators import fill
 from tests.kit.session import Session, reads, refused
 
 
@@ -11,8 +12,9 @@ def lag(db: Session, most: int | None = None) -> dict[str, float | None]:
 
 def test_outbox_without_open_messages_has_no_lag(db: Session) -> None:
     db.enqueue_in("consumed")
-    nothing = {"pending_seconds": None, "published_seconds": None, "next_due_seconds": None}
-    assert lag(db) == {"pending": 0, "published": 0, "dead": 0, "topics_unavailable": 0, **nothing}
+    seconds = ("pending", "published", "next_due", "failing", "paused")
+    counts = ("pending", "published", "dead", "topics_unavailable", "failing", "paused")
+    assert lag(db) == dict.fromkeys(counts, 0) | {f"{name}_seconds": None for name in seconds}
 
 
 def test_lag_agrees_with_the_exact_status(db: Session) -> None:
@@ -56,7 +58,7 @@ def test_counting_ends_at_the_limit_and_costs_no_more_whatever_the_backlog(db: S
             fill(status, due)
     now = lag(db, 20)
     assert (now["pending"], now["published"], now["dead"]) == (20, 20, 20)
-    assert reads(db, lambda: lag(db, 20)) <= before < 600  # three look-ups in each of the 64 slots
+    assert reads(db, lambda: lag(db, 20)) <= before < 800  # four look-ups in each of the 64 slots
 
 
 def test_limit_below_zero_is_refused(db: Session) -> None:
@@ -74,3 +76,36 @@ def test_slots_owned_are_those_under_a_live_lease(db: Session) -> None:
     assert [db.out("outbox_slots_owned_v1", relay) for relay in ("relay-a", "relay-b")] == [32, 32]
     db.expire_lease("relay-a")
     assert [db.out("outbox_slots_owned_v1", relay) for relay in ("relay-a", "relay-b")] == [0, 32]
+
+
+def test_failing_messages_and_pauses_are_told_with_their_age(db: Session) -> None:
+    for key, times in (("a", 3), ("b", 1)):
+        message = db.enqueue(key)
+        for _ in range(times):
+            db.call("outbox_mark_failed_v1", message, "it fails")
+        db.enqueue(key)
+    db.execute("UPDATE outbox_failures SET at = at - INTERVAL 100 SECOND WHERE failure = 1 ORDER BY message_id LIMIT 1")
+    db.enqueue_with("free", "chat", "later", "{}", delay_seconds=60)
+    now = lag(db)
+    assert now["failing"] == 2
+    assert 100 <= (now["failing_seconds"] or 0) < 160
+    for _ in range(2):
+        db.call("outbox_pause_v1", "orders", None)
+    db.call("outbox_mark_topics_unavailable_v1", '[{"topic": "chat", "reason": "no leader"}]')
+    db.execute("UPDATE outbox_pauses SET paused_at = paused_at - INTERVAL 100 SECOND")
+    now = lag(db)
+    assert now["paused"] == 1
+    assert 100 <= (now["paused_seconds"] or 0) < 160
+    db.call("outbox_resume_v1", "orders", None)
+    assert (lag(db)["paused"], lag(db)["paused_seconds"]) == (0, None)
+
+
+def test_what_waits_costs_a_sample_no_more_than_its_bound(db: Session) -> None:
+    failing = db.enqueue("failing")
+    db.call("outbox_mark_failed_v1", failing, "it fails")
+    fill(db, 60_000, "pending")
+    db.execute(
+        "UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6) + INTERVAL 1 DAY WHERE id <> %s", failing
+    )
+    assert lag(db)["failing"] == 1
+    assert reads(db, lambda: lag(db)) < 60_000 + 64 * 500 * 4, "the count of pending ones, and 500 of each slot"

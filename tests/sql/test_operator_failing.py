@@ -6,7 +6,7 @@ import pytest
 
 from tests.kit.operators import audit, fill
 from tests.kit.server import Connect
-from tests.kit.session import Session, ids, refused
+from tests.kit.session import Session, ids, reads, refused
 
 ANY = (None, None, None, None, None)
 STATES = ("pending", "published", "consumed", "dead")
@@ -277,3 +277,12 @@ def test_a_lane_of_a_topic_in_trouble_says_so(db: Session) -> None:
     db.claim()
     db.call("outbox_mark_topics_unavailable_v1", '[{"topic": "chat", "reason": "no leader"}]')
     assert waits(db) == [(message, 0, "Kafka takes no records for its topic: no leader")]
+
+
+def test_a_page_reads_the_followers_of_its_own_messages_alone(db: Session) -> None:
+    fill(db, 3000, "pending")
+    db.execute(
+        "UPDATE agent_outbox_messages SET message_key = 'k', retry_count = 1,"
+        " next_retry_at = UTC_TIMESTAMP(6) + INTERVAL 1 DAY"
+    )
+    assert reads(db, lambda: db.call("outbox_list_failing_v1", *ANY, None, 2)) < 3 * 3000 + 2 * 3 * 1000

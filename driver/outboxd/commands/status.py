@@ -20,12 +20,13 @@ def status(settings: Settings, as_json: bool) -> None:
     with OperatorProcedures(settings) as database:
         rows = {row["status"]: row for row in database.status()}
         paused = pauses.seen_by(database)
+        failing = database.lag()["failing"]
     unfinished = [rows[name] for name in ("pending", "published") if name in rows]
     lag = max((float(row["oldest_seconds"]) for row in unfinished), default=0.0)
     if as_json:
         counts = {name: row["messages"] for name, row in rows.items()}
         due = rows["pending"]["next_due_seconds"] if "pending" in rows else None
-        told = {"messages": counts, "lag_seconds": lag, "next_due_seconds": due}
+        told = {"messages": counts, "failing": failing, "lag_seconds": lag, "next_due_seconds": due}
         if paused is not None:
             told["pauses"] = [{"kind": one.kind, "name": one.name, "parked": one.parked} for one in paused]
         click.echo(json.dumps(told, default=float))
@@ -44,3 +45,5 @@ def status(settings: Settings, as_json: bool) -> None:
     console.print(f"lag: {lag:.1f} s (age of the oldest message that is pending or published)")
     for one in paused or ():
         click.echo(one.in_words)
+    if failing:
+        console.print(f"failing: {failing} of the pending wait for their retry, `outboxd failing` lists them")

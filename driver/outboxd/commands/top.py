@@ -58,6 +58,8 @@ class _Sample:
     unavailable: list[Any]
     paused: list[Pause]
     lock_wait: tuple[str, int] | None
+    failing: int
+    failing_seconds: float
     at: float
 
 
@@ -99,6 +101,7 @@ def _look(database: MonitorProcedures) -> _Sample:
         if status in {"pending", "published"}:
             stream.oldest_seconds = max(stream.oldest_seconds, float(oldest or 0))
         stream.overdue_seconds = max(stream.overdue_seconds, -float(next_due or 0))
+    lag = database.lag()
     return _Sample(
         dict(sorted(streams.items())),
         database.query(_RELAYS),
@@ -106,6 +109,8 @@ def _look(database: MonitorProcedures) -> _Sample:
         database.query(_UNAVAILABLE),
         pauses.all_of(database),
         database.lock_wait(),
+        lag["failing"],
+        float(lag["failing_seconds"] or 0),
         at,
     )
 
@@ -117,6 +122,7 @@ def _view(name: str, sample: _Sample, before: _Sample | None, away: str = "") ->
         *_lock_wait(sample),
         *_unavailable(sample),
         *(Text(one.in_words, style="yellow") for one in sample.paused),
+        *_failing(sample),
         _streams(sample, before),
         "",
         _relays(sample),
@@ -135,6 +141,12 @@ def _unavailable(sample: _Sample) -> Iterator[Text]:
     for topic, failures, reason in sample.unavailable:
         what = f"Kafka takes no records for topic {printable(topic)}: {printable(reason)}"
         yield Text(f"{what} ({failures} times in a row)", style="red")
+
+
+def _failing(sample: _Sample) -> Iterator[Text]:
+    if sample.failing:
+        longest = f", the longest for {_seconds(sample.failing_seconds)}" if sample.failing_seconds else ""
+        yield Text(f"failing: {sample.failing} wait for a retry{longest}; `outboxd failing` lists them", style="red")
 
 
 def _streams(sample: _Sample, before: _Sample | None) -> Table:

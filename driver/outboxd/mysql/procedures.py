@@ -63,6 +63,11 @@ class MonitorProcedures(Connection):
         rows = self.call(name)
         return (rows[0]["state"], int(rows[0]["seconds"])) if rows else None
 
+    @procedure("outbox_lag_v1")
+    def lag(self, name: str) -> Row:
+        """How far relays and consumers are behind."""
+        return self.call(name, None)[0]
+
     @procedure("outbox_doctor_v1")
     def doctor(self, name: str) -> list[Row]:
         """What is wrong, as far as the server knows: level (ok, warning, error), kind, what, to_do."""
@@ -81,11 +86,6 @@ class WorkerProcedures(MonitorProcedures):
     def identity(self, name: str) -> Identity:
         """Who this outbox is."""
         return Identity(**self.call(name)[0])
-
-    @procedure("outbox_lag_v1")
-    def lag(self, name: str) -> Row:
-        """How far relays and consumers are behind."""
-        return self.call(name, None)[0]
 
 
 class RelayProcedures(WorkerProcedures):
@@ -211,7 +211,7 @@ class Filter(NamedTuple):
     before: datetime | None = None
 
 
-class OperatorProcedures(Connection):
+class OperatorProcedures(MonitorProcedures):
     """What operators call."""
 
     @procedure("outbox_status_v1")

@@ -123,6 +123,20 @@ overdue_seconds = Gauge(
 dead_letters = Gauge(
     "outboxd_dead_letters", "Dead messages of the whole outbox; counted up to 100000.", registry=registry
 )
+failing_messages = Gauge(
+    "outboxd_failing_messages",
+    "Messages of the whole outbox that have failed and wait for their retry; counted up to 500 for each slot.",
+    registry=registry,
+)
+failing_seconds = Gauge(
+    "outboxd_failing_seconds",
+    "How long ago the message first failed that has been failing longest; its topic and key stand still.",
+    registry=registry,
+)
+paused = Gauge("outboxd_paused", "Topics and business types that operators have paused.", registry=registry)
+paused_seconds = Gauge(
+    "outboxd_paused_seconds", "How long ago the first of these pauses began; 0 if nothing is paused.", registry=registry
+)
 topics_unavailable = Gauge(
     "outboxd_topics_unavailable",
     "Topics that Kafka takes no records for at the moment; their messages wait.",
@@ -199,4 +213,8 @@ def show_lag(lag: Mapping[str, Any]) -> None:
     overdue_seconds.set(max(0.0, -float(lag["next_due_seconds"] or 0)))
     dead_letters.set(lag["dead"])
     topics_unavailable.set(lag["topics_unavailable"])
+    failing_messages.set(lag["failing"])
+    failing_seconds.set(lag["failing_seconds"] or 0)
+    paused.set(lag["paused"])
+    paused_seconds.set(lag["paused_seconds"] or 0)
     sampled_at.set_to_current_time()
