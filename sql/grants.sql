@@ -95,6 +95,7 @@ GRANT EXECUTE ON PROCEDURE outbox_list_due_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_list_failures_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_mark_dead_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_list_dead_v1 TO outbox_operator;
+GRANT EXECUTE ON PROCEDURE outbox_summarize_dead_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_count_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_list_failing_v1 TO outbox_operator;
 GRANT EXECUTE ON PROCEDURE outbox_retry_v1 TO outbox_operator;

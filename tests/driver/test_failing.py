@@ -165,3 +165,15 @@ def test_what_users_wrote_controls_no_terminal(operate: Invoke, db: Session) -> 
     db.call("outbox_mark_failed_v1", max(db.statuses()), "\x1b]0;title\x07")
     for command in (["failing"], ["find"], ["key", "chat", "\x1b[31mred"]):
         assert "\x1b" not in operate(*command).output
+
+
+def test_dead_summary_counts_by_type_and_error(operate: Invoke, db: Session) -> None:
+    for number in range(3):
+        db.call("outbox_mark_dead_v1", db.enqueue(), f"order {number} is gone")
+    db.call("outbox_mark_dead_v1", db.enqueue(), "refused")
+    lines = operate("dead", "summary").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["3", "1"]
+    assert lines[1].rstrip().endswith("order N is gone")
+    assert lines[-1] == "4 dead letters of 2 kinds"
+    (line,) = objects(operate("dead", "summary", "--error", "refused", "--json"))
+    assert (line["biz_type"], line["error"], line["messages"]) == (CHAT, "refused", 1)

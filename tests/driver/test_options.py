@@ -25,6 +25,7 @@ TAKEN = {
     "key": OPERATOR,
     "retry": OPERATOR,
     "give-up": OPERATOR,
+    "dead summary": OPERATOR,
     "dead list": OPERATOR,
     "dead show": OPERATOR,
     "dead requeue": OPERATOR,

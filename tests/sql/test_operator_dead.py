@@ -301,3 +301,37 @@ def test_requeue_beside_relays_that_claim_sends_every_message_once_and_in_order(
     for lane in range(7):
         assert [message for message in sent if message % 7 == lane] == [m for m in messages if m % 7 == lane]
     assert set(db.statuses().values()) == {"published"}
+
+
+# In short
+
+
+def test_summary_folds_numbers_and_quoted_values(db: Session) -> None:
+    db.register("order_placed", "outbox_internal_write_chat_history_v1")
+    errors = [
+        ("Duplicate entry 'c-1' for key 'orders.id'", 2),
+        ("Duplicate entry 'o'd' for key 'orders.id'", 1),
+        ("row 17 of 3 is gone", 1),
+        ("row 4 of 12 is gone", 1),
+        ('"unfinished', 1),
+        (None, 1),
+    ]
+    for error, times in errors:
+        for _ in range(times):
+            db.call("outbox_mark_dead_v1", db.enqueue(), error)
+    other = db.enqueue(biz_type="order_placed", topic="orders")
+    db.call("outbox_mark_dead_v1", other, "row 1 of 1 is gone")
+    rows = db.call("outbox_summarize_dead_v1", *ANY, None)
+    found = {(row["biz_type"], row["error"]): row["messages"] for row in rows}
+    chat = "chat_history_persist"
+    assert found.pop((chat, "Duplicate entry '...' for key '...'")) >= 2
+    assert found[chat, "row N of N is gone"] == 2
+    assert found[chat, "'...'"] == 1
+    assert found[chat, None] == 1
+    assert found["order_placed", "row N of N is gone"] == 1
+    assert [row["messages"] for row in rows] == sorted((row["messages"] for row in rows), reverse=True)
+    (row,) = db.call("outbox_summarize_dead_v1", "orders", None, None, None, None, None)
+    assert (row["example_id"], row["topics"], row["first_died_at"]) == (other, 1, row["last_died_at"])
+    assert len(db.call("outbox_summarize_dead_v1", *ANY, 1)) == 1
+    with refused(30005, "p_limit must not be negative: -1"):
+        db.call("outbox_summarize_dead_v1", *ANY, -1)

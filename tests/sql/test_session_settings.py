@@ -314,6 +314,7 @@ def operators(script: Script, db: Session, messages: Messages) -> None:
     age(db, lost, 60)
     call("outbox_recover_published_v1", 30, None, out=True)
     call("outbox_list_failures_v1", fails[0])
+    call("outbox_summarize_dead_v1", "chat", None, None, None, None, 10)
     call("outbox_list_dead_v1", "chat", None, None, None, None, None, 10)
     call("outbox_count_v1", "dead", None, None, None, "%ref%", None, None, None, out=True)
     call("outbox_count_v1", "consumed", "chat", CHAT, None, None, None, None, None, out=True)

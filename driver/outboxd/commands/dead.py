@@ -1,4 +1,4 @@
-"""`outboxd dead`: lists, shows, requeues and discards dead letters."""
+"""`outboxd dead`: counts, lists, shows, requeues and discards dead letters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _filters = filter_options("died")
 
 @click.group()
 def dead() -> None:
-    """List, show, requeue or discard dead letters."""
+    """Count, list, show, requeue or discard dead letters."""
 
 
 @dead.command(name="list")
@@ -52,6 +52,32 @@ def list_dead(settings: Settings, below: int | None, limit: int, as_json: bool, 
     click.echo(f"{len(rows)} of {in_words(count, 'dead')}")
     if len(rows) == limit < count:
         click.echo(f"the next page: --below {rows[-1]['id']}", err=True)
+
+
+@dead.command()
+@_filters
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="rows at most")
+@json_option
+@with_settings(*OPERATOR)
+def summary(settings: Settings, limit: int, as_json: bool, **filters: Any) -> None:
+    """Count dead letters by business type and error, the most frequent first, with an example of each.
+
+    Errors that differ in numbers or in quoted values alone are one.
+    """
+    with OperatorProcedures(settings) as database:
+        rows = database.summarize_dead(which(**filters), limit)
+    if as_json:
+        for row in rows:
+            click.echo(json_line(row))
+        return
+    table = list_table("messages", "business type", "last died (UTC)", "example", "error")
+    for row in rows:
+        died = f"{row['last_died_at']:%F %T}"
+        table.add_row(str(row["messages"]), cell(row["biz_type"]), died, str(row["example_id"]), one_line(row["error"]))
+    if rows:
+        console.print(table)
+    total = in_words(sum(row["messages"] for row in rows), "dead")
+    click.echo(f"{total} of {len(rows)} kinds" + (", there may be more kinds: --limit" if len(rows) == limit else ""))
 
 
 @dead.command(name="show")

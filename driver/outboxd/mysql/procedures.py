@@ -303,6 +303,11 @@ class OperatorProcedures(MonitorProcedures):
         """The dead letters with the highest ids, without their payloads."""
         return self.call(name, *which, below_id, limit)
 
+    @procedure("outbox_summarize_dead_v1")
+    def summarize_dead(self, name: str, which: Filter, limit: int) -> list[Row]:
+        """Dead letters by business type and error, the most frequent first."""
+        return self.call(name, *which, limit)
+
     @procedure("outbox_requeue_v1")
     def requeue(self, name: str, message_id: int) -> bool:
         """Whether the message was dead, and now is pending."""
