@@ -73,6 +73,8 @@ BEGIN
         SET v_at = v_at + 1;
       END WHILE;
       SET p_changed = v_at;
+    ELSE
+      SET p_changed = 0;
   END CASE;
 END $$
 
