@@ -1,6 +1,7 @@
 """What relay and consumer know of messages: rows that procedures return, and what became of a batch."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -165,6 +166,8 @@ class Round:
     published: list[Receipt] = field(default_factory=list)
     failed: list[Refusal] = field(default_factory=list)
     dead: list[Refusal] = field(default_factory=list)
+    streams: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many were published of each topic and business type."""
     unavailable: dict[str, str] = field(default_factory=dict)
     """Topics in trouble, and the reason: their messages wait, and are in none of the lists."""
     available: set[str] = field(default_factory=set)

@@ -1,11 +1,14 @@
 """/metrics of the real daemon: its numbers are those of the tables, and its names those of Prometheus' rules."""
 
 import socket
+from collections.abc import Mapping
 from contextlib import closing
 
+import pytest
 from confluent_kafka import KafkaError
 
 from outboxd.mysql.procedures import DaemonProcedures, names
+from outboxd.observe import metrics
 from tests.kit.command import Run, the_one_line
 from tests.kit.daemon import StartDaemon
 from tests.kit.kafka import QUICK_GROUP, put
@@ -19,6 +22,27 @@ FINAL = {"consumed", "dead"}
 def count(db: Session, condition: str) -> int:
     """How many messages meet a condition."""
     return int(db.value(f"SELECT COUNT(*) FROM agent_outbox_messages WHERE {condition}"))
+
+
+def of_labels(now: Mapping[str, float], name: str, **labels: str) -> float:
+    """The value of the series with these labels, whatever their order."""
+    found = [
+        value
+        for series, value in now.items()
+        if series.startswith(f"{name}{{") and all(f'{label}="{text}"' in series for label, text in labels.items())
+    ]
+    (only,) = found
+    return only
+
+
+def test_streams_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_streams_seen", set())
+    before = metrics.stream_records.labels("other", "other", "failed")._value.get()
+    metrics.count_streams(("bounded", f"type {number % 60}", "failed") for number in range(120))
+    metrics.count_streams([("anybody's", "type", "foreign"), ("anybody's", "type", "unknown")])
+    streams = [labels for labels in metrics.stream_records._metrics if labels[0] in {"bounded", "anybody's"}]
+    assert len(streams) == 50
+    assert metrics.stream_records.labels("other", "other", "failed")._value.get() - before == 20
 
 
 def test_numbers_are_those_of_the_tables_and_names_keep_to_the_rules_of_prometheus(
@@ -47,6 +71,13 @@ def test_numbers_are_those_of_the_tables_and_names_keep_to_the_rules_of_promethe
     )
     assert now['outboxd_messages_dead_total{stage="relay"}'] == count(db, "status = 'dead' AND message_key = 'large'")
     assert now["outboxd_dead_letters"] == count(db, "status = 'dead'")
+    assert of_labels(now, "outboxd_stream_published_total", topic="chat", biz_type=CHAT) == count(
+        db, "message_key <> 'large'"
+    )
+    for outcome in FINAL:
+        assert of_labels(now, "outboxd_stream_records_total", topic="chat", biz_type=CHAT, outcome=outcome) == count(
+            db, f"status = '{outcome}' AND message_key <> 'large'"
+        )
     assert now['outboxd_batch_messages_sum{stage="relay"}'] == len(db.messages())
     assert now['outboxd_batch_messages_sum{stage="consumer"}'] == count(db, "message_key <> 'large'")
     assert now["outboxd_slots_owned"] == db.value("SELECT COUNT(*) FROM outbox_slots WHERE relay IS NOT NULL") == 64

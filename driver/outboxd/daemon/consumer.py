@@ -248,6 +248,9 @@ class Consumer:
         counts = Counter(outcome.outcome for outcome in outcomes.values())
         metrics.count_outcomes(counts)
         metrics.count_handlers(done.handler_seconds)
+        metrics.count_streams(
+            (entry.arrival.topic, entry.arrival.biz_type, outcomes[entry.arrival.id].outcome) for entry in batch
+        )
         log.debug("consumed", **counts)
         passed_over: list[tuple[Any, ForeignRecord]] = []
         for entry in batch:

@@ -35,6 +35,8 @@ class _Batch:
     waiting: Counter[str] = field(default_factory=Counter)
     """How many records of each topic have no answer yet."""
     published: list[Receipt] = field(default_factory=list)
+    streams: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many of them are of each topic and business type."""
     refused: list[tuple[Message, KafkaError]] = field(default_factory=list)
     acknowledged: set[str] = field(default_factory=set)
     """Topics of those."""
@@ -60,6 +62,7 @@ class _Batch:
         self.heard_at = time.monotonic()
         tracing.published(message, self.began_ns, None)
         self.published.append(replace(message.receipt, partition=record.partition(), offset=record.offset()))
+        self.streams[message.topic, message.biz_type] += 1
         self.acknowledged.add(message.topic)
 
     def is_refused(self, message: Message, error: KafkaError) -> None:
@@ -108,13 +111,20 @@ class Publisher:
         """
         self._renew_at = time.monotonic() + self._settings.lease_seconds / 3
         batch = self._publish_together(messages)
-        done = Round(batch.messages, batch.published, unavailable=batch.unavailable, unanswered=batch.unanswered)
+        done = Round(
+            batch.messages,
+            batch.published,
+            streams=batch.streams,
+            unavailable=batch.unavailable,
+            unanswered=batch.unanswered,
+        )
         for message, error in batch.refused:
             if message.topic in done.unavailable:
                 continue
             if batch.messages > 1 and error.code() in OF_A_BATCH:
                 alone = self._publish_together([message])
                 done.published += alone.published
+                done.streams += alone.streams
                 done.unavailable |= alone.unavailable
                 done.unanswered = alone.unanswered or done.unanswered
                 _judge(alone.refused, done)

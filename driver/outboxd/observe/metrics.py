@@ -2,7 +2,7 @@
 
 import collections
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,8 @@ Info("outboxd_build", "The version of outboxd.", registry=registry).info({"versi
 
 _MOST_TYPES = 50
 _types_seen: set[str] = set()
+_streams_seen: set[tuple[str, str]] = set()
+_OTHER = "other"
 _OUTCOMES = ("consumed", "duplicate", "deferred", "failed", "dead", "unknown", "foreign")
 
 
@@ -99,6 +101,19 @@ handler_seconds = _counter(
     "How long handlers took, by business type; from the 51st type on together, as `other`.",
     biz_type=(),
 )
+stream_published = _counter(
+    "outboxd_stream_published_total",
+    "Messages that Kafka acknowledged, by topic and business type; from the 51st pair on together, as `other`.",
+    topic=(),
+    biz_type=(),
+)
+stream_records = _counter(
+    "outboxd_stream_records_total",
+    "Records of this outbox taken from Kafka, by topic, business type and outcome; from the 51st pair on as `other`.",
+    topic=(),
+    biz_type=(),
+    outcome=(),
+)
 slots_owned = Gauge("outboxd_slots_owned", "Slots of the 64 that this daemon's relays own.", registry=registry)
 partitions_assigned = Gauge(
     "outboxd_partitions_assigned", "Partitions that the consumer group gave to a worker.", ["worker"], registry=registry
@@ -163,6 +178,8 @@ def count_round(done: Round) -> None:
     dead.labels("relay").inc(len(done.dead))
     if done.claimed:
         batch_messages.labels("relay").observe(done.claimed)
+    for (topic, biz_type), messages in done.streams.items():
+        stream_published.labels(*_stream(topic, biz_type)).inc(messages)
 
 
 def count_outcomes(outcomes: collections.Counter[str]) -> None:
@@ -183,12 +200,26 @@ def count_received(outcomes: collections.Counter[str]) -> None:
     dead.labels("consumer").inc(outcomes["dead"])
 
 
+def count_streams(records: Iterable[tuple[str, str, str]]) -> None:
+    """Count records by topic, business type and outcome; not those whose names may be anybody's."""
+    for (topic, biz_type, outcome), number in collections.Counter(records).items():
+        if outcome not in {"not reached", "unknown", "foreign"}:
+            stream_records.labels(*_stream(topic, biz_type), outcome).inc(number)
+
+
+def _stream(topic: str, biz_type: str) -> tuple[str, str]:
+    """The labels of a topic and a business type: their number is bounded."""
+    if len(_streams_seen) < _MOST_TYPES:
+        _streams_seen.add((topic, biz_type))
+    return (topic, biz_type) if (topic, biz_type) in _streams_seen else (_OTHER, _OTHER)
+
+
 def count_handlers(seconds: Mapping[str, float]) -> None:
     """Add the seconds that the handlers of each business type took in one call."""
     for biz_type, spent in seconds.items():
         if len(_types_seen) < _MOST_TYPES:
             _types_seen.add(biz_type)
-        handler_seconds.labels(biz_type if biz_type in _types_seen else "other").inc(spent)
+        handler_seconds.labels(biz_type if biz_type in _types_seen else _OTHER).inc(spent)
 
 
 def count_error(error: KafkaError) -> None:
