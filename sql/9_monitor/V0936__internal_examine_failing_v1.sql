@@ -69,7 +69,7 @@ BEGIN
     CALL outbox_internal_tell_v1(p_findings, 'warning', 'failing',
       CONCAT(IF(v_failing < v_most, v_failing, CONCAT('more than ', v_most)), ' wait for a retry; message ', v_id, ' (topic ', v_topic, ', key ', v_key,
         ', business type ', v_biz_type, ') has failed ', v_failures, ' times, ', v_followers, ' wait behind it: ', COALESCE(v_error, '')),
-      CONCAT('mend what its error says, then outboxd retry ', v_id, '; or let the others pass it: outboxd give-up ', v_id, ' (outboxd failing lists all)'));
+      CONCAT('outboxd show ', v_id, '; mend what its error says, or give it up: outboxd give-up ', v_id));
   END IF;
 END $$
 

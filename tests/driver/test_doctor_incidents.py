@@ -128,7 +128,7 @@ INCIDENTS = {
             "warn",
             "key sick, business type chat_history_persist) has failed 4 times, 1 wait behind it: no such",
         ),
-        "outboxd show ",
+        "mend what its error says, or give it up: outboxd give-up ",
     ),
     "open transaction": Incident(
         open_transaction,
