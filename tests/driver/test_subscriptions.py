@@ -1,9 +1,10 @@
 """`outboxd subscriptions`, and what a consumer makes of records that MySQL cannot take."""
 
 import json
+import threading
+from dataclasses import dataclass
 
-from outboxd.daemon.receiver import Receiver, TooLarge
-from outboxd.messages import Foreign
+from outboxd.daemon.receiver import Receiver
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.retry import Unavailable
 from tests.kit.account import Account
@@ -38,8 +39,30 @@ def test_type_that_takes_bytes_is_set_and_told(invoke: Invoke, db: Session) -> N
     assert db.column("SELECT takes_bytes FROM outbox_biz_types WHERE biz_type = 'frames'") == [0]
 
 
-def event(number: int, payload: str) -> Foreign:
-    return Foreign("/shop", str(number), "placed", None, "orders", 0, number, "k", payload, None, None, {})
+@dataclass(frozen=True)
+class Event:
+    """A record as Kafka's client gives it."""
+
+    number: int
+    text: str
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return [("ce_source", b"/shop"), ("ce_id", b"%d" % self.number), ("ce_type", b"placed")]
+
+    def key(self) -> bytes:
+        return b"k"
+
+    def value(self) -> bytes:
+        return self.text.encode()
+
+    def topic(self) -> str:
+        return "orders"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.number
 
 
 def test_records_are_received_in_parts_that_the_server_takes(account: Account, db: Session) -> None:
@@ -59,16 +82,15 @@ def test_records_are_received_in_parts_that_the_server_takes(account: Account, d
         def query(self, statement: str, *arguments: object) -> list[object]:
             return [(1024 + 2000,)] if "max_allowed_packet" in statement else super().query(statement, *arguments)
 
-    def call(action, _is_divisible=True):  # type: ignore[no-untyped-def]
-        try:
-            return action()
-        except Unavailable as error:
-            raise TooLarge from error
-
-    events = [event(number, json.dumps("x" * 100)) for number in range(6)]
-    events[1] = event(1, json.dumps("x" * 3000))
-    with Calls(settings(account.url)) as database:
-        results = Receiver(database, call).receive(events)
+    events = [Event(number, json.dumps("x" * (3000 if number == 1 else 100))) for number in range(6)]
+    with Receiver(settings(account.url), threading.Event(), print) as receiver:
+        receiver._database = Calls(settings(account.url))
+        receiver.start(events)
+        assert receiver.records == events
+        finished = receiver.finish()
+        assert receiver.records == receiver.finish() == []
+    assert [record for record, _ in finished] == events
+    results = [result for _, result in finished]
     assert [result.outcome for result in results] == ["received", "dead", "received", "dead", "received", "received"]
     assert [result.id for result in results] == sorted(result.id or 0 for result in results)
     assert results[1].error == (

@@ -11,10 +11,10 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from outboxd.daemon.backlog import Backlog, Entry, Partition
-from outboxd.daemon.receiver import Receiver, TooLarge
+from outboxd.daemon.receiver import Receiver, Results
 from outboxd.kafka.client import Outage, connect, each_second
-from outboxd.kafka.records import ForeignRecord, foreign, parse
-from outboxd.messages import Outcome, Received
+from outboxd.kafka.records import ForeignRecord, parse
+from outboxd.messages import Arrival, Consumption, Outcome
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.observe import metrics, tracing
 from outboxd.observe.health import Pulse
@@ -62,6 +62,10 @@ def _properties(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in _PROPERTIES.items() if name not in _OF_THE_CLASSIC_PROTOCOL}
 
 
+class _TooLarge(Exception):
+    """A call was for more messages than the server takes in one transaction."""
+
+
 class Consumer:
     """One consumer worker, a member of the setting `group`.
 
@@ -74,7 +78,7 @@ class Consumer:
         self._stop = stop
         self._pulse = pulse
         self._database = ConsumerProcedures(settings)
-        self._receiver = Receiver(self._database, self._call)
+        self._receiver = Receiver(settings, stop, pulse.is_held_up)
         self._outage = Outage()
         self._kafka = self._connect()
         # Held while the client is used; during a call the heartbeats use it.
@@ -96,10 +100,10 @@ class Consumer:
 
         Raises mysql.connector.Error where the procedure fails for good, and KafkaException for a fatal error.
         """
-        with self._database, self._in_use, each_second(self._heartbeat):
+        with self._receiver, self._database, self._in_use, each_second(self._heartbeat):
             try:
                 # Before the first subscription: another one makes the member join again.
-                self._receiver.look()
+                self._meanwhile(self._receiver.look)
                 self._subscribe()
                 while not self._stop.is_set():
                     self._round()
@@ -127,20 +131,24 @@ class Consumer:
     def _round(self) -> None:
         if self._outage.needs_new_client(self._kafka):
             self._rejoin()
-        if self._receiver.look():
-            self._subscribe()
         assigned = self._kafka.assignment()
         self._pulse.holds(len(assigned), is_member=bool(assigned or self._kafka.memberid()))
         self._tell_whether_it_waits(bool(assigned))
         self._pause({(partition.topic, partition.partition) for partition in assigned})
         records = self._poll()
         self._ends |= {_partition(record): record.offset() + 1 for record in records}
-        self._waiting.add(self._entries(records))
+        moved = {_partition(record) for record in [*records, *self._receiver.records]}
+        # What was received in the last round is consumed while the next is received.
+        self._take(self._meanwhile(self._receiver.finish))
+        if self._meanwhile(self._receiver.look):
+            self._subscribe()
+        self._sort(records)
         batch = self._waiting.batch(self._most)
         if batch:
             self._consume(batch)
-        if batch or records:
-            self._store({entry.partition for entry in batch} | {_partition(record) for record in records})
+            moved |= {entry.partition for entry in batch}
+        if moved:
+            self._store(moved)
 
     def _rejoin(self) -> None:
         """Join the group with a new client. What waits is polled again, which lets it take effect but once."""
@@ -173,7 +181,7 @@ class Consumer:
 
     def _poll(self) -> list[Any]:
         """The records at hand, up to a limit; waits for the first only, and not even that with others to hand over."""
-        rest = self._waiting.rest_seconds()
+        rest = 0.0 if self._receiver.records else self._waiting.rest_seconds()
         first = self._kafka.poll(_POLL_SECONDS if rest is None else min(rest, _POLL_SECONDS))
         limit = self._room
         polled = [] if first is None else [first, *self._kafka.consume(limit - 1, 0)]
@@ -199,47 +207,49 @@ class Consumer:
             self._outage.is_over()
         return records
 
-    def _entries(self, records: Sequence[Any]) -> list[Entry]:
-        """The records whose messages may take effect: of this outbox, or received from others. The rest is foreign."""
-        entries: list[Entry] = []
+    def _sort(self, records: Sequence[Any]) -> None:
+        """Records of this outbox wait to be consumed, those of others are received; the rest is passed over."""
+        own: list[Entry] = []
         of_others: list[Any] = []
         passed_over: list[tuple[Any, ForeignRecord]] = []
         for record in records:
             try:
-                entries.append(Entry(record, parse(record, self._settings.source)))
+                own.append(Entry(record, parse(record, self._settings.source)))
             except ForeignRecord as error:
                 if error.reason == "source" and self._receiver.is_open:
                     of_others.append(record)
-                else:
-                    passed_over.append((record, error))
-        for record, received in zip(of_others, self._receive(of_others), strict=True):
+                    continue
+                passed_over.append((record, error))
+            record.set_value(None)  # nobody reads it any more, and many may wait
+        self._waiting.add(own)
+        if of_others:
+            self._receiver.start(of_others)
+        self._pass_over(passed_over)
+
+    def _take(self, results: Results) -> None:
+        """Let received messages wait to be consumed."""
+        passed_over: list[tuple[Any, ForeignRecord]] = []
+        for record, received in results:
+            record.set_value(None)
             if received.arrival:
-                entries.append(Entry(record, received.arrival))
+                self._waiting.add([Entry(record, received.arrival)])
             elif received.outcome == "ignored":
                 passed_over.append((record, ForeignRecord("source", "there is no subscription for it")))
             elif received.outcome == "dead":
                 log.warning("dead", id=received.id)
-        for record in records:
-            record.set_value(None)  # nobody reads it any more, and many may wait
-        metrics.consumed.labels("foreign").inc(len(passed_over))
-        self._foreigners.tell(passed_over)
-        return entries
+        self._pass_over(passed_over)
 
-    def _receive(self, records: Sequence[Any]) -> list[Received]:
-        if not records:
-            return []
-        results = self._receiver.receive([foreign(record) for record in records])
-        metrics.count_received(Counter(result.outcome for result in results))
-        return results
+    def _pass_over(self, records: Sequence[tuple[Any, ForeignRecord]]) -> None:
+        metrics.consumed.labels("foreign").inc(len(records))
+        self._foreigners.tell(records)
 
     def _consume(self, batch: Sequence[Entry]) -> None:
         """Let the messages take effect; what the next call must take again stays in the backlog."""
         self._pulse.beat()
         began_ns = time.time_ns()
         try:
-            arrivals = [entry.arrival for entry in batch]
-            done = self._call(lambda: self._database.consume(arrivals), is_divisible=len(arrivals) > 1)
-        except TooLarge:
+            done = self._call([entry.arrival for entry in batch])
+        except _TooLarge:
             self._most = len(batch) // 2
             return
         outcomes = {outcome.id: outcome for outcome in done.outcomes}
@@ -279,29 +289,34 @@ class Consumer:
                 self._told[entry.arrival.biz_type] = now
                 log.warning("waits for a lock", biz_type=entry.arrival.biz_type, id=outcome.id, reason=outcome.error)
 
-    def _call(self, call: Callable[[], _Result], is_divisible: bool = True) -> _Result:
-        """Call MySQL until it is available; the heartbeats use the client meanwhile.
-
-        Raises TooLarge where the call is divisible and the transaction was too large.
-        """
-
-        def attempt() -> _Result:
-            self._in_use.release()
+    def _call(self, arrivals: Sequence[Arrival]) -> Consumption:
+        def consume() -> Consumption:
             try:
-                return call()
+                return self._meanwhile(lambda: self._database.consume(arrivals))
             except Unavailable as error:
-                if error.is_too_large and is_divisible:
-                    raise TooLarge from error
+                if error.is_too_large and len(arrivals) > 1:
+                    raise _TooLarge from error
                 raise
-            finally:
-                self._in_use.acquire()
 
-        return until_available(self._stop, attempt, self._pulse.is_held_up)
+        return until_available(self._stop, consume, self._pulse.is_held_up)
+
+    def _meanwhile(self, call: Callable[[], _Result]) -> _Result:
+        """Make a call of MySQL, during which the heartbeats use the client."""
+        self._in_use.release()
+        try:
+            return call()
+        finally:
+            self._in_use.acquire()
 
     def _store(self, partitions: set[Partition]) -> None:
-        """Store the offsets behind what was polled of these partitions, but not behind what waits."""
-        starts = {partition: self._waiting.start(partition) for partition in partitions}
-        ends = {partition: self._ends[partition] if start is None else start for partition, start in starts.items()}
+        """Store the offsets behind what was polled of these partitions, but not behind what waits or is received."""
+        received: dict[Partition, int] = {}
+        for record in self._receiver.records:
+            received.setdefault(_partition(record), record.offset())
+        ends: dict[Partition, int] = {}
+        for partition in partitions:
+            starts = (self._waiting.start(partition), received.get(partition))
+            ends[partition] = min((start for start in starts if start is not None), default=self._ends[partition])
         try:
             self._kafka.store_offsets(
                 offsets=[TopicPartition(*partition, offset) for partition, offset in ends.items()]
