@@ -140,7 +140,7 @@ def test_adoption_keeps_every_row_and_column_and_copies_no_table(
 
 def test_steps_that_change_the_table_name_their_algorithm() -> None:
     codes = [re.sub(r"^--.*\n", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE) for file in migration_files()]
-    steps = [step for code in codes for step in re.findall(r"ALTER TABLE .*?;", code, re.DOTALL)]
+    steps = [step for code in codes for step in re.findall(r"^ALTER TABLE .*?;", code, re.DOTALL | re.MULTILINE)]
     ends = [re.search(r"ALGORITHM = .*;$", step) for step in steps]
     assert [end and end[0] for end in ends] == ["ALGORITHM = INSTANT;"] * 2 + ["ALGORITHM = INPLACE, LOCK = NONE;"]
 

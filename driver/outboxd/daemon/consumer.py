@@ -103,7 +103,7 @@ class Consumer:
         with self._receiver, self._database, self._in_use, each_second(self._heartbeat):
             try:
                 # Before the first subscription: another one makes the member join again.
-                self._meanwhile(self._receiver.look)
+                self._look_at_inbox()
                 self._subscribe()
                 while not self._stop.is_set():
                     self._round()
@@ -140,7 +140,7 @@ class Consumer:
         moved = {_partition(record) for record in [*records, *self._receiver.records]}
         # What was received in the last round is consumed while the next is received.
         self._take(self._meanwhile(self._receiver.finish))
-        if self._meanwhile(self._receiver.look):
+        if self._look_at_inbox():
             self._subscribe()
         self._sort(records)
         batch = self._waiting.batch(self._most)
@@ -156,6 +156,9 @@ class Consumer:
         self._kafka = self._connect()
         self._subscribe()
         self._paused.clear()
+
+    def _look_at_inbox(self) -> bool:
+        return self._meanwhile(lambda: self._receiver.look(self._database))
 
     def _subscribe(self) -> None:
         self._kafka.subscribe([*self._settings.topics, *sorted(self._receiver.retry_topics - {*self._settings.topics})])

@@ -63,15 +63,16 @@ class Receiver:
         """Those that are under way."""
         return self._records
 
-    def look(self) -> bool:
+    def look(self, database: ConsumerProcedures) -> bool:
         """Ask again, where it is time to; returns whether there are other retry topics than before.
 
-        Nothing must be under way. Raises Unavailable once it has to stop.
+        It asks on the consumer's connection: its own is made when there is something to receive. Raises Unavailable
+        once it has to stop.
         """
         if time.monotonic() < self._look_at:
             return False
         before = self.retry_topics
-        self._inbox = self._call(self._database.inbox)
+        self._inbox = self._call(database.inbox)
         self._look_at = time.monotonic() + _LOOK_SECONDS
         return self.retry_topics != before
 
