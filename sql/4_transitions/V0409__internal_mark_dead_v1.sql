@@ -38,11 +38,11 @@ BEGIN
   DECLARE v_stage VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_changed INT;
 
+  -- Without a lock: under autocommit it would be given up again, and who waits for it come first.
   SELECT COALESCE(p_stage, IF(MAX(status) = 'published', 'consumer', 'relay'))
     INTO v_stage
     FROM agent_outbox_messages
-   WHERE id = p_id
-     FOR UPDATE;
+   WHERE id = p_id;
   UPDATE agent_outbox_messages
      SET status = 'dead',
          next_retry_at = NULL,

@@ -8,7 +8,7 @@ import click
 from outboxd.commands.choose import check_choice, filter_options, ids_argument, one_by_one, which
 from outboxd.commands.confirm import MOST, ask, in_parts, in_words
 from outboxd.commands.options import OPERATOR, all_option, json_option, with_settings, yes_option
-from outboxd.commands.output import cell, console, echo_message, json_line, list_table, one_line
+from outboxd.commands.output import cell, echo_message, json_line, one_line, print_list
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
@@ -36,9 +36,9 @@ def list_dead(settings: Settings, below: int | None, limit: int, as_json: bool, 
         for row in rows:
             click.echo(json_line(row))
         return
-    table = list_table("id", "topic", "key", "business type", "failures", "died at (UTC)", "error")
-    for row in rows:
-        table.add_row(
+    titles = ("id", "topic", "key", "business type", "failures", "died at (UTC)", "error")
+    cells = [
+        (
             str(row["id"]),
             cell(row["topic"]),
             cell(row["message_key"]),
@@ -47,8 +47,10 @@ def list_dead(settings: Settings, below: int | None, limit: int, as_json: bool, 
             f"{row['updated_at']:%F %T}",
             one_line(row["last_error"]),
         )
+        for row in rows
+    ]
     if rows:
-        console.print(table)
+        print_list(titles, cells)
     click.echo(f"{len(rows)} of {in_words(count, 'dead')}")
     if len(rows) == limit < count:
         click.echo(f"the next page: --below {rows[-1]['id']}", err=True)
@@ -70,12 +72,19 @@ def summary(settings: Settings, limit: int, as_json: bool, **filters: Any) -> No
         for row in rows:
             click.echo(json_line(row))
         return
-    table = list_table("messages", "business type", "last died (UTC)", "example", "error")
-    for row in rows:
-        died = f"{row['last_died_at']:%F %T}"
-        table.add_row(str(row["messages"]), cell(row["biz_type"]), died, str(row["example_id"]), one_line(row["error"]))
+    titles = ("messages", "business type", "last died (UTC)", "example", "error")
+    cells = [
+        (
+            str(row["messages"]),
+            cell(row["biz_type"]),
+            f"{row['last_died_at']:%F %T}",
+            str(row["example_id"]),
+            one_line(row["error"]),
+        )
+        for row in rows
+    ]
     if rows:
-        console.print(table)
+        print_list(titles, cells)
     total = in_words(sum(row["messages"] for row in rows), "dead")
     click.echo(f"{total} of {len(rows)} kinds" + (", there may be more kinds: --limit" if len(rows) == limit else ""))
 

@@ -9,7 +9,7 @@ import click
 from outboxd.commands.choose import check_choice, filter_options, ids_argument, one_by_one, which
 from outboxd.commands.confirm import MOST, ask, in_parts, in_words
 from outboxd.commands.options import OPERATOR, all_option, json_option, with_settings, yes_option
-from outboxd.commands.output import cell, console, json_line, list_table, one_line
+from outboxd.commands.output import cell, json_line, one_line, print_list
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
@@ -36,9 +36,9 @@ def failing(settings: Settings, after: int | None, limit: int, as_json: bool, **
         for row in rows:
             click.echo(json_line(row))
         return
-    table = list_table("id", "topic", "key", "business type", "failures", "next try", "behind", "error")
-    for row in rows:
-        table.add_row(
+    titles = ("id", "topic", "key", "business type", "failures", "next try", "behind", "error")
+    cells = [
+        (
             str(row["id"]),
             cell(row["topic"]),
             cell(row["message_key"]),
@@ -48,8 +48,10 @@ def failing(settings: Settings, after: int | None, limit: int, as_json: bool, **
             "1000+" if row["followers"] >= 1000 else str(row["followers"]),
             one_line(row["last_error"]),
         )
+        for row in rows
+    ]
     if rows:
-        console.print(table)
+        print_list(titles, cells)
     click.echo(f"{len(rows)} of {in_words(count, 'failing')}")
     if len(rows) == limit < count:
         click.echo(f"the next page: --after {rows[-1]['id']}", err=True)

@@ -7,7 +7,7 @@ import click
 
 from outboxd.commands.choose import TIME, key_option
 from outboxd.commands.options import OPERATOR, biz_type_option, json_option, topic_option, with_settings
-from outboxd.commands.output import cell, console, json_line, list_table, one_line
+from outboxd.commands.output import cell, json_line, one_line, print_list
 from outboxd.mysql.connection import Row
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -48,9 +48,9 @@ def find(settings: Settings, oldest_first: bool, past: int | None, limit: int, a
         for row in rows:
             click.echo(json_line(row))
         return
-    table = list_table("id", "topic", "key", "business type", "status", "failures", "enqueued at (UTC)", "error")
-    for row in rows:
-        table.add_row(
+    titles = ("id", "topic", "key", "business type", "status", "failures", "enqueued at (UTC)", "error")
+    cells = [
+        (
             str(row["id"]),
             cell(row["topic"]),
             cell(row["message_key"]),
@@ -60,8 +60,10 @@ def find(settings: Settings, oldest_first: bool, past: int | None, limit: int, a
             _time(row["created_at"]),
             one_line(row["last_error"]),
         )
+        for row in rows
+    ]
     if rows:
-        console.print(table)
+        print_list(titles, cells)
     click.echo(f"{len(rows)} found{'' if reached is None else f', there may be more: --past {reached}'}")
 
 

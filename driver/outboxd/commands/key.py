@@ -3,7 +3,7 @@
 import click
 
 from outboxd.commands.options import OPERATOR, json_option, with_settings
-from outboxd.commands.output import cell, console, json_line, list_table, one_line, say
+from outboxd.commands.output import cell, json_line, one_line, print_list, say
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
@@ -33,9 +33,9 @@ def key(settings: Settings, topic: str, message_key: str, limit: int, as_json: b
     )
     if head["last_error"]:
         say(f"its last error: {head['last_error']}")
-    table = list_table("id", "business type", "status", "failures", "enqueued at (UTC)", "waits")
-    for row in rows:
-        table.add_row(
+    titles = ("id", "business type", "status", "failures", "enqueued at (UTC)", "waits")
+    cells = [
+        (
             str(row["id"]),
             cell(row["biz_type"]),
             row["status"],
@@ -43,6 +43,9 @@ def key(settings: Settings, topic: str, message_key: str, limit: int, as_json: b
             f"{row['created_at']:%F %T}",
             one_line(row["waits"]),
         )
-    console.print(table)
+        for row in rows
+    ]
+    if rows:
+        print_list(titles, cells)
     behind = head["behind"]
     click.echo(f"{behind} {'is' if behind == 1 else 'are'} behind it" if behind else "nothing is behind it")

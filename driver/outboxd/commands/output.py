@@ -3,11 +3,12 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -47,13 +48,23 @@ def json_line(row: Mapping[str, Any]) -> str:
     return json.dumps(row, default=as_text)
 
 
-def list_table(*titles: str) -> Table:
-    """A table of one line a row; on a narrow terminal long cells are cut, ids and numbers are not."""
+_FREE = ("topic", "key", "business type", "error", "waits")
+
+
+def print_list(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of one line a row; on a narrow terminal users' texts are cut, ids and numbers are not."""
+    widths = {title: max(len(title), *(cell_len(row[place]) for row in rows)) for place, title in enumerate(titles)}
+    free = [title for title in titles if title in _FREE]
+    left = console.width - sum(widths[title] for title in titles if title not in free) - 2 * len(titles)
+    for number, title in enumerate(sorted(free, key=lambda title: widths[title])):
+        widths[title] = max(4, min(widths[title], left // (len(free) - number)))
+        left -= widths[title]
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in titles:
-        is_text = title in {"topic", "key", "business type", "error", "waits"}
-        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=6 if is_text else len(title))
-    return table
+        table.add_column(title, no_wrap=True, overflow="ellipsis", width=widths[title])
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def one_line(text: str | None) -> str:
