@@ -34,7 +34,7 @@ UTC), next_retry_at, created_at, and followers: how many messages it holds back,
 Errors
   30005 p_limit is out of range
 
-Called by: operators. Reads only; transaction: the caller''s. Reads all pending messages, 1 s for a million, and up to
+Called by: operators. Reads only; transaction: the caller''s. Reads all pending messages, 1.7 s for a million, and up to
 1000 of each lane that it lists.
 
 Example

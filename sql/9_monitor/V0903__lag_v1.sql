@@ -23,7 +23,7 @@ Result set, one row
   published_seconds             the same of the oldest published one among those counted; NULL: none is published
   topics_unavailable            topics that Kafka takes no records for at the moment (outbox_topics_unavailable)
   next_due_seconds              seconds until the next pending one is due; negative: overdue by that; NULL: none is pending
-  failing                       messages that have failed and wait for their retry (outbox_failing), of the 500 of each slot
+  failing                       messages that have failed and wait for their retry (outbox_failing), of the 100 of each slot
                                 that come back first
   failing_seconds               how long the one of them has been failing that failed first: since the first of its
                                 failures; its topic and key have stood still since then. NULL: none fails
@@ -51,7 +51,7 @@ BEGIN
   DECLARE v_pending, v_published, v_dead INT;
   DECLARE v_first_pending, v_first_published BIGINT UNSIGNED;
   DECLARE v_next_due, v_failing_since DATETIME(6);
-  DECLARE v_most_of_slot INT DEFAULT 500;
+  DECLARE v_most_of_slot INT DEFAULT 100;
   DECLARE v_failing INT;
 
   IF v_most < 0 THEN

@@ -140,7 +140,7 @@ dead_letters = Gauge(
 )
 failing_messages = Gauge(
     "outboxd_failing_messages",
-    "Messages of the whole outbox that have failed and wait for their retry; counted up to 500 for each slot.",
+    "Messages of the whole outbox that have failed and wait for their retry; counted up to 100 for each slot.",
     registry=registry,
 )
 failing_seconds = Gauge(
