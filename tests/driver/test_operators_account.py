@@ -23,7 +23,7 @@ def operator_url(db: Session, mysql_server: Server, installed_database: str) -> 
     create_account(db, OPERATOR)
     for view in VIEWS:
         db.execute(f"GRANT SELECT ON {view} TO {OPERATOR}")
-    for procedure in ("pause", "resume", "status", "register_biz_type", "delete_biz_type", "get"):
+    for procedure in ("pause", "resume", "status", "lag", "register_biz_type", "delete_biz_type", "get"):
         db.execute(f"GRANT EXECUTE ON PROCEDURE outbox_{procedure}_v1 TO {OPERATOR}")
     yield mysql_url(mysql_server, installed_database, OPERATOR)
     db.execute(f"DROP USER {OPERATOR}")
