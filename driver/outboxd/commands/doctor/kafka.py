@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import mysql.connector
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -13,6 +14,7 @@ from outboxd.commands.doctor.finding import PATIENCE_SECONDS, Finding, error, er
 from outboxd.kafka.client import connect
 from outboxd.kafka.records import ForeignRecord, parse
 from outboxd.mysql.procedures import ConsumerProcedures
+from outboxd.retry import Unavailable
 from outboxd.settings import Settings
 
 _LAST_RECORDS = 20
@@ -34,7 +36,10 @@ def findings(settings: Settings, database: ConsumerProcedures | None, *, has_sou
         yield error("Kafka", (errors or wrong.args)[0].str(), to_do)
         return
     yield Finding("Kafka", f"brokers: {len(there.brokers)}")
-    retry_topics = sorted(database.inbox().retry_topics) if database is not None else []
+    retry_topics: list[str] = []
+    if database is not None:
+        with suppress(Unavailable, mysql.connector.Error):  # of its rights, another finding tells
+            retry_topics = sorted(database.inbox().retry_topics)
     if not settings.topics:
         yield Finding("topics", "none are consumed: setting topics is empty")
     found: set[str] = set()
