@@ -64,6 +64,15 @@ BEGIN
        ORDER BY m.dedup_key
       ON DUPLICATE KEY UPDATE message_id = IF(outbox_dedup_keys.message_id = 0, m.id, NULL);
     END;
+    IF p_is_stored AND EXISTS (SELECT 1 FROM outbox_received WHERE outcome = 'new' AND error IS NOT NULL) THEN
+      INSERT INTO outbox_failures (message_id, failure, at, stage, errno, error)
+      SELECT /*+ SET_VAR(sql_big_selects = 1) */ m.id, 1, v_now, 'consumer', NULL, m.last_error
+        FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
+        STRAIGHT_JOIN outbox_received AS r FORCE INDEX (dedup_key) ON r.dedup_key = m.dedup_key AND r.outcome = 'new'
+       WHERE m.id >= v_first_id
+         AND r.error IS NOT NULL
+       ORDER BY m.id;
+    END IF;
   END IF;
 END $$
 

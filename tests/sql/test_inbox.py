@@ -154,6 +154,9 @@ def test_record_that_cannot_take_effect_is_a_dead_letter_that_says_why(inbox: Se
     assert (message["status"], message["payload"], message["last_error"]) == ("dead", payload, bad["error"])
     assert before["id"] < bad["id"] < after["id"]
     assert inbox.column("SELECT origin FROM outbox_dead_letters") == [SHOP]
+    assert inbox.rows("SELECT message_id, failure, stage, error FROM outbox_failures") == [
+        {"message_id": bad["id"], "failure": 1, "stage": "consumer", "error": bad["error"]}
+    ]
 
 
 def test_without_a_handler_a_record_is_a_dead_letter_that_takes_effect_once_there_is_one(
