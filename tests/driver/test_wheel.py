@@ -1,12 +1,26 @@
 """The wheel: it holds all that is needed, and runs away from the checkout."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.kit.command import Setting, environment
 from tests.kit.server import SQL_FOLDER, Server, migration_files
 from tests.servers.paths import CHECKOUT
+
+
+def other_pythons() -> list[str]:
+    """The newer interpreters that this machine has, one of each version."""
+    found: dict[int, str] = {}
+    for folder in (Path("/usr/bin"), Path("/usr/local/bin"), *Path.home().glob(".pyenv/versions/*/bin")):
+        for path in folder.glob("python3.*"):
+            version = re.fullmatch(r"python3\.(\d+)", path.name)
+            if version and int(version[1]) > sys.version_info.minor:
+                found.setdefault(int(version[1]), str(path))
+    return [found[minor] for minor in sorted(found)]
 
 
 def pip(*arguments: str | Path) -> None:
@@ -49,3 +63,22 @@ def test_wheel_brings_the_schema_and_runs_away_from_the_checkout(
     (installed,) = venv.glob("lib/*/site-packages/outboxd/sql")
     there = {path.relative_to(installed) for path in installed.rglob("*.sql")}
     assert there == {path.relative_to(SQL_FOLDER) for path in SQL_FOLDER.rglob("*.sql")}
+
+
+@pytest.mark.parametrize("python", other_pythons(), ids=lambda path: Path(path).name)
+def test_daemon_runs_on_a_newer_python(tmp_path: Path, mysql_server: Server, fresh_database: str, python: str) -> None:
+    venv = tmp_path / "venv"
+    subprocess.run([python, "-m", "venv", "--without-pip", venv], check=True)
+    pip("--python", venv / "bin" / "python", "install", CHECKOUT)
+    url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{fresh_database}"
+    done = subprocess.run(
+        [str(venv / "bin" / "outboxd"), "demo", "--metrics-address", ""],
+        env=environment({"mysql_url": url}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 duplicated, 0 out of order, 0 dead" in done.stdout.splitlines()[-1]
