@@ -118,8 +118,8 @@ INCIDENTS = {
     ),
     "slow handler": Incident(
         slow_handler,
-        *("handlers", "warn", "kit_handler, which handles business type orders, has taken 0.3 s a call in 1 calls"),
-        "a consumer does no more than 3.3 of it a second",
+        *("handlers", "warn", "kit_handler, which handles business type orders, has taken 0.3"),
+        " of it a second; EXPLAIN its statements",
     ),
     "failing key": Incident(
         failing_key,
