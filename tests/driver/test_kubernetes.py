@@ -153,11 +153,14 @@ def in_pod(account: Account, cluster: MockCluster, tmp_path: Path) -> Iterator[D
         "SECRET": str(secret),
         "POD_USER": str(security["runAsUser"]),
     }
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", _CONTAINER, "sh"]
+    command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", _CONTAINER, "sh"]
     daemon = Daemon(tmp_path, {"kafka_options": QUICK_GROUP}, command=command, variables=variables)
     daemon.start()
     yield daemon
     if daemon.process.poll() is None:
+        # --kill-child does not: the kernel forgets its signal when the process becomes another user's.
+        for child in psutil.Process(daemon.pid).children(recursive=True):
+            child.kill()
         daemon.kill()
 
 
