@@ -49,7 +49,7 @@ class _Element:
 
 def enqueue(
     database: ApplicationProcedures,
-    topic: str,
+    topic: str | None,
     lines: Iterable[bytes],
     *,
     source: str | None = None,
@@ -59,11 +59,11 @@ def enqueue(
     """Enqueue each line, and yield what became of the lines of each transaction after it has committed.
 
     A line is UTF-8: a chat message (user_id, conversation_id, role, message; its conversation is the key), or any
-    message as outbox_enqueue_batch_v1 takes it, in which topic may be left out. Other members of a chat line are
-    ignored. With a source, each line that has none gets a dedup key of the source, the line's number and its text:
-    lines that were enqueued before are passed over. A wrong line is rejected alone; with strict it is the last one.
-    Raises Unavailable if MySQL goes away: the transaction under way is then rolled back, unless MySQL went away in the
-    middle of its COMMIT.
+    message as outbox_enqueue_batch_v1 takes it, in which topic may be left out where one is given. Other members of a
+    chat line are ignored. With a source, each line that has none gets a dedup key of the source, the line's number and
+    its text: lines that were enqueued before are passed over. A wrong line is rejected alone; with strict it is the
+    last one. Raises Unavailable if MySQL goes away: the transaction under way is then rolled back, unless MySQL went
+    away in the middle of its COMMIT.
     """
     most = most_bytes(database)
     numbered = enumerate(lines, 1)
@@ -84,7 +84,7 @@ def enqueue(
 
 
 def _elements(
-    chunk: list[tuple[int, bytes]], topic: str, source: str | None, most: int, strict: bool, done: Done
+    chunk: list[tuple[int, bytes]], topic: str | None, source: str | None, most: int, strict: bool, done: Done
 ) -> Iterator[_Element]:
     for number, line in chunk:
         if not line.strip():
@@ -165,8 +165,10 @@ def check_chat(fields: dict[str, Any]) -> None:
             raise ValueError(f"{name} must have 1 to {most} characters, it has {len(fields[name])}")
 
 
-def _element(fields: dict[str, Any], topic: str) -> dict[str, Any]:
+def _element(fields: dict[str, Any], topic: str | None) -> dict[str, Any]:
     """The element of a line's object. Its payload is a text, which the outbox keeps byte for byte."""
+    if topic is None and "topic" not in fields:
+        raise ValueError("topic is missing: give --topic")
     if "payload" in fields:
         payload = fields["payload"]
         return {"topic": topic, **fields, "payload": payload if isinstance(payload, str) else _compact(payload)}
@@ -174,7 +176,12 @@ def _element(fields: dict[str, Any], topic: str) -> dict[str, Any]:
         raise ValueError("payload is missing: a message with a biz_type has one")
     check_chat(fields)
     payload = _compact({name: fields[name] for name in _CHAT})
-    return {"biz_type": _CHAT_TYPE, "topic": topic, "key": fields["conversation_id"], "payload": payload}
+    return {
+        "biz_type": _CHAT_TYPE,
+        "topic": topic or fields["topic"],
+        "key": fields["conversation_id"],
+        "payload": payload,
+    }
 
 
 def _compact(value: object) -> str:

@@ -26,6 +26,7 @@ TAKEN = {
     "retry": OPERATOR,
     "give-up": OPERATOR,
     "dead summary": OPERATOR,
+    "dead export": OPERATOR,
     "dead list": OPERATOR,
     "dead show": OPERATOR,
     "dead requeue": OPERATOR,

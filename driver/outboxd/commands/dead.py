@@ -1,5 +1,7 @@
 """`outboxd dead`: counts, lists, shows, requeues and discards dead letters."""
 
+import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ from outboxd.commands.choose import check_choice, filter_options, ids_argument, 
 from outboxd.commands.confirm import MOST, ask, in_parts, in_words
 from outboxd.commands.options import OPERATOR, all_option, json_option, with_settings, yes_option
 from outboxd.commands.output import cell, echo_message, json_line, one_line, print_list
+from outboxd.mysql.connection import Row
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
@@ -101,6 +104,46 @@ def show_dead(settings: Settings, message_id: int) -> None:
     if message["status"] != "dead":
         raise click.ClickException(f"message {message_id} is not dead but {message['status']}")
     echo_message(message)
+
+
+@dead.command()
+@_filters
+@with_settings(*OPERATOR)
+def export(settings: Settings, **filters: Any) -> None:
+    """Write dead letters as JSON lines that `outboxd enqueue` takes, here or in another database; the oldest first.
+
+    Each has a dedup key, so that a file can be enqueued again and stores nothing twice. They stay as they are. Those
+    with bytes instead of a payload are left out, and counted (exit code 3).
+    """
+    chosen, below, ids = which(**filters), None, list[int]()
+    left_out = 0
+    with OperatorProcedures(settings) as database:
+        while rows := database.list_dead(chosen, below, MOST):
+            ids += [row["id"] for row in rows]
+            below = ids[-1]
+        for message_id in reversed(ids):
+            message = database.get(message_id)
+            if message is None or message["status"] != "dead":
+                continue  # requeued or discarded meanwhile
+            if message["content_type"] is not None:
+                left_out += 1
+                continue
+            click.echo(json.dumps(_as_enqueued(message, settings.database), ensure_ascii=False))
+    if left_out:
+        click.echo(f"left out: {in_words(left_out, 'dead')} with bytes", err=True)
+        sys.exit(3)
+
+
+def _as_enqueued(message: Row, database: str) -> dict[str, Any]:
+    line = {
+        "biz_type": message["biz_type"],
+        "topic": message["topic"],
+        "key": message["message_key"],
+        "payload": message["payload"],
+        "max_retry": message["max_retry"],
+        "dedup_key": f"dead letter {message['id']} of {database[:64]}, {message['created_at']}",
+    }
+    return line | ({"headers": json.loads(message["headers"])} if message["headers"] else {})
 
 
 @dead.command()

@@ -15,13 +15,15 @@ from outboxd.settings import Settings
 
 
 @click.command()
-@click.option("--topic", required=True, help="Kafka topic of the messages")
+@click.option("--topic", help="Kafka topic of the messages whose line has none")
 @click.option("--strict", is_flag=True, help="stop at the first wrong line")
 @click.option("--source", help="what the dedup keys of the lines begin with [default: the file's name and the topic]")
 @click.option("--again", is_flag=True, help="enqueue also what was enqueued before: without dedup keys")
 @click.argument("file", type=click.File("rb"))
 @with_settings(*MYSQL)
-def enqueue(settings: Settings, topic: str, strict: bool, source: str | None, again: bool, file: BinaryIO) -> None:
+def enqueue(
+    settings: Settings, topic: str | None, strict: bool, source: str | None, again: bool, file: BinaryIO
+) -> None:
     """Enqueue the messages of FILE (- for standard input), one JSON object a line.
 
     A chat message has user_id, conversation_id, role and message; any other message biz_type, key and payload, and may
@@ -34,7 +36,7 @@ def enqueue(settings: Settings, topic: str, strict: bool, source: str | None, ag
         raise click.UsageError("--again and --source exclude each other")
     path = Path(str(getattr(file, "name", "-")))
     if not source and not again and path.is_file():
-        source = f"{path.name}:{topic}"
+        source = f"{path.name}:{topic or ''}"
     enqueued = known = rejected = last = 0
 
     def summary() -> str:
