@@ -346,6 +346,16 @@ def test_biz_types_are_listed_set_and_kept(operate: Invoke, db: Session) -> None
     assert rows[2][:2] == ["other", "not registered: publish-only"]
 
 
+def test_biz_types_and_a_dead_letter_are_lines_of_json(operate: Invoke, db: Session) -> None:
+    operate("biz-type", "set", "orders", "--max-retry", "5")
+    rows = [json.loads(line) for line in operate("biz-type", "list", "--json").output.splitlines()]
+    assert {row["name"]: row["max_retry"] for row in rows}["orders"] == 5
+    dead = db.enqueue()
+    db.call("outbox_mark_dead_v1", dead, "as arranged")
+    shown = json.loads(operate("dead", "show", str(dead), "--json").output)
+    assert (shown["id"], shown["status"], shown["last_error"]) == (dead, "dead", "as arranged")
+
+
 def test_biz_type_with_an_unknown_handler_is_one_line(outboxd: Run, operator_url: str) -> None:
     result = outboxd("biz-type", "set", "order_paid", "--handler", "nowhere", mysql_url=operator_url)
     assert "--handler is no procedure (p_id, p_payload) of this database: nowhere" in the_one_line(result)

@@ -5,15 +5,16 @@ from typing import Any
 import click
 from rich.table import Table
 
-from outboxd.commands.options import OPERATOR, age, with_settings
-from outboxd.commands.output import cell, console, printable, say
+from outboxd.commands.options import OPERATOR, age, json_option, with_settings
+from outboxd.commands.output import cell, console, json_line, printable, say
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
-_POLICIES = (
-    "SELECT name, handler, batch_handler, ordering, max_retry, backoff_base_seconds, backoff_cap_seconds, paused_at"
-    " FROM outbox_policies WHERE kind = 'biz_type' ORDER BY name"
+_COLUMNS = (
+    *("name", "handler", "batch_handler", "ordering", "max_retry"),
+    *("backoff_base_seconds", "backoff_cap_seconds", "paused_at"),
 )
+_POLICIES = f"SELECT {', '.join(_COLUMNS)} FROM outbox_policies WHERE kind = 'biz_type' ORDER BY name"
 
 
 @click.group(name="biz-type")
@@ -22,11 +23,16 @@ def biz_type() -> None:
 
 
 @biz_type.command(name="list")
+@json_option
 @with_settings(*OPERATOR)
-def list_policies(settings: Settings) -> None:
+def list_policies(settings: Settings, as_json: bool) -> None:
     """List the business types, their handlers and policies."""
     with OperatorProcedures(settings) as database:
         rows = database.query(_POLICIES)
+    if as_json:
+        for row in rows:
+            click.echo(json_line(dict(zip(_COLUMNS, row, strict=True))))
+        return
     columns = ("business type", "handler", "ordering", "max retry", "backoff", "paused since (UTC)", "batch handler")
     table = Table(*columns, box=None)
     for name, handler, batch_handler, ordering, max_retry, base, cap, paused_at in rows:

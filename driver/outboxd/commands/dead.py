@@ -94,8 +94,9 @@ def summary(settings: Settings, limit: int, as_json: bool, **filters: Any) -> No
 
 @dead.command(name="show")
 @click.argument("message_id", metavar="ID", type=click.IntRange(min=1))
+@json_option
 @with_settings(*OPERATOR)
-def show_dead(settings: Settings, message_id: int) -> None:
+def show_dead(settings: Settings, message_id: int, as_json: bool) -> None:
     """Show one dead letter whole."""
     with OperatorProcedures(settings) as database:
         message = database.get(message_id)
@@ -103,7 +104,10 @@ def show_dead(settings: Settings, message_id: int) -> None:
         raise click.ClickException(f"there is no message {message_id}")
     if message["status"] != "dead":
         raise click.ClickException(f"message {message_id} is not dead but {message['status']}")
-    echo_message(message)
+    if as_json:
+        click.echo(json_line(message))
+    else:
+        echo_message(message)
 
 
 @dead.command()
