@@ -77,7 +77,7 @@ def test_show_of_an_unknown_message_is_one_line(outboxd: Run, db: Session, unkno
         ["show", "one"],
         ["show", "-1"],
         ["show", "1", "2"],
-        ["enqueue", "-"],
+        ["enqueue"],
         ["enqueue", "--topic", "chat"],
         ["enqueue", "--topic", "chat", "no-such-file.jsonl"],
         ["run", "--only", "both"],
