@@ -85,6 +85,8 @@ def test_outage_says_each_reason_once_whichever_broker_has_it() -> None:
         (KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down"),
         (KafkaError._TRANSPORT, refused("kafka-1", "bootstrap", 9091, 0)),
         (KafkaError._ALL_BROKERS_DOWN, "3/3 brokers are down"),
+        (KafkaError._TRANSPORT, f"GroupCoordinator: {refused('kafka-2', '2', 9092, 0).replace('/2: ', ': ')}"),
+        (KafkaError._ALL_BROKERS_DOWN, "3/3 brokers are down"),
         (KafkaError._SSL, certificate),
         (KafkaError._SSL, certificate.replace("kafka-1", "kafka-2")),
     ]

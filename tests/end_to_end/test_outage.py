@@ -284,14 +284,26 @@ def test_kafka_that_is_away_at_the_start_and_again_later_is_waited_for(
 
 
 def assert_said(daemon: Daemon, times: int) -> None:
-    """Each worker that noticed says once, each time, that Kafka is away, and that it is back."""
+    """Each worker that noticed says, each time, why Kafka is away, each reason once, and once that it is back."""
 
-    def counts(name: str) -> dict[str, int]:
-        return {worker: len(reasons) for worker, reasons in said(daemon, name).items()}
+    def outages() -> dict[str, list[list[str]]]:
+        """By worker, the reasons of each outage; the last list is of the one that is not over."""
+        by_worker: dict[str, list[list[str]]] = {}
+        for event in daemon.events():
+            reasons = by_worker.setdefault(event.get("worker", "main"), [[]])
+            if event["event"] == "unavailable":
+                reasons[-1].append(event["reason"])
+            elif event["event"] == "available":
+                reasons.append([])
+        return {worker: reasons for worker, reasons in by_worker.items() if reasons != [[]]}
 
-    daemon.eventually(lambda: counts("available") == counts("unavailable") != {}, "each says that Kafka is back")
-    assert max(counts("unavailable").values()) <= times, said(daemon, "unavailable")
-    assert all(event["reason"].startswith("Kafka: ") for event in daemon.events("unavailable"))
+    daemon.eventually(lambda: {len(of[-1]) for of in outages().values()} == {0}, "each says that Kafka is back")
+    for *over, _ in outages().values():
+        assert 1 <= len(over) <= times, outages()
+        for reasons in over:
+            kinds = {reason.rpartition(": ")[2].partition(" (")[0] for reason in reasons}
+            assert len(kinds) == len(reasons) > 0, reasons
+            assert all(reason.startswith("Kafka: ") for reason in reasons)
 
 
 def test_messages_wait_out_kafka_though_their_timeout_passes_again_and_again(

@@ -29,7 +29,7 @@ _UNAVAILABLE = {
 # One broker's; the next error says whether it is all brokers'.
 _OF_ONE_BROKER = {KafkaError._RESOLVE, KafkaError._TRANSPORT}
 # Which broker an error is of, and when it came: two that differ only in these have the same reason.
-_WHERE_AND_WHEN = re.compile(r"^\S+/\S+: |(?<=Connect to )\S+| \(after .*\)$")
+_WHERE_AND_WHEN = re.compile(r"^(?:GroupCoordinator: )?\S+[:/]\w+: |(?<=Connect to )\S+| \(after .*\)$")
 # The client goes on from these by itself, within seconds: brokers change roles, and groups their members.
 _PASSING = {
     KafkaError._TRANSPORT,
