@@ -10,7 +10,7 @@ from typing import Any
 import mysql.connector
 
 from outboxd.mysql.errors import is_rejection
-from outboxd.mysql.packets import bytes_sent, divided, most_bytes, too_large
+from outboxd.mysql.packets import divided, most_bytes, too_large
 from outboxd.mysql.procedures import ApplicationProcedures
 
 _CHAT_TYPE = "chat_history_persist"
@@ -94,7 +94,7 @@ def _elements(
             if source is not None:
                 element.setdefault("dedup_key", dedup_key(source, number, line))
             text = json.dumps(element, ensure_ascii=False, separators=(",", ":"))
-            size = bytes_sent(text)
+            size = len(text.encode())
             if reason := too_large(size, most):
                 raise ValueError(reason)
         except ValueError as error:

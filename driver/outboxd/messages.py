@@ -1,12 +1,16 @@
 """What relay and consumer know of messages: rows that procedures return, and what became of a batch."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+import pydantic_core
+
+
+def to_json(value: object) -> str:
+    """Compact JSON of lists, dicts, texts, numbers, times (ISO 8601) and this module's classes."""
+    return pydantic_core.to_json(value).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class Receipt:
     """Where Kafka has put the record, once it has acknowledged it."""
     offset: int | None = field(default=None, compare=False)
 
-    def to_json(self) -> dict[str, Any]:
+    def as_element(self) -> dict[str, Any]:
         """The element of the JSON array that the relay's marks take."""
         receipt = self.receipt and self.receipt.isoformat(sep=" ")
         return {"id": self.id, "receipt": receipt, "partition": self.partition, "offset": self.offset}
@@ -60,7 +64,7 @@ class Arrival:
     biz_type: str = field(default="", compare=False)
     """Only said by the record: nothing but the size of batches depends on it."""
 
-    def to_json(self) -> dict[str, Any]:
+    def as_element(self) -> dict[str, Any]:
         """The element of the JSON array that outbox_consume_v1 takes."""
         time = self.created_at and self.created_at.isoformat(sep=" ")
         place = {"topic": self.topic, "key": self.key, "partition": self.partition, "offset": self.offset}
@@ -69,7 +73,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A record that others have written, as outbox_receive_v1 takes it."""
+    """A record that others have written: in JSON, an element of the array that outbox_receive_v1 takes."""
 
     source: str
     id: str
@@ -86,10 +90,6 @@ class Foreign:
     headers: dict[str, str]
     error: str | None = None
     """Why it cannot take effect, as far as a client can tell."""
-
-    def to_json(self) -> str:
-        """The element of the JSON array that outbox_receive_v1 takes."""
-        return _to_json({name: getattr(self, name) for name in self.__slots__})
 
 
 @dataclass(frozen=True, slots=True)

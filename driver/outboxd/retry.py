@@ -9,7 +9,7 @@ import structlog
 from tenacity import (
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     sleep_using_event,
     stop_when_event_set,
     wait_exponential,
@@ -25,23 +25,29 @@ class Unavailable(Exception):
     """MySQL or Kafka cannot be reached, or could not finish just now; nothing is lost by trying again.
 
     announced: the reason is in the log already, and whoever logged it logs the return, too.
-    is_too_large: it was the size of the transaction; for fewer messages it may go through.
     """
 
-    def __init__(self, reason: str, *, announced: bool = False, is_too_large: bool = False) -> None:
+    def __init__(self, reason: str, *, announced: bool = False) -> None:
         super().__init__(reason)
         self.announced = announced
-        self.is_too_large = is_too_large
+
+
+class TooLarge(Unavailable):
+    """MySQL could not finish because of the transaction's size; for fewer messages it may go through."""
 
 
 def until_available(
-    stop: threading.Event, action: Callable[[], Result], told: Callable[[str], None] = lambda _: None
+    stop: threading.Event,
+    action: Callable[[], Result],
+    told: Callable[[str], None] = lambda _: None,
+    *,
+    raises_too_large: bool = False,
 ) -> Result:
     """Call action until it does not raise Unavailable, with exponential backoff from 0.1 to 5 seconds.
 
     Logs each reason as `unavailable`, once a minute (after a failover the reason may change: the new server is
     read-only), and then `available`; `told` gets the reason after every attempt. Raises the last Unavailable once stop
-    is set.
+    is set; and TooLarge at once, where the caller can divide what it asks for (raises_too_large).
     """
     began = time.monotonic()
     said: dict[str, float] = {}
@@ -56,8 +62,11 @@ def until_available(
             said[str(error)] = now
             log.warning("unavailable", reason=str(error))
 
+    def is_worth_it(error: BaseException) -> bool:
+        return isinstance(error, Unavailable) and not (raises_too_large and isinstance(error, TooLarge))
+
     retrying = Retrying(
-        retry=retry_if_exception_type(Unavailable),
+        retry=retry_if_exception(is_worth_it),
         wait=wait_exponential(multiplier=0.1, max=5) + wait_random(0, 0.1),
         sleep=sleep_using_event(stop),
         stop=stop_when_event_set(stop),

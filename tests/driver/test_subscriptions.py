@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from outboxd.daemon.receiver import Receiver
 from outboxd.mysql.procedures import ConsumerProcedures
-from outboxd.retry import Unavailable
+from outboxd.retry import TooLarge
 from tests.kit.account import Account
 from tests.kit.command import Invoke, settings
 from tests.kit.session import Session
@@ -76,7 +76,7 @@ def test_records_are_received_in_parts_that_the_server_takes(account: Account, d
             given = [json.loads(record) for record in records]
             calls.append([record["id"] for record in given])
             if any(record["id"] == "3" and record["payload"] for record in given):
-                raise Unavailable("1197", is_too_large=True)
+                raise TooLarge("1197")
             return super().receive(records)
 
         def query(self, statement: str, *arguments: object) -> list[object]:
@@ -94,7 +94,7 @@ def test_records_are_received_in_parts_that_the_server_takes(account: Account, d
     assert [result.outcome for result in results] == ["received", "dead", "received", "dead", "received", "received"]
     assert [result.id for result in results] == sorted(result.id or 0 for result in results)
     assert results[1].error == (
-        "its value is left out: too large: 4249 bytes as it is sent, MySQL's max_allowed_packet is 3024,"
+        "its value is left out: too large: 4207 bytes as it is sent, MySQL's max_allowed_packet is 3024,"
         " record orders[0]@1"
     )
     assert results[3].error == "its value is left out: too large for max_binlog_cache_size, record orders[0]@3"

@@ -18,7 +18,7 @@ from outboxd.messages import Arrival, Consumption, Outcome
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.observe import metrics, tracing
 from outboxd.observe.health import Pulse
-from outboxd.retry import Unavailable, until_available
+from outboxd.retry import TooLarge, Unavailable, until_available
 from outboxd.settings import Settings
 
 log = structlog.get_logger()
@@ -60,10 +60,6 @@ def _properties(settings: Settings) -> dict[str, Any]:
     if settings.kafka_options.get("group.protocol") != "consumer":
         return _PROPERTIES
     return {name: value for name, value in _PROPERTIES.items() if name not in _OF_THE_CLASSIC_PROTOCOL}
-
-
-class _TooLarge(Exception):
-    """A call was for more messages than the server takes in one transaction."""
 
 
 class Consumer:
@@ -252,7 +248,7 @@ class Consumer:
         began_ns = time.time_ns()
         try:
             done = self._call([entry.arrival for entry in batch])
-        except _TooLarge:
+        except TooLarge:
             self._most = len(batch) // 2
             return
         outcomes = {outcome.id: outcome for outcome in done.outcomes}
@@ -293,15 +289,12 @@ class Consumer:
                 log.warning("waits for a lock", biz_type=entry.arrival.biz_type, id=outcome.id, reason=outcome.error)
 
     def _call(self, arrivals: Sequence[Arrival]) -> Consumption:
-        def consume() -> Consumption:
-            try:
-                return self._meanwhile(lambda: self._database.consume(arrivals))
-            except Unavailable as error:
-                if error.is_too_large and len(arrivals) > 1:
-                    raise _TooLarge from error
-                raise
-
-        return until_available(self._stop, consume, self._pulse.is_held_up)
+        return until_available(
+            self._stop,
+            lambda: self._meanwhile(lambda: self._database.consume(arrivals)),
+            self._pulse.is_held_up,
+            raises_too_large=len(arrivals) > 1,
+        )
 
     def _meanwhile(self, call: Callable[[], _Result]) -> _Result:
         """Make a call of MySQL, during which the heartbeats use the client."""

@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from outboxd.kafka.records import foreign
-from outboxd.messages import Foreign, Inbox, Received
-from outboxd.mysql.packets import bytes_sent, divided, most_bytes, too_large
+from outboxd.messages import Foreign, Inbox, Received, to_json
+from outboxd.mysql.packets import divided, most_bytes, too_large
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.observe import metrics
-from outboxd.retry import Unavailable, until_available
+from outboxd.retry import TooLarge, until_available
 from outboxd.settings import Settings
 
 _LOOK_SECONDS = 5
 _SIZE = "too large for max_binlog_cache_size"
 
+_Result = TypeVar("_Result")
 Results = list[tuple[Any, Received]]
 """Records of Kafka, and what became of each."""
 
@@ -108,25 +109,13 @@ class Receiver:
             texts = [element.text for element in part]
             try:
                 results += self._call(partial(self._database.receive, texts))
-            except _TooLarge:
+            except TooLarge:
                 half = len(part) // 2
                 todo += [part[half:], part[:half]] if half else [[_without_value(part[0].record, _SIZE)]]
         return results
 
-    def _call(self, call: Callable[[], Any]) -> Any:
-        def attempt() -> Any:
-            try:
-                return call()
-            except Unavailable as error:
-                if error.is_too_large:
-                    raise _TooLarge from error
-                raise
-
-        return until_available(self._stop, attempt, self._told)
-
-
-class _TooLarge(Exception):
-    """A call was for more than the server takes in one transaction."""
+    def _call(self, call: Callable[[], _Result]) -> _Result:
+        return until_available(self._stop, call, self._told, raises_too_large=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +127,12 @@ class _Element:
 
 
 def _element(record: Foreign, most: int) -> tuple[_Element, int]:
-    text = record.to_json()
-    size = bytes_sent(text)
-    if reason := too_large(size, most):
+    element = _Element(record, to_json(record))
+    if reason := too_large(len(element.text.encode()), most):
         element = _without_value(record, reason)
-        return element, bytes_sent(element.text)
-    return _Element(record, text), size
+    return element, len(element.text.encode())
 
 
 def _without_value(record: Foreign, reason: str) -> _Element:
     rest = replace(record, payload=None, bytes=None, headers={}, error=f"its value is left out: {reason}")
-    return _Element(rest, rest.to_json())
+    return _Element(rest, to_json(rest))

@@ -1,5 +1,6 @@
 """A connection to MySQL, and the forms in which procedures are called on it."""
 
+import functools
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,11 +15,12 @@ from mysql.connector import errorcode, errors
 
 from outboxd.mysql.errors import is_passing, is_too_large
 from outboxd.observe import metrics
-from outboxd.retry import Unavailable
+from outboxd.retry import TooLarge, Unavailable
 from outboxd.settings import Settings, SettingsError
 
 Row = dict[str, Any]
 
+_LONG_CHARACTERS = 4096
 _SESSION = (
     "SET SESSION transaction_isolation = 'READ-COMMITTED',"
     " innodb_lock_wait_timeout = {row_lock_seconds}, lock_wait_timeout = {table_lock_seconds}"
@@ -51,6 +53,9 @@ class Connection:
             patience = settings.stall_seconds + math.ceil(settings.wait_ms / 1000)
             self._arguments = {"read_timeout": patience, "write_timeout": patience, **self._arguments}
         self._connection: Any = None
+        # Sets variables by a prepared statement; made when there is something to set.
+        self._setter: Any = None
+        self._most_packet_bytes: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +73,13 @@ class Connection:
         if self._connection is not None:
             with suppress(mysql.connector.Error):
                 self._connection.disconnect()
-            self._connection = None
+            self._connection = self._setter = self._most_packet_bytes = None
+
+    def most_packet_bytes(self) -> int:
+        """max_allowed_packet of the session: no statement may be longer, and the server never changes it."""
+        if self._most_packet_bytes is None:
+            self._most_packet_bytes = int(self.query("SELECT @@max_allowed_packet")[0][0])
+        return self._most_packet_bytes
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -87,7 +98,7 @@ class Connection:
     def call(self, procedure: str, *arguments: object) -> list[Row]:
         """Call a procedure; returns the rows of its last result set, behind those of applications' handlers."""
         with self._cursor() as cursor:
-            _execute(cursor, procedure, arguments)
+            self._execute(cursor, procedure, arguments)
             first = _rows(cursor)
             return _drain(cursor) or first
 
@@ -97,16 +108,17 @@ class Connection:
 
     def call_with_out(self, procedure: str, *arguments: object) -> tuple[list[Row], Any]:
         """Call a procedure that has rows, and whose last parameter is OUT; returns the rows and its value."""
-        return self._call_and_select(*_call(procedure, arguments, "@outboxd_out"), procedure, "@outboxd_out")
+        return self._call_and_select(procedure, arguments, "@outboxd_out", is_out=True)
 
     def call_with_variable(self, procedure: str, variable: str, *arguments: object) -> tuple[list[Row], Any]:
         """Call a procedure that has rows, and sets a session variable; returns its rows and the variable's value."""
-        return self._call_and_select(*_call(procedure, arguments, None), procedure, variable)
+        return self._call_and_select(procedure, arguments, variable, is_out=False)
 
-    def _call_and_select(self, call: str, values: list[object], procedure: str, variable: str) -> tuple[list[Row], Any]:
+    def _call_and_select(
+        self, procedure: str, arguments: Sequence[object], variable: str, *, is_out: bool
+    ) -> tuple[list[Row], Any]:
         with self._cursor() as cursor:
-            with metrics.timed(procedure):
-                cursor.execute(f"{call}; SELECT {variable} AS value", values)
+            self._execute(cursor, procedure, arguments, [variable] if is_out else [], f"SELECT {variable} AS value")
             results = [_rows(cursor)]
             while (more := _next_rows(cursor)) is not None:
                 results.append(more)
@@ -116,7 +128,7 @@ class Connection:
     def stream(self, procedure: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
         """Call a procedure; yields its rows as the server sends them, so that they are never in memory together."""
         with self._cursor() as cursor:
-            _execute(cursor, procedure, arguments)
+            self._execute(cursor, procedure, arguments)
             yield from cursor
             _drain(cursor)
 
@@ -131,6 +143,33 @@ class Connection:
         with self._cursor() as cursor:
             cursor.execute(script)
             _drain(cursor)
+
+    def _execute(
+        self, cursor: Any, procedure: str, arguments: Sequence[object], out: Sequence[str] = (), then: str = ""
+    ) -> None:
+        """Execute a call, and the statement that is to follow it.
+
+        The connector escapes a text that stands in a statement, and looks for DELIMITER in it, a command of the mysql
+        client: slow for a long one, and wrong for one that has the word. Such a text goes as it is into a variable.
+        """
+        variables: list[str] = []
+        places, values = [], []
+        with metrics.timed(procedure):
+            for argument in arguments:
+                if isinstance(argument, str) and (len(argument) > _LONG_CHARACTERS or "delimiter" in argument.lower()):
+                    variables.append(argument)
+                    places.append(f"@outboxd_{len(variables)}")
+                else:
+                    places.append("%s")
+                    values.append(argument)
+            call = f"CALL {procedure}({', '.join([*places, *out])})"
+            forget = ""
+            if variables:
+                setting, forget = _setting_and_forgetting(len(variables))
+                if self._setter is None:
+                    self._setter = self._connection.cursor(prepared=True)
+                self._setter.execute(setting, variables)
+            cursor.execute("; ".join(filter(None, [call, forget, then])), values)
 
     def _connect(self) -> Any:
         defaults = {
@@ -161,7 +200,8 @@ class Connection:
             # The server hangs up after a packet that is too large.
             finished = not passing and error.errno != errorcode.ER_NET_PACKET_TOO_LARGE
             if passing:
-                raise Unavailable(f"MySQL: {error}", is_too_large=is_too_large(error)) from error
+                kind = TooLarge if is_too_large(error) else Unavailable
+                raise kind(f"MySQL: {error}") from error
             raise
         finally:
             if not finished:
@@ -192,23 +232,14 @@ def _connect_in_time(arguments: dict[str, Any], seconds: float) -> Any:
         raise errors.OperationalError(f"no connection to MySQL within {seconds} s") from None
 
 
-def _execute(cursor: Any, procedure: str, arguments: Sequence[object]) -> None:
-    with metrics.timed(procedure):
-        cursor.execute(*_call(procedure, arguments, None))
-
-
-def _call(procedure: str, arguments: Sequence[object], out: str | None) -> tuple[str, list[object]]:
-    """Returns the statement, and the values of its placeholders.
-
-    The connector interprets DELIMITER, a command of the mysql client, within values, too: it would change the text of
-    a message that has the word, or send a part of it as a statement. So such a value is sent in hexadecimal digits.
-    """
-    places, values = [], []
-    for argument in arguments:
-        is_misread = isinstance(argument, str) and "delimiter" in argument.lower()
-        places.append("_utf8mb4 X%s" if is_misread else "%s")
-        values.append(str(argument).encode().hex() if is_misread else argument)
-    return f"CALL {procedure}({', '.join([*places, *([out] if out else [])])})", values
+@functools.cache
+def _setting_and_forgetting(count: int) -> tuple[str, str]:
+    """The statements that set so many variables, and set them to NULL. A prepared one is known by its identity."""
+    variables = [f"@outboxd_{number + 1}" for number in range(count)]
+    return (
+        f"SET {', '.join(f'{name} = %s' for name in variables)}",
+        f"SET {', '.join(f'{name} = NULL' for name in variables)}",
+    )
 
 
 def _rows(cursor: Any) -> list[Row]:

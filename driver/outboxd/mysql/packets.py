@@ -5,20 +5,13 @@ from typing import TypeVar
 
 from outboxd.mysql.connection import Connection
 
-_ESCAPED = b"\0\n\r\\'\"\x1a"
 _STATEMENT_BYTES = 1024  # a call without its array takes no more
 Element = TypeVar("Element")
 
 
 def most_bytes(database: Connection) -> int:
-    """What the array of a call may have at most, in bytes as they are sent."""
-    return int(database.query("SELECT @@max_allowed_packet")[0][0]) - _STATEMENT_BYTES
-
-
-def bytes_sent(text: str) -> int:
-    """The size of a text in a statement: a backslash before some bytes, or hexadecimal digits (see Connection)."""
-    data = text.encode()
-    return 2 * len(data) - (0 if "delimiter" in text.lower() else len(data.translate(None, _ESCAPED)))
+    """What the array of a call may have at most, in bytes of UTF-8. Raises Unavailable."""
+    return database.most_packet_bytes() - _STATEMENT_BYTES
 
 
 def too_large(size: int, most: int) -> str | None:

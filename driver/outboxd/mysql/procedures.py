@@ -20,6 +20,7 @@ from outboxd.messages import (
     Receipt,
     Received,
     Refusal,
+    to_json,
 )
 from outboxd.mysql.connection import Connection, Row
 
@@ -112,7 +113,7 @@ class RelayProcedures(WorkerProcedures):
     @procedure("outbox_mark_published_batch_v1")
     def mark_published_batch(self, name: str, relay: str, receipts: Sequence[Receipt]) -> int:
         """Returns how many messages changed."""
-        return self._mark(name, relay, [receipt.to_json() for receipt in receipts])
+        return self._mark(name, relay, [receipt.as_element() for receipt in receipts])
 
     @procedure("outbox_mark_failed_batch_v1")
     def mark_failed_batch(self, name: str, relay: str, refusals: Sequence[Refusal]) -> int:
@@ -128,7 +129,7 @@ class RelayProcedures(WorkerProcedures):
     def mark_topics_unavailable(self, name: str, reasons: Mapping[str, str]) -> None:
         """Let the messages of these topics wait, for the reasons given."""
         topics = [{"topic": topic, "reason": reason} for topic, reason in reasons.items()]
-        self.call(name, json.dumps(topics, ensure_ascii=False))
+        self.call(name, to_json(topics))
 
     @procedure("outbox_slots_owned_v1")
     def slots_owned(self, name: str, relay: str) -> int:
@@ -145,7 +146,7 @@ class RelayProcedures(WorkerProcedures):
             return 0
         # By ascending id, the order of locks, and not in that of the acknowledgements.
         batch = sorted(messages, key=lambda message: message["id"])
-        return int(self.call_out(name, relay, json.dumps(batch, ensure_ascii=False)))
+        return int(self.call_out(name, relay, to_json(batch)))
 
 
 class ConsumerProcedures(WorkerProcedures):
@@ -178,7 +179,7 @@ class ConsumerProcedures(WorkerProcedures):
 
     @procedure("outbox_receive_v1")
     def receive(self, name: str, records: Sequence[str]) -> list[Received]:
-        """Store those of these records (see Foreign.to_json) for which there is a subscription, and those alone.
+        """Store those of these records (Foreign in JSON) for which there is a subscription, and those alone.
 
         Returns one result for each, in their order.
         """
@@ -432,8 +433,8 @@ class Database(DaemonProcedures, ApplicationProcedures, OperatorProcedures):
 def _by_id(arrivals: Iterable[Arrival]) -> str:
     """By ascending id: the order in which rows are locked."""
     ordered = sorted(arrivals, key=lambda arrival: arrival.id)
-    return json.dumps([arrival.to_json() for arrival in ordered], ensure_ascii=False)
+    return to_json([arrival.as_element() for arrival in ordered])
 
 
 def _with_reasons(refusals: Sequence[Refusal]) -> list[dict[str, Any]]:
-    return [receipt.to_json() | {"reason": reason} for receipt, reason in refusals]
+    return [receipt.as_element() | {"reason": reason} for receipt, reason in refusals]
