@@ -14,8 +14,9 @@ CREATE TABLE outbox_subscriptions (
 
 -- A topic stays here when a subscription ends: messages that were received before may still have to be sent again.
 CREATE TABLE outbox_retry_topics (
-  topic       VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL COMMENT 'of this outbox alone: ORIGIN.outboxd.DATABASE',
-  received_at DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)) COMMENT 'when the first message of it was received',
+  topic        VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL COMMENT 'of this outbox alone: ORIGIN.outboxd.DATABASE',
+  origin_topic VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL COMMENT 'in which they were received',
+  received_at  DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)) COMMENT 'when the first message of it was received',
   PRIMARY KEY (topic)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = 'outboxd: the topics in which received messages are sent again';
 

@@ -98,8 +98,9 @@ BEGIN
              given.headers,
              JSON_OBJECT('source', given.source, 'id', given.event_id, 'type', given.event_type, 'time', given.event_time, 'topic', given.topic,
                'partition', given.kafka_partition, 'offset', given.kafka_offset, 'content_type', given.content_type),
-             CONCAT('inbox ', SHA2(JSON_ARRAY(given.source, given.event_id, given.event_time), 256)),
-             CASE WHEN s.biz_type IS NULL THEN 'ignored' WHEN k.message_id > 0 THEN 'duplicate' ELSE 'new' END,
+             CONCAT('inbox ', SHA2(CONCAT(LENGTH(given.source), ' ', given.source, LENGTH(given.event_id), ' ', given.event_id,
+               COALESCE(given.event_time, '')), 256)),
+             IF(s.biz_type IS NULL, 'ignored', 'new'),
              CASE
                WHEN s.biz_type IS NULL THEN NULL
                WHEN given.error IS NOT NULL THEN given.error
@@ -132,19 +133,18 @@ BEGIN
                     CHAR_LENGTH(one.event_type) DESC, one.source, one.event_type
            LIMIT 1
         ) AS s ON TRUE
-        LEFT JOIN outbox_biz_types AS t ON t.biz_type = s.biz_type
-        LEFT JOIN outbox_dedup_keys AS k FORCE INDEX (PRIMARY)
-          ON k.dedup_key = CONCAT('inbox ', SHA2(JSON_ARRAY(given.source, given.event_id, given.event_time), 256));
+        LEFT JOIN outbox_biz_types AS t ON t.biz_type = s.biz_type;
 
       SET v_is_stored = TRUE;
       SELECT JSON_ARRAYAGG(again.position)
         INTO v_again
         FROM (
-          SELECT r.position, ROW_NUMBER() OVER (PARTITION BY r.dedup_key ORDER BY r.position) AS place
+          SELECT r.position, k.message_id > 0 OR ROW_NUMBER() OVER (PARTITION BY r.dedup_key ORDER BY r.position) > 1 AS is_known
             FROM outbox_received AS r
+            LEFT JOIN outbox_dedup_keys AS k FORCE INDEX (PRIMARY) ON k.dedup_key = r.dedup_key
            WHERE r.outcome = 'new'
         ) AS again
-       WHERE again.place > 1;
+       WHERE again.is_known;
       IF v_again IS NOT NULL THEN
         UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(v_again, '$[*]' COLUMNS (position INT PATH '$')) AS again
           STRAIGHT_JOIN outbox_received AS r ON r.position = again.position
@@ -152,13 +152,14 @@ BEGIN
       END IF;
       CALL outbox_internal_note_received_v1();
       IF EXISTS (SELECT 1 FROM outbox_received WHERE outcome = 'new') THEN
-        INSERT INTO outbox_retry_topics (topic)
-        SELECT DISTINCT r.topic
+        INSERT INTO outbox_retry_topics (topic, origin_topic)
+        SELECT r.topic, MIN(r.origin->>'$.topic')
           FROM outbox_received AS r
          WHERE r.outcome = 'new'
            AND NOT EXISTS (SELECT 1 FROM outbox_retry_topics AS known WHERE known.topic = r.topic)
+         GROUP BY r.topic
          ORDER BY r.topic
-        ON DUPLICATE KEY UPDATE outbox_retry_topics.topic = r.topic;
+        ON DUPLICATE KEY UPDATE outbox_retry_topics.origin_topic = outbox_retry_topics.origin_topic;
         CALL outbox_internal_check_received_v1();
         CALL outbox_internal_store_received_v1(v_is_stored);
       END IF;

@@ -28,8 +28,9 @@ Parameters
   p_after_id BIGINT UNSIGNED: the last id of the previous page; NULL: from the beginning
   p_limit INT: rows at most, up to 1000000; NULL or 0: 100
 
-Result set: id, biz_type, topic, message_key, retry_count, max_retry, last_error, failing_since (the first of its failures,
-UTC), next_retry_at, created_at, and followers: how many messages it holds back, counted up to 1000.
+Result set: id, biz_type, topic, message_key, origin (the source that it was received from; NULL: it is of this outbox),
+retry_count, max_retry, last_error, failing_since (the first of its failures, UTC), next_retry_at, created_at, and followers:
+how many messages it holds back, counted up to 1000.
 
 Errors
   30005 p_limit is out of range
@@ -39,11 +40,11 @@ Called by: operators. Reads only; transaction: the caller''s. Reads all pending 
 
 Example
   mysql> CALL outbox_list_failing_v1(''chat'', NULL, NULL, NULL, NULL, NULL, 10);
-  +----+----------------------+-------+-------------+-------------+-----------+-----------------------------+-----+-----------+
-  | id | biz_type             | topic | message_key | retry_count | max_retry | last_error                  | ... | followers |
-  +----+----------------------+-------+-------------+-------------+-----------+-----------------------------+-----+-----------+
-  |  7 | chat_history_persist | chat  | c-1         |           4 |        20 | chat_histories is read only | ... |        12 |
-  +----+----------------------+-------+-------------+-------------+-----------+-----------------------------+-----+-----------+
+  +----+----------------------+-------+-------------+--------+-------------+-----------+-----------------------------+-----+-----------+
+  | id | biz_type             | topic | message_key | origin | retry_count | max_retry | last_error                  | ... | followers |
+  +----+----------------------+-------+-------------+--------+-------------+-----------+-----------------------------+-----+-----------+
+  |  7 | chat_history_persist | chat  | c-1         | NULL   |           4 |        20 | chat_histories is read only | ... |        12 |
+  +----+----------------------+-------+-------------+--------+-------------+-----------+-----------------------------+-----+-----------+
 '
 SQL SECURITY DEFINER
 READS SQL DATA
@@ -52,7 +53,7 @@ BEGIN
 
   CALL outbox_internal_choose_v1('failing', p_topic, p_biz_type, p_message_key, p_error_like, p_before, FALSE, p_after_id, COALESCE(NULLIF(p_limit, 0), 100), v_ids);
   SELECT /*+ SET_VAR(sql_big_selects = 1) */
-         f.id, f.biz_type, f.topic, f.message_key, f.retry_count, f.max_retry, f.last_error, f.failing_since, f.next_retry_at, f.created_at, f.followers
+         f.id, f.biz_type, f.topic, f.message_key, f.origin, f.retry_count, f.max_retry, f.last_error, f.failing_since, f.next_retry_at, f.created_at, f.followers
     FROM JSON_TABLE(COALESCE(v_ids, '[]'), '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS chosen
     JOIN outbox_internal_failing AS f ON f.id = chosen.id
    ORDER BY f.id;

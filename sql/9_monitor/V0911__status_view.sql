@@ -7,6 +7,7 @@ SET SESSION lock_wait_timeout = 2;
 -- Columns
 --   topic, biz_type, status   what is counted; a combination without messages has no row
 --   messages                  their number, exact
+--   origin_topic              in which topic they were received; NULL: they are of this outbox
 --   oldest_seconds            how long ago the one with the lowest id was enqueued
 --   next_due_seconds          seconds until the next pending one is due; negative: overdue; NULL: none is pending
 --
@@ -18,12 +19,12 @@ SET SESSION lock_wait_timeout = 2;
 --
 -- Example
 --   mysql> SELECT * FROM outbox_status;
---   +-------+----------------------+----------+----------+----------------+------------------+
---   | topic | biz_type             | status   | messages | oldest_seconds | next_due_seconds |
---   +-------+----------------------+----------+----------+----------------+------------------+
---   | chat  | chat_history_persist | consumed |      120 |        86.2700 |             NULL |
---   | chat  | chat_history_persist | pending  |        3 |         0.0500 |          -0.0500 |
---   +-------+----------------------+----------+----------+----------------+------------------+
+--   +-------+----------------------+----------+----------+--------------+----------------+------------------+
+--   | topic | biz_type             | status   | messages | origin_topic | oldest_seconds | next_due_seconds |
+--   +-------+----------------------+----------+----------+--------------+----------------+------------------+
+--   | chat  | chat_history_persist | consumed |      120 | NULL         |        86.2700 |             NULL |
+--   | chat  | chat_history_persist | pending  |        3 | NULL         |         0.0500 |          -0.0500 |
+--   +-------+----------------------+----------+----------+--------------+----------------+------------------+
 --
 -- The parts differ in how they group. Messages that are not pending have no due time, so the index has their groups in
 -- order and they are counted while being read. Pending ones differ in their due times: MySQL keeps a temporary table of
@@ -34,6 +35,7 @@ SELECT counted.topic,
        counted.biz_type,
        counted.status,
        counted.messages,
+       received.origin_topic,
        TIMESTAMPDIFF(MICROSECOND, oldest.created_at, UTC_TIMESTAMP(6)) / 1e6 AS oldest_seconds,
        TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), counted.next_due_at) / 1e6 AS next_due_seconds
   FROM (
@@ -66,6 +68,7 @@ SELECT counted.topic,
       ) AS parts
      GROUP BY parts.topic, parts.biz_type, parts.status
   ) AS counted
-  STRAIGHT_JOIN agent_outbox_messages AS oldest FORCE INDEX (PRIMARY) ON oldest.id = counted.first_id;
+  STRAIGHT_JOIN agent_outbox_messages AS oldest FORCE INDEX (PRIMARY) ON oldest.id = counted.first_id
+  LEFT JOIN outbox_retry_topics AS received ON received.topic = counted.topic;
 
 INSERT INTO outbox_migrations (version, file) VALUES (911, 'V0911__status_view.sql');

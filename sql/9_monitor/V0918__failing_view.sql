@@ -7,6 +7,7 @@ SET SESSION lock_wait_timeout = 2;
 --
 -- Columns
 --   id, topic, biz_type, message_key   the message
+--   origin                             the source of the record that it was received as; NULL: it is of this outbox
 --   retry_count, max_retry             failures so far, and how many it is allowed
 --   last_error                         why it failed last, with an ellipsis for what is quoted, see outbox_dead_letters
 --   failing_since                      the first of these failures, UTC; NULL: the legacy Go service has counted them
@@ -30,6 +31,7 @@ SELECT id,
        topic,
        biz_type,
        message_key,
+       origin,
        retry_count,
        max_retry,
        IF(CHAR_LENGTH(last_error) >= 2000,

@@ -189,7 +189,7 @@ def test_topics_that_are_missing_or_small_are_told(invoke: Invoke, cluster: Mock
 
 
 def test_topic_for_sending_again_that_is_missing_is_told(invoke: Invoke, cluster: MockCluster, db: Session) -> None:
-    db.execute("INSERT INTO outbox_retry_topics (topic) VALUES ('chat.outboxd.own')")
+    db.execute("INSERT INTO outbox_retry_topics (topic, origin_topic) VALUES ('chat.outboxd.own', 'chat')")
     done = invoke("doctor", kafka_bootstrap=cluster.bootstrap, topics="chat")
     assert findings(done)["topic chat.outboxd.own"][:2] == ("FIX", "is not there")
 

@@ -1,6 +1,7 @@
 """`outboxd subscriptions`, and what a consumer makes of records that MySQL cannot take."""
 
 import json
+import re
 import threading
 from dataclasses import dataclass
 
@@ -37,6 +38,24 @@ def test_type_that_takes_bytes_is_set_and_told(invoke: Invoke, db: Session) -> N
         assert said in done.output
         assert ("takes bytes" if option == "--bytes" else "does not take bytes") in done.output
     assert db.column("SELECT takes_bytes FROM outbox_biz_types WHERE biz_type = 'frames'") == [0]
+
+
+def test_status_and_top_tell_what_was_received_from_what_is_its_own(
+    invoke: Invoke, db: Session, monitor_url: str
+) -> None:
+    db.enqueue("own")
+    for command in ("status", "top"):
+        assert not re.search("received|from", invoke(command).output)
+    db.call("outbox_register_biz_type_v1", "ship_order", "outbox_purge_v1", None, None, None, None)
+    db.call("outbox_subscribe_v1", "/shop", "%", "ship_order")
+    place = {"topic": "orders", "partition": 0, "offset": 7}
+    db.call("outbox_receive_v1", json.dumps([{"source": "/shop", "id": "1", "type": "placed", "key": "Ada", **place}]))
+    told = json.loads(invoke("status", "--json").output)
+    assert (told["messages"], told["received"]) == ({"pending": 1, "published": 1}, {"pending": 0, "published": 1})
+    assert re.search(r"status +messages +received .*\n +pending +1 +0 .*\n +published +1 +1 ", invoke("status").output)
+    shown = invoke("top", mysql_url=monitor_url).output
+    assert re.search(r"topic +from +biz_type", shown)
+    assert re.search(r"orders\.outboxd\.\S+ +orders +ship_order +0 ", shown)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _WIDE = 110
 _TEXT_WIDTH = {"relay": 40, "last error": 24}
 _OTHER_WIDTH = 9
 _Key = tuple[str, str]
-_STATUS = "SELECT topic, biz_type, status, messages, oldest_seconds, next_due_seconds FROM outbox_status"
+_STATUS = "SELECT topic, biz_type, status, messages, origin_topic, oldest_seconds, next_due_seconds FROM outbox_status"
 _RELAYS = "SELECT relay, slots_owned, lease_seconds, backlog FROM outbox_relays_status ORDER BY relay IS NULL, relay"
 _UNAVAILABLE = "SELECT topic, failures, reason FROM outbox_topics_unavailable ORDER BY topic"
 _DEAD = (
@@ -44,6 +44,7 @@ class _Stream:
     """The messages of one topic and business type."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    origin_topic: str | None = None
     oldest_seconds: float = 0
     overdue_seconds: float = 0
 
@@ -95,9 +96,10 @@ def top(settings: Settings, interval: float, once: bool) -> None:
 def _look(database: MonitorProcedures) -> _Sample:
     at = time.monotonic()
     streams: dict[_Key, _Stream] = {}
-    for topic, biz_type, status, messages, oldest, next_due in database.query(_STATUS):
+    for topic, biz_type, status, messages, origin_topic, oldest, next_due in database.query(_STATUS):
         stream = streams.setdefault((topic, biz_type), _Stream())
         stream.counts[status] = int(messages)
+        stream.origin_topic = origin_topic
         if status in {"pending", "published"}:
             stream.oldest_seconds = max(stream.oldest_seconds, float(oldest or 0))
         stream.overdue_seconds = max(stream.overdue_seconds, -float(next_due or 0))
@@ -150,13 +152,20 @@ def _failing(sample: _Sample) -> Iterator[Text]:
 
 
 def _streams(sample: _Sample, before: _Sample | None) -> Table:
-    table = _table("topic", "biz_type", *(">pending", ">overdue", ">in flight", ">lag", ">consumed", ">dead"))
+    has_inbox = any(stream.origin_topic for stream in sample.streams.values())
+    table = _table(
+        "topic",
+        *(["from"] if has_inbox else []),
+        "biz_type",
+        *(">pending", ">overdue", ">in flight", ">lag", ">consumed", ">dead"),
+    )
     for title in ("in/s", "out/s"):
         table.add_column(title, justify="right")
     total = _Stream()
     for (topic, biz_type), stream in sample.streams.items():
         earlier = before.streams.get((topic, biz_type), _Stream()) if before else None
-        table.add_row(cell(topic), cell(biz_type), *_numbers(stream), *_rates(sample, stream, before, earlier))
+        names = [topic, *([stream.origin_topic or ""] if has_inbox else []), biz_type]
+        table.add_row(*map(cell, names), *_numbers(stream), *_rates(sample, stream, before, earlier))
         total = _sum(total, stream)
     if len(sample.streams) != 1:
         earlier = None
@@ -164,7 +173,14 @@ def _streams(sample: _Sample, before: _Sample | None) -> Table:
             earlier = _Stream()
             for stream in before.streams.values():
                 earlier = _sum(earlier, stream)
-        table.add_row("all", "", *_numbers(total), *_rates(sample, total, before, earlier), style="bold")
+        table.add_row(
+            "all",
+            *([""] if has_inbox else []),
+            "",
+            *_numbers(total),
+            *_rates(sample, total, before, earlier),
+            style="bold",
+        )
     return table
 
 
@@ -192,8 +208,8 @@ def _sum(one: _Stream, other: _Stream) -> _Stream:
     counts = {status: one.counts.get(status, 0) + other.counts.get(status, 0) for status in one.counts | other.counts}
     return _Stream(
         counts,
-        max(one.oldest_seconds, other.oldest_seconds),
-        max(one.overdue_seconds, other.overdue_seconds),
+        oldest_seconds=max(one.oldest_seconds, other.oldest_seconds),
+        overdue_seconds=max(one.overdue_seconds, other.overdue_seconds),
     )
 
 
