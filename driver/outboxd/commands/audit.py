@@ -8,13 +8,9 @@ from rich.table import Table
 
 from outboxd.commands.options import OPERATOR, with_settings
 from outboxd.commands.output import cell, console
+from outboxd.mysql import views
 from outboxd.mysql.connection import Connection
 from outboxd.settings import Settings
-
-_LATEST = (
-    "SELECT id, at, account, action, messages, details FROM outbox_audit_log"
-    " WHERE IF(%s IS NULL, %s OR action <> 'retention', action = %s) ORDER BY id DESC LIMIT %s"
-)
 
 
 @click.command()
@@ -26,10 +22,10 @@ _LATEST = (
 def audit(settings: Settings, action: str | None, everything: bool, limit: int, as_json: bool) -> None:
     """List what people did, the latest first."""
     with Connection(settings) as database:
-        rows = database.query(_LATEST, action, everything, action, limit)
+        rows = views.audit(database, action=action, everything=everything, limit=limit)
     table = Table("id", "at (UTC)", "account", "action", "messages", "details", box=None)
-    for number, at, account, what, messages, text in rows:
-        details = json.loads(text)
+    for row in rows:
+        number, at, account, what, messages, details = row.values()
         if as_json:
             line = {"id": number, "at": f"{at.isoformat()}Z", "account": account, "action": what, "details": details}
             click.echo(json.dumps(line))

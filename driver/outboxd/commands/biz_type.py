@@ -7,14 +7,9 @@ from rich.table import Table
 
 from outboxd.commands.options import OPERATOR, age, json_option, with_settings
 from outboxd.commands.output import cell, console, json_line, printable, say
+from outboxd.mysql import views
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
-
-_COLUMNS = (
-    *("name", "handler", "batch_handler", "ordering", "max_retry"),
-    *("backoff_base_seconds", "backoff_cap_seconds", "paused_at"),
-)
-_POLICIES = f"SELECT {', '.join(_COLUMNS)} FROM outbox_policies WHERE kind = 'biz_type' ORDER BY name"
 
 
 @click.group(name="biz-type")
@@ -28,14 +23,15 @@ def biz_type() -> None:
 def list_policies(settings: Settings, as_json: bool) -> None:
     """List the business types, their handlers and policies."""
     with OperatorProcedures(settings) as database:
-        rows = database.query(_POLICIES)
+        rows = views.policies(database)
     if as_json:
         for row in rows:
-            click.echo(json_line(dict(zip(_COLUMNS, row, strict=True))))
+            click.echo(json_line(row))
         return
     columns = ("business type", "handler", "ordering", "max retry", "backoff", "paused since (UTC)", "batch handler")
     table = Table(*columns, box=None)
-    for name, handler, batch_handler, ordering, max_retry, base, cap, paused_at in rows:
+    for row in rows:
+        name, handler, batch_handler, ordering, max_retry, base, cap, paused_at = row.values()
         backoff = f"{base} to {cap} s" if ordering else ""
         since = f"{paused_at:%F %T}" if paused_at else ""
         retries = str(max_retry or "as enqueued") if ordering else ""

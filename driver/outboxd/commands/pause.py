@@ -5,6 +5,7 @@ import click
 from outboxd.commands import pauses
 from outboxd.commands.options import OPERATOR, check_one, topic_or_biz_type, with_settings
 from outboxd.commands.output import kind_of, say
+from outboxd.mysql import views
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
@@ -19,9 +20,9 @@ def pause(settings: Settings, topic: str | None, biz_type: str | None) -> None:
     """
     with OperatorProcedures(settings) as database:
         if topic is None and biz_type is None:
-            paused = pauses.all_of(database)
+            paused = views.pauses(database)
             for one in paused:
-                click.echo(one.in_words)
+                click.echo(pauses.in_words(one))
             click.echo(f"{sum(one.paused_at is not None for one in paused)} paused")
             return
         check_one(topic, biz_type)

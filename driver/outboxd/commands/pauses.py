@@ -2,55 +2,34 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
 
 import mysql.connector
 from mysql.connector import errorcode
 
 from outboxd.commands.output import kind_of, printable
+from outboxd.mysql import views
 from outboxd.mysql.connection import Connection
+from outboxd.mysql.views import Pause
 
-_PAUSED = (
-    "SELECT kind, name, paused_at, paused_by, resumed_at, parked FROM outbox_policies"
-    " WHERE paused_at IS NOT NULL OR resumed_at IS NOT NULL"
-)
 _KNOWN = (
     "SELECT 1 FROM outbox_status WHERE topic = %s OR biz_type = %s"
     " UNION ALL SELECT 1 FROM outbox_policies WHERE kind = 'biz_type' AND name = %s AND ordering IS NOT NULL LIMIT 1"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """A topic or business type that is paused, or was and whose messages are on their way back (resumed_at)."""
-
-    kind: str
-    name: str
-    paused_at: datetime | None
-    paused_by: str | None
-    resumed_at: datetime | None
-    parked: int
-
-    @property
-    def in_words(self) -> str:
-        """On one line."""
-        what = printable(f"{kind_of(self.kind)} {self.name}")
-        if self.paused_at:
-            since = f"{self.paused_at:%F %T} UTC by {printable(self.paused_by or '')}"
-            return f"{what}: paused since {since}, {self.parked} messages are parked"
-        return f"{what}: resumed at {self.resumed_at:%F %T} UTC, {self.parked} messages are still on their way back"
-
-
-def all_of(database: Connection) -> list[Pause]:
-    """Every pause; needs the role outbox_monitor or outbox_operator."""
-    return [Pause(*row) for row in database.query(_PAUSED)]
+def in_words(pause: Pause) -> str:
+    """A pause on one line."""
+    what = printable(f"{kind_of(pause.kind)} {pause.name}")
+    if pause.paused_at:
+        since = f"{pause.paused_at:%F %T} UTC by {printable(pause.paused_by or '')}"
+        return f"{what}: paused since {since}, {pause.parked} messages are parked"
+    return f"{what}: resumed at {pause.resumed_at:%F %T} UTC, {pause.parked} messages are still on their way back"
 
 
 def seen_by(database: Connection) -> list[Pause] | None:
     """Every pause; None for an account that may not see them."""
     with suppress(_MayNot), _may_not():
-        return all_of(database)
+        return views.pauses(database)
     return None
 
 

@@ -53,7 +53,7 @@ def status(settings: Settings, as_json: bool) -> None:
     console.print(table)
     console.print(f"lag: {lag:.1f} s (age of the oldest message that is pending or published)")
     for one in paused or ():
-        click.echo(one.in_words)
+        click.echo(pauses.in_words(one))
     if has_inbox:
         console.print("received: how many of the messages are the inbox's, `outboxd top` has their topics")
     if failing:

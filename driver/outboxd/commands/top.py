@@ -7,7 +7,8 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import click
@@ -19,48 +20,33 @@ from rich.text import Text
 from outboxd.commands import pauses
 from outboxd.commands.options import OPERATOR, with_settings
 from outboxd.commands.output import cell, console, printable
-from outboxd.commands.pauses import Pause
+from outboxd.mysql import views
+from outboxd.mysql.connection import Row
 from outboxd.mysql.procedures import MonitorProcedures
+from outboxd.mysql.views import Stream
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings
 
 _ERRORS = 5
+_ERROR_LENGTH = 200
 _WIDE = 110
 _TEXT_WIDTH = {"relay": 40, "last error": 24}
 _OTHER_WIDTH = 9
-_Key = tuple[str, str]
-_STATUS = "SELECT topic, biz_type, status, messages, origin_topic, oldest_seconds, next_due_seconds FROM outbox_status"
-_RELAYS = "SELECT relay, slots_owned, lease_seconds, backlog FROM outbox_relays_status ORDER BY relay IS NULL, relay"
-_UNAVAILABLE = "SELECT topic, failures, reason FROM outbox_topics_unavailable ORDER BY topic"
-_DEAD = (
-    "SELECT id, topic, biz_type, message_key, retry_count, LEFT(last_error, 200),"
-    " TIMESTAMPDIFF(MICROSECOND, died_at, UTC_TIMESTAMP(6)) / 1e6 FROM outbox_dead_letters"
-    f" ORDER BY died_at DESC, id DESC LIMIT {_ERRORS}"
-)
-
-
-@dataclass(slots=True)
-class _Stream:
-    """The messages of one topic and business type."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    origin_topic: str | None = None
-    oldest_seconds: float = 0
-    overdue_seconds: float = 0
 
 
 @dataclass(slots=True)
 class _Sample:
     """The rows of the views at one moment."""
 
-    streams: dict[_Key, _Stream]
+    streams: dict[tuple[str, str], Stream]
     relays: list[Any]
-    dead: list[Any]
-    unavailable: list[Any]
-    paused: list[Pause]
+    dead: list[Row]
+    unavailable: list[Row]
+    paused: list[views.Pause]
     lock_wait: tuple[str, int] | None
     failing: int
     failing_seconds: float
+    now: datetime
     at: float
 
 
@@ -95,24 +81,18 @@ def top(settings: Settings, interval: float, once: bool) -> None:
 
 def _look(database: MonitorProcedures) -> _Sample:
     at = time.monotonic()
-    streams: dict[_Key, _Stream] = {}
-    for topic, biz_type, status, messages, origin_topic, oldest, next_due in database.query(_STATUS):
-        stream = streams.setdefault((topic, biz_type), _Stream())
-        stream.counts[status] = int(messages)
-        stream.origin_topic = origin_topic
-        if status in {"pending", "published"}:
-            stream.oldest_seconds = max(stream.oldest_seconds, float(oldest or 0))
-        stream.overdue_seconds = max(stream.overdue_seconds, -float(next_due or 0))
+    streams = views.streams(database)
     lag = database.lag()
     return _Sample(
-        dict(sorted(streams.items())),
-        database.query(_RELAYS),
-        database.query(_DEAD),
-        database.query(_UNAVAILABLE),
-        pauses.all_of(database),
+        streams,
+        views.relays(database),
+        views.latest_dead(database, _ERRORS),
+        views.topics_unavailable(database),
+        views.pauses(database),
         database.lock_wait(),
         lag["failing"],
         float(lag["failing_seconds"] or 0),
+        views.now(database),
         at,
     )
 
@@ -123,7 +103,7 @@ def _view(name: str, sample: _Sample, before: _Sample | None, away: str = "") ->
         *([Text(f"MySQL is {printable(away)}", style="red")] if away else []),
         *_lock_wait(sample),
         *_unavailable(sample),
-        *(Text(one.in_words, style="yellow") for one in sample.paused),
+        *(Text(pauses.in_words(one), style="yellow") for one in sample.paused),
         *_failing(sample),
         _streams(sample, before),
         "",
@@ -140,9 +120,9 @@ def _lock_wait(sample: _Sample) -> Iterator[Text]:
 
 
 def _unavailable(sample: _Sample) -> Iterator[Text]:
-    for topic, failures, reason in sample.unavailable:
-        what = f"Kafka takes no records for topic {printable(topic)}: {printable(reason)}"
-        yield Text(f"{what} ({failures} times in a row)", style="red")
+    for row in sample.unavailable:
+        what = f"Kafka takes no records for topic {printable(row['topic'])}: {printable(row['reason'])}"
+        yield Text(f"{what} ({row['failures']} times in a row)", style="red")
 
 
 def _failing(sample: _Sample) -> Iterator[Text]:
@@ -161,18 +141,14 @@ def _streams(sample: _Sample, before: _Sample | None) -> Table:
     )
     for title in ("in/s", "out/s"):
         table.add_column(title, justify="right")
-    total = _Stream()
+    total = Stream()
     for (topic, biz_type), stream in sample.streams.items():
-        earlier = before.streams.get((topic, biz_type), _Stream()) if before else None
+        earlier = before.streams.get((topic, biz_type), Stream()) if before else None
         names = [topic, *([stream.origin_topic or ""] if has_inbox else []), biz_type]
         table.add_row(*map(cell, names), *_numbers(stream), *_rates(sample, stream, before, earlier))
-        total = _sum(total, stream)
+        total += stream
     if len(sample.streams) != 1:
-        earlier = None
-        if before:
-            earlier = _Stream()
-            for stream in before.streams.values():
-                earlier = _sum(earlier, stream)
+        earlier = sum(before.streams.values(), Stream()) if before else None
         table.add_row(
             "all",
             *([""] if has_inbox else []),
@@ -184,7 +160,7 @@ def _streams(sample: _Sample, before: _Sample | None) -> Table:
     return table
 
 
-def _numbers(stream: _Stream) -> Iterator[str]:
+def _numbers(stream: Stream) -> Iterator[str]:
     count = stream.counts.get
     yield str(count("pending", 0))
     yield _seconds(stream.overdue_seconds)
@@ -194,7 +170,7 @@ def _numbers(stream: _Stream) -> Iterator[str]:
     yield f"[red]{count('dead')}[/]" if count("dead") else "0"
 
 
-def _rates(sample: _Sample, now: _Stream, before: _Sample | None, earlier: _Stream | None) -> tuple[str, str]:
+def _rates(sample: _Sample, now: Stream, before: _Sample | None, earlier: Stream | None) -> tuple[str, str]:
     """Messages a second that came in, and that became final; does not see what was purged meanwhile."""
     if before is None or earlier is None:
         return "", ""
@@ -202,15 +178,6 @@ def _rates(sample: _Sample, now: _Stream, before: _Sample | None, earlier: _Stre
     came = sum(now.counts.values()) - sum(earlier.counts.values())
     went = sum(now.counts.get(status, 0) - earlier.counts.get(status, 0) for status in ("consumed", "dead"))
     return f"{max(came, 0) / seconds:.1f}", f"{max(went, 0) / seconds:.1f}"
-
-
-def _sum(one: _Stream, other: _Stream) -> _Stream:
-    counts = {status: one.counts.get(status, 0) + other.counts.get(status, 0) for status in one.counts | other.counts}
-    return _Stream(
-        counts,
-        oldest_seconds=max(one.oldest_seconds, other.oldest_seconds),
-        overdue_seconds=max(one.overdue_seconds, other.overdue_seconds),
-    )
 
 
 def _relays(sample: _Sample) -> Table:
@@ -223,8 +190,10 @@ def _relays(sample: _Sample) -> Table:
 
 def _errors(sample: _Sample) -> Table:
     table = _table(">dead", "topic", "biz_type", "key", ">failures", "last error", ">ago")
-    for id_, topic, biz_type, key, failures, error, ago in sample.dead:
-        table.add_row(str(id_), cell(topic), cell(biz_type), cell(key), str(failures), cell(error or ""), _seconds(ago))
+    for row in sample.dead:
+        texts = (row["topic"], row["biz_type"], row["message_key"], str(row["retry_count"]), row["last_error"] or "")
+        ago = (sample.now - row["died_at"]).total_seconds()
+        table.add_row(str(row["id"]), *(cell(text[:_ERROR_LENGTH]) for text in texts), _seconds(ago))
     if not sample.dead:
         table.add_row("none")
     return table
