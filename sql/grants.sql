@@ -155,4 +155,5 @@ GRANT EXECUTE ON PROCEDURE outbox_lock_waits_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_doctor_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_version_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_installed_v1 TO outbox_monitor;
+GRANT EXECUTE ON PROCEDURE outbox_identity_v1 TO outbox_monitor;
 GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_monitor;

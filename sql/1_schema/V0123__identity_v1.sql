@@ -16,7 +16,7 @@ Result set, one row
   source           /outboxd/<database>/<first 8 digits of the UUID>
   consumer_group   outboxd-<first 8 digits of the UUID>
 
-Called by: relays, consumers, operators. Reads only; transaction: the caller''s.
+Called by: relays, consumers, operators, monitoring. Reads only; transaction: the caller''s.
 
 Example
   mysql> CALL outbox_identity_v1();

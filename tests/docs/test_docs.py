@@ -124,7 +124,7 @@ def test_commands_that_are_shown_exist_with_their_options(page: str) -> None:
 
 
 def test_settings_that_are_named_in_capitals_exist() -> None:
-    known = {f"OUTBOXD_{name.upper()}" for name in Settings.model_fields} | {"OUTBOXD_CONFIG", "OUTBOXD_MYSQLD"}
+    known = {f"OUTBOXD_{name.upper()}" for name in [*Settings.model_fields, "config", "mysqld", "chromium"]}
     named = {name for page in PAGES for name in re.findall(r"\bOUTBOXD_[A-Z_]+\b", read(page))}
     assert {name.removesuffix("_FILE") for name in named} <= known
 

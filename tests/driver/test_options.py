@@ -47,6 +47,7 @@ TAKEN = {
     | {"kafka_bootstrap", "kafka_options", "name", "topics", "source", "group", "consumer_workers"}
     | {"stale_seconds"},
     "top": OPERATOR,
+    "console": MYSQL | {"kafka_bootstrap", "kafka_options", "name", "source", "group"},
 }
 
 

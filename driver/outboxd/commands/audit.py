@@ -1,7 +1,6 @@
 """`outboxd audit`: who did what."""
 
 import json
-from typing import Any
 
 import click
 from rich.table import Table
@@ -31,20 +30,6 @@ def audit(settings: Settings, action: str | None, everything: bool, limit: int, 
             click.echo(json.dumps(line))
         else:
             changed = "" if messages is None else str(messages)
-            table.add_row(str(number), f"{at:%F %T}", cell(account), what, changed, cell(_in_short(details)))
+            table.add_row(str(number), f"{at:%F %T}", cell(account), what, changed, cell(views.in_short(details)))
     if not as_json:
         console.print(table)
-
-
-def _in_short(details: dict[str, Any]) -> str:
-    """Details of the audit on one line; of a list of messages their ids."""
-    texts = {}
-    for name, value in details.items():
-        if isinstance(value, list):
-            ids = [str(item["id"]) for item in value]
-            texts[name] = ", ".join(ids[:10]) + (", ..." if ids[10:] else "")
-        elif isinstance(value, dict):
-            texts[name] = f"({_in_short(value)})"
-        else:
-            texts[name] = str(value)
-    return "; ".join(f"{name}: {text}" for name, text in texts.items() if name != "messages")

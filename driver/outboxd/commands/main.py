@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from outboxd import __version__
 from outboxd.commands.audit import audit
 from outboxd.commands.biz_type import biz_type
+from outboxd.commands.console import console
 from outboxd.commands.dead import dead
 from outboxd.commands.demo.command import demo
 from outboxd.commands.demo.errors import DemoError
@@ -51,7 +52,7 @@ def cli() -> None:
 for command in (
     *(run, migrate, enqueue, status, show, find, demo),
     *(failing, key, retry, give_up, dead, pause, resume, purge, recover, replay, biz_type, subscriptions, audit),
-    *(doctor, top),
+    *(doctor, top, console),
 ):
     cli.add_command(command)
 

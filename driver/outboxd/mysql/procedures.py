@@ -64,6 +64,11 @@ class MonitorProcedures(Connection):
         rows = self.call(name)
         return (rows[0]["state"], int(rows[0]["seconds"])) if rows else None
 
+    @procedure("outbox_identity_v1")
+    def identity(self, name: str) -> Identity:
+        """Who this outbox is."""
+        return Identity(**self.call(name)[0])
+
     @procedure("outbox_lag_v1")
     def lag(self, name: str) -> Row:
         """How far relays and consumers are behind."""
@@ -82,11 +87,6 @@ class WorkerProcedures(MonitorProcedures):
     def installed(self, name: str) -> list[Row]:
         """The migrations that are installed: version, file, dropped_by, and what of it is gone from the server."""
         return self.call(name)
-
-    @procedure("outbox_identity_v1")
-    def identity(self, name: str) -> Identity:
-        """Who this outbox is."""
-        return Identity(**self.call(name)[0])
 
 
 class RelayProcedures(WorkerProcedures):

@@ -118,6 +118,20 @@ def audit(
     return [row | {"details": json.loads(row["details"])} for row in rows]
 
 
+def in_short(details: dict[str, Any]) -> str:
+    """Details of the audit on one line; of a list of messages their ids."""
+    texts = {}
+    for name, value in details.items():
+        if isinstance(value, list):
+            ids = [str(item["id"]) for item in value]
+            texts[name] = ", ".join(ids[:10]) + (", ..." if ids[10:] else "")
+        elif isinstance(value, dict):
+            texts[name] = f"({in_short(value)})"
+        else:
+            texts[name] = str(value)
+    return "; ".join(f"{name}: {text}" for name, text in texts.items() if name != "messages")
+
+
 def dead_letters(
     database: Connection, which: Filter, *, limit: int, below_id: int | None = None, message_id: int | None = None
 ) -> list[Row]:

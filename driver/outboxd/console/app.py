@@ -1,0 +1,96 @@
+"""The application: which address is which page."""
+
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from outboxd import __version__
+from outboxd.console.consumers import Consumers
+from outboxd.console.guard import Guard
+from outboxd.console.pages import dead, login, message, overview, registry, search, steering, stuck
+from outboxd.console.sampler import Sampler
+from outboxd.console.sessions import Sessions
+from outboxd.console.visit import Console, Page, endpoint, render
+from outboxd.console.words import FILTERS
+from outboxd.settings import Settings
+
+_FOLDER = Path(__file__).parent
+_TIDY_SECONDS = 30
+_GET: dict[str, Page] = {
+    "/": overview.overview,
+    "/stuck": stuck.stuck,
+    "/lane": stuck.lane,
+    "/dead": dead.dead,
+    "/message/{id}": message.message,
+    "/message/{id}/payload": message.payload,
+    "/go": message.go,
+    "/search": search.search,
+    "/types": registry.types,
+    "/pause": registry.ask_pause,
+    "/audit": registry.audit,
+    "/ask": steering.ask,
+    "/job/{name}": steering.progress,
+}
+_POST: dict[str, Page] = {
+    "/logout": login.log_out,
+    "/pause": registry.pause,
+    "/act": steering.act,
+    "/job/{name}/stop": steering.stop,
+}
+
+
+def make(settings: Settings, *, names: Sequence[str], cookie: str, is_secure: bool) -> Starlette:
+    """The application. names: its host names; cookie: the session's; is_secure: whether it is served by TLS."""
+    templates = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    templates.filters.update(FILTERS)
+    templates.globals["version"] = __version__
+    console = Console(settings, Sessions(settings), Sampler(), Consumers(settings), templates, cookie, is_secure)
+    entering = login.Login(console)
+
+    @asynccontextmanager
+    async def tidying(_: Starlette) -> AsyncIterator[None]:
+        ended = threading.Event()
+
+        def tidy() -> None:
+            while not ended.wait(_TIDY_SECONDS):
+                console.sessions.tidy()
+
+        threading.Thread(target=tidy, name="tidies", daemon=True).start()
+        yield
+        ended.set()
+        console.sessions.close()
+
+    async def not_there(request: Request, _: Exception) -> Response:
+        return render(console, "wrong.html", 404, visit=None, text=f"there is no page {request.url.path}")
+
+    async def failed(_request: Request, _: Exception) -> Response:
+        return PlainTextResponse("the console has a fault: its log says which\n", 500)
+
+    return Starlette(
+        routes=[
+            Route("/login", entering.show, methods=["GET"]),
+            Route("/login", entering.log_in, methods=["POST"]),
+            *(Route(path, endpoint(console, page), methods=["GET"]) for path, page in _GET.items()),
+            *(Route(path, endpoint(console, page), methods=["POST"]) for path, page in _POST.items()),
+            Mount("/static", StaticFiles(directory=_FOLDER / "static")),
+        ],
+        middleware=[Middleware(Guard, names=names)],
+        exception_handlers={404: not_there, 500: failed},
+        lifespan=tidying,
+    )

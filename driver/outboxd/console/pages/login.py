@@ -1,0 +1,121 @@
+"""Logging in and out: an account is one of MySQL's."""
+
+import math
+import secrets
+
+import mysql.connector
+import structlog
+from mysql.connector import errorcode
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from outboxd.console.attempts import Attempts
+from outboxd.console.visit import Console, Visit, Wrong, local, read_form, render
+from outboxd.mysql import roles, views
+from outboxd.mysql.procedures import OperatorProcedures
+from outboxd.retry import Unavailable
+
+log = structlog.get_logger()
+
+_MOST = {"address": 20, "account": 10}
+_LONGEST = 128
+_OVER = "MySQL does not take the password any more that you logged in with: log in again."
+
+
+class Login:
+    """The login page, and how often it may be tried."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._attempts = Attempts(_MOST)
+        self._cookie = f"{console.cookie}_login"
+
+    async def show(self, request: Request) -> Response:
+        """The form."""
+        is_over = "over" in request.query_params
+        return self._form(request.query_params.get("next", ""), _OVER if is_over else "")
+
+    async def log_in(self, request: Request) -> Response:
+        """Try the account; then to the page that was asked for."""
+        try:
+            form = dict(await read_form(request))
+        except Wrong as wrong:
+            return self._form("", str(wrong), wrong.status)
+        return await run_in_threadpool(self._log_in, request, form)
+
+    def _log_in(self, request: Request, form: dict[str, str]) -> Response:
+        account, password, wanted = form.get("account", ""), form.get("password", ""), form.get("next", "")
+        known = request.cookies.get(self._cookie, "")
+        if not known or not secrets.compare_digest(known, form.get("csrf", "")):
+            return self._form(wanted, "The form was too old, or the browser keeps no cookies: try again.", 403)
+        if not account or len(account) > _LONGEST or len(password) > _LONGEST:
+            return self._form(wanted, "Give the name and the password of a MySQL account.", 400)
+        names = {"address": request.client.host if request.client else "", "account": account}
+        wait = self._attempts.begin(**names)
+        if wait:
+            log.warning("login refused", account=account, address=names["address"], reason="too many attempts")
+            refused = self._form(wanted, f"Too many attempts: try again in {math.ceil(wait / 60)} min.", 429, account)
+            refused.headers["Retry-After"] = f"{math.ceil(wait)}"
+            return refused
+        try:
+            key, session = self._console.sessions.log_in(account, password, _is_operator)
+        except (Unavailable, mysql.connector.Error) as error:
+            said, status = _why_not(error)
+            if status != 401:
+                self._attempts.take_back(**names)
+            log.warning("login refused", account=account, address=names["address"], reason=str(error))
+            return self._form(wanted, said, status, account)
+        self._attempts.take_back(**names)
+        log.info("login", account=account, address=names["address"], operator=session.is_operator)
+        response = RedirectResponse(_local(wanted), 303)
+        self._set(response, self._console.cookie, key.decode())
+        response.delete_cookie(self._cookie, secure=self._console.is_secure, httponly=True, samesite="strict")
+        return response
+
+    def _form(self, wanted: str, said: str, status: int = 200, account: str = "") -> Response:
+        token = secrets.token_urlsafe(24)
+        values = {"csrf": token, "wanted": _local(wanted), "said": said, "account": account}
+        response = render(self._console, "login.html", status, visit=None, **values)
+        self._set(response, self._cookie, token)
+        return response
+
+    def _set(self, response: Response, cookie: str, value: str) -> None:
+        response.set_cookie(cookie, value, httponly=True, samesite="strict", secure=self._console.is_secure)
+
+
+def log_out(visit: Visit) -> Response:
+    """End the session."""
+    visit.console.sessions.log_out(visit.key)
+    log.info("logout", account=visit.session.account)
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(visit.console.cookie, secure=visit.console.is_secure, httponly=True, samesite="strict")
+    return response
+
+
+def _is_operator(database: OperatorProcedures) -> bool:
+    """Raises where the account may not even read what monitoring reads."""
+    views.pauses(database)
+    try:
+        views.audit(database, action=None, everything=True, limit=1)
+    except mysql.connector.Error as error:
+        if roles.refusal(error) is None:
+            raise
+        return False
+    return True
+
+
+def _why_not(error: Unavailable | mysql.connector.Error) -> tuple[str, int]:
+    if isinstance(error, Unavailable):
+        return f"MySQL cannot be reached: {error}", 503
+    if error.errno == errorcode.ER_ACCESS_DENIED_ERROR:
+        return "MySQL does not take this account and password.", 401
+    refused = roles.refusal(error)
+    if refused:
+        return refused.in_words, 403
+    return f"MySQL: {error.msg or error}", 403
+
+
+def _local(wanted: str) -> str:
+    """A page of the console; anything else is the first page."""
+    return "/" if wanted.startswith("/login") else local(wanted) or "/"

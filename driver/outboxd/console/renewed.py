@@ -1,0 +1,53 @@
+"""A value that takes a while to look up: kept, and renewed in a thread when somebody asks for it and it is old."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import structlog
+
+log = structlog.get_logger()
+
+Value = TypeVar("Value")
+
+
+class Renewed(Generic[Value]):
+    """The value that was looked up last. Nobody asks: nothing is looked up."""
+
+    def __init__(self, least_seconds: float, share: float) -> None:
+        """least_seconds: its age, at least, when it is looked up again; share: of the time, that looking may take."""
+        self._least_seconds = least_seconds
+        self._share = share
+        self._lock = threading.Lock()
+        self._is_looking = False
+        self._is_there = threading.Event()
+        self._value: Value | None = None
+        self._renew_at = 0.0
+        self.seconds = least_seconds
+        """After how many seconds it is renewed."""
+
+    def get(self, look: Callable[[], Value], wait_seconds: float) -> Value | None:
+        """The value; where it is old, `look` is called in a thread. Waits a moment for the first one.
+
+        None: there is none yet. What `look` raises is logged, and the value stays as it is.
+        """
+        with self._lock:
+            if not self._is_looking and time.monotonic() >= self._renew_at:
+                self._is_looking = True
+                threading.Thread(target=self._renew, args=(look,), name="looks", daemon=True).start()
+        self._is_there.wait(wait_seconds)
+        return self._value
+
+    def _renew(self, look: Callable[[], Value]) -> None:
+        began = time.monotonic()
+        try:
+            self._value = look()
+            self._is_there.set()
+        except Exception as error:
+            log.debug("not looked up", reason=str(error))
+        finally:
+            took = time.monotonic() - began
+            self.seconds = max(self._least_seconds, took / self._share)
+            self._renew_at = began + self.seconds
+            self._is_looking = False

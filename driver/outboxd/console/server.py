@@ -1,0 +1,104 @@
+"""`outboxd console` as a process: where it listens, with which certificate, and how it ends."""
+
+import ipaddress
+import logging
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+import uvicorn
+
+from outboxd import signals
+from outboxd.console import app, sessions
+from outboxd.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+_STOP_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where and how the console is served.
+
+    certificate, key: PEM files for TLS, empty: plain HTTP. names: its host names. is_plain_allowed: plain HTTP also on
+    an address that others reach. is_behind_tls: a proxy in front of it has the TLS.
+    """
+
+    host: str
+    port: int
+    certificate: str = ""
+    key: str = ""
+    names: Sequence[str] = ()
+    is_plain_allowed: bool = False
+    is_behind_tls: bool = False
+
+
+def run(settings: Settings, listening: Listening) -> None:
+    """Serve until SIGTERM or SIGINT. Raises SettingsError where it may not, or cannot, be served so."""
+    sessions.check(settings)
+    if not listening.certificate and not listening.is_plain_allowed and not _is_loopback(listening.host):
+        raise SettingsError(
+            f"--listen {listening.host}: passwords would cross the network in plain text: give --tls-certificate and"
+            " --tls-key, or --plain-http if something else protects them"
+        )
+    with _listen(listening) as listener:
+        port = listener.getsockname()[1]
+        names = [*listening.names, *([] if _is_address(listening.host) else [listening.host])]
+        console = app.make(
+            settings,
+            names=names,
+            cookie=f"outboxd_{port}",
+            is_secure=bool(listening.certificate) or listening.is_behind_tls,
+        )
+        server = uvicorn.Server(_config(console, listening))
+        signals.call_on_ending(lambda _: setattr(server, "should_exit", True))
+        scheme = "https" if listening.certificate else "http"
+        host = f"[{listening.host}]" if ":" in listening.host else listening.host
+        log.info("console", address=f"{scheme}://{host}:{port}/", database=settings.database)
+        server.run(sockets=[listener])
+
+
+def _config(console: object, listening: Listening) -> uvicorn.Config:
+    try:
+        config = uvicorn.Config(
+            console,  # type: ignore[arg-type]
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            http="h11",
+            ws="none",
+            ssl_certfile=listening.certificate or None,
+            ssl_keyfile=listening.key or None,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"--tls-certificate, --tls-key: {error.strerror or error}") from error
+    return config
+
+
+def _listen(listening: Listening) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            listening.host, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise SettingsError(f"--listen {listening.host}:{listening.port}: {error.strerror or error}") from error
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
