@@ -49,6 +49,7 @@ GRANT EXECUTE ON PROCEDURE outbox_retry_backoff_v1 TO outbox_app;
 
 -- Relays: claim messages, and mark what Kafka answered.
 GRANT EXECUTE ON PROCEDURE outbox_claim_v1 TO outbox_relay;
+GRANT EXECUTE ON PROCEDURE outbox_claim_more_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_heartbeat_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_leave_v1 TO outbox_relay;
 GRANT EXECUTE ON PROCEDURE outbox_mark_published_batch_v1 TO outbox_relay;

@@ -10,13 +10,15 @@ CREATE PROCEDURE outbox_internal_next_batch_v1 (
   IN p_relay VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
   IN p_limit INT,
   IN p_owned INT,
+  IN p_woken BIGINT UNSIGNED,
   OUT p_top BIGINT UNSIGNED,
   OUT p_batch JSON,
-  OUT p_is_held BOOLEAN
+  OUT p_is_held BOOLEAN,
+  OUT p_is_all BOOLEAN
 )
 COMMENT '
-Finds the next batch of a relay: brings what is due into the queue, finds the ids that are unsettled, reads the heads, holds
-back what must wait, and parks what has to wait for longer.
+Searches the next batch of a relay: finds the ids that are unsettled, reads the heads, holds back what must wait, and parks
+what has to wait for longer.
 Internal: outbox_claim_v1 calls it.
 
 Two loops widen the search, each against a way in which few messages could hide many. Inside
@@ -29,14 +31,13 @@ Parameters
   p_relay VARCHAR(128): the relay
   p_limit INT: how many messages are wanted
   p_owned INT: how many slots the relay owns
+  p_woken BIGINT UNSIGNED: the lowest id that outbox_internal_wake_v1 has just brought into the queue; NULL: none
   OUT p_top BIGINT UNSIGNED: the last id that was committed when the search began
   OUT p_batch JSON: [id, ...], possibly more than p_limit, and with repetitions; NULL: there is nothing to send
   OUT p_is_held BOOLEAN: whether messages were held back
+  OUT p_is_all BOOLEAN: whether the queues have nothing else, and all ids up to p_top are settled
 
-What a call keeps for the next is in variables of the session:
-  @outbox_claimer  for which database and relay the others hold; outbox_claim_v1 clears it where the relay has other slots
-  @outbox_joined   whether it has looked for what waits since before the clock was set back
-  @outbox_woken_at when it has last looked for what is due, which it does again after 20 ms
+What a call keeps for the next is in variables of the session, which outbox_claim_v1 clears for another relay or other slots:
   @outbox_settled  p_settled of outbox_internal_find_unsettled_v1
   @outbox_left     up to this id all messages were left behind; 0: none
   @outbox_left_at  since when
@@ -52,16 +53,15 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DECLARE v_claimer VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT CONCAT(DATABASE(), '/', p_relay);
-  DECLARE v_wake_us INT DEFAULT 20000;
   DECLARE v_few INT DEFAULT 200;
   -- A look at what was left is at so many messages, among so many ids; at more where there are some to park.
   DECLARE v_look INT DEFAULT IF(@outbox_parks, 128, 64);
   DECLARE v_span INT DEFAULT 2048;
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_until DATETIME(6) DEFAULT v_now + INTERVAL 1 SECOND;
+  DECLARE v_woken BIGINT UNSIGNED DEFAULT p_woken;
   DECLARE v_young, v_policies, v_found, v_more JSON;
-  DECLARE v_woken, v_missing_id, v_to BIGINT UNSIGNED;
+  DECLARE v_missing_id, v_to BIGINT UNSIGNED;
   DECLARE v_after, v_left, v_through BIGINT UNSIGNED DEFAULT COALESCE(@outbox_left, 0);
   DECLARE v_paused, v_ending, v_held, v_waited_for, v_passed INT DEFAULT 0;
   DECLARE v_is_first BOOLEAN DEFAULT TRUE;
@@ -69,14 +69,6 @@ BEGIN
   DECLARE v_slow_us INT DEFAULT 20000;
   DECLARE v_is_slow BOOLEAN DEFAULT FALSE;
   DECLARE v_began DATETIME(6);
-
-  IF NOT @outbox_claimer <=> v_claimer THEN
-    SET @outbox_claimer = v_claimer, @outbox_joined = NULL, @outbox_woken_at = NULL, @outbox_settled = NULL, @outbox_left = 0, v_left = 0, v_after = 0;
-  END IF;
-  IF NOT COALESCE(v_now BETWEEN @outbox_woken_at AND @outbox_woken_at + INTERVAL v_wake_us MICROSECOND, FALSE) THEN
-    CALL outbox_internal_wake_v1(p_relay, @outbox_joined IS NULL, v_woken);
-    SET @outbox_joined = TRUE, @outbox_woken_at = v_now;
-  END IF;
 
   -- Of what is committed: a pause, or a type that is about to lose its order, may stand in a migration that is rolled back.
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
@@ -149,6 +141,7 @@ BEGIN
     END IF;
     SET v_after = v_through;
   END LOOP;
+  SET p_is_all = NOT p_is_held AND v_young IS NULL AND v_through >= v_to AND @outbox_settled <=> p_top;
   SET p_batch = COALESCE(JSON_MERGE_PRESERVE(p_batch, v_found), p_batch, v_found);
   IF (v_passed >= v_few OR (v_is_slow AND NOT p_is_held)) AND v_left > COALESCE(@outbox_left, 0) THEN
     IF NOT COALESCE(@outbox_left, 0) THEN

@@ -218,6 +218,8 @@ def test_negative_limit_is_refused(db: Session, limit: int) -> None:
         db.call("outbox_list_due_v1", limit)
     with refused(30005, f"p_limit must not be negative: {limit}"):
         db.claim(limit=limit)
+    with refused(30005, f"p_limit must not be negative: {limit}"):
+        db.call("outbox_claim_more_v1", "relay-a", limit, 0)
     assert db.rows("SELECT * FROM outbox_relays") == []
 
 
@@ -232,6 +234,8 @@ def test_lease_out_of_range_is_refused(db: Session, lease: int) -> None:
 def test_wait_out_of_range_is_refused(db: Session, wait: int) -> None:
     with refused(30005, f"p_wait_ms must be from 0 to 60000: {wait}"):
         db.claim(wait_ms=wait)
+    with refused(30005, f"p_wait_ms must be from 0 to 60000: {wait}"):
+        db.call("outbox_claim_more_v1", "relay-a", 10, wait)
     assert db.owned("relay-a") == set()
 
 
@@ -243,6 +247,8 @@ def test_relay_needs_a_name_of_1_to_128_characters(db: Session) -> None:
     ]:
         with refused(errno, said):
             db.call("outbox_claim_v1", name, 10, 30, 0)
+        with refused(errno, said):
+            db.call("outbox_claim_more_v1", name, 10, 0)
     assert db.rows("SELECT * FROM outbox_relays") == []
     db.claim("漢" * 128)
     assert len(db.owned("漢" * 128)) == 64

@@ -67,7 +67,7 @@ def test_uncommitted_delayed_message_holds_back_the_later_ones_of_its_key(db: Se
     enqueue_delayed(slow, "k", 60)
     late, other = enqueue_many(db, ["k", "another"])
     assert db.claim_ids() == [other]
-    db.execute("CALL outbox_internal_next_batch_v1('relay-a', 10, 64, @top, @batch, @is_held)")
+    db.execute("CALL outbox_internal_next_batch_v1('relay-a', 10, 64, NULL, @top, @batch, @is_held, @is_all)")
     assert db.value("SELECT @is_held") == 1, "the next look would come a second later, or begin behind it"
     slow.execute("ROLLBACK")
     assert db.claim_ids() == [late, other]

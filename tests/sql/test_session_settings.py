@@ -272,6 +272,7 @@ def relay(script: Script, messages: Messages) -> None:
     script.claim(1)
     script.claim(3)
     call("outbox_resume_v1", None, "ordered")
+    call("outbox_claim_more_v1", "relay-b", 3, 0)
     call("outbox_heartbeat_v1", "relay-a", 30)
     call("outbox_slots_owned_v1", "relay-a", out=True)
     claimed = script.claim(None)

@@ -95,10 +95,12 @@ class RelayProcedures(WorkerProcedures):
     @procedure("outbox_claim_v1")
     def claim(self, name: str, relay: str, limit: int, lease_seconds: int, wait_ms: int) -> Iterator[Message]:
         """The next batch, row by row as the server sends it: it is never in memory as a whole."""
-        for row in self.stream(name, relay, limit, lease_seconds, wait_ms):
-            id_, biz_type, topic, key, value, content_type, headers, created_at, receipt = row
-            given = Receipt(id_, receipt)
-            yield Message(id_, biz_type, topic, key, value, content_type, headers, created_at, given)
+        return self._messages(name, relay, limit, lease_seconds, wait_ms)
+
+    @procedure("outbox_claim_more_v1")
+    def claim_more(self, name: str, relay: str, limit: int, wait_ms: int) -> Iterator[Message]:
+        """What is new since the last claim, while that is not marked; as `claim`."""
+        return self._messages(name, relay, limit, wait_ms)
 
     @procedure("outbox_heartbeat_v1")
     def heartbeat(self, name: str, relay: str, lease_seconds: int) -> None:
@@ -140,6 +142,12 @@ class RelayProcedures(WorkerProcedures):
     def recover_published(self, name: str, older_than_seconds: int, limit: int) -> int:
         """Returns how many messages are pending again."""
         return int(self.call_out(name, older_than_seconds, limit))
+
+    def _messages(self, name: str, *arguments: object) -> Iterator[Message]:
+        for row in self.stream(name, *arguments):
+            id_, biz_type, topic, key, value, content_type, headers, created_at, receipt = row
+            given = Receipt(id_, receipt)
+            yield Message(id_, biz_type, topic, key, value, content_type, headers, created_at, given)
 
     def _mark(self, name: str, relay: str, messages: list[dict[str, Any]]) -> int:
         if not messages:

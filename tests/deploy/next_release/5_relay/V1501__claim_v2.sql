@@ -33,9 +33,9 @@ MODIFIES SQL DATA
 BEGIN
   DECLARE v_deadline DATETIME(6) DEFAULT UTC_TIMESTAMP(6) + INTERVAL p_wait_ms * 1000 MICROSECOND;
   DECLARE v_owned INT;
-  DECLARE v_top BIGINT UNSIGNED;
+  DECLARE v_top, v_woken BIGINT UNSIGNED;
   DECLARE v_ids JSON;
-  DECLARE v_is_held, v_has_changed BOOLEAN;
+  DECLARE v_is_held, v_is_all, v_has_changed BOOLEAN;
 
   CALL outbox_internal_require_no_transaction_v1('outbox_claim_v2');
   BEGIN
@@ -45,10 +45,13 @@ BEGIN
       RESIGNAL;
     END;
     CALL outbox_internal_share_slots_v1(p_relay, p_lease_seconds, v_owned, v_has_changed);
-    SET @outbox_claimer = IF(v_has_changed, NULL, @outbox_claimer);
+    IF v_has_changed THEN
+      SET @outbox_claimer = NULL, @outbox_settled = NULL, @outbox_left = 0;
+    END IF;
 
     work: LOOP
-      CALL outbox_internal_next_batch_v1(p_relay, p_limit, v_owned, v_top, v_ids, v_is_held);
+      CALL outbox_internal_wake_v1(p_relay, FALSE, v_woken);
+      CALL outbox_internal_next_batch_v1(p_relay, p_limit, v_owned, v_woken, v_top, v_ids, v_is_held, v_is_all);
       IF v_ids IS NOT NULL OR UTC_TIMESTAMP(6) >= v_deadline THEN
         LEAVE work;
       END IF;
