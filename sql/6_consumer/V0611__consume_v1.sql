@@ -62,11 +62,11 @@ Example
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
-BEGIN
+main: BEGIN
   DECLARE v_error VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   -- Messages whose handler rolled everything back, or that are too large alone, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
-  DECLARE v_in_bulk BOOLEAN DEFAULT TRUE;
+  DECLARE v_is_alone, v_in_bulk BOOLEAN DEFAULT TRUE;
   -- Of each business type: its messages that have waited for a lock, and the microseconds of its handler.
   DECLARE v_waits, v_times, v_bulk_times JSON DEFAULT '{}';
   DECLARE v_most_bytes BIGINT UNSIGNED;
@@ -123,6 +123,20 @@ BEGIN
         -- What handlers did is undone: without their time again, this call and each after it would reach nothing.
         SET v_times = '{}';
       END;
+      IF v_is_alone AND JSON_LENGTH(p_messages) = 1 AND @outbox_held IS NULL THEN
+        -- As if of two: if it is too large for the server, the next attempt finds out that it is so alone.
+        SET v_is_alone = FALSE, v_messages = 2;
+        CALL outbox_internal_consume_alone_v1(p_messages, v_times, v_id, v_trouble);
+        IF v_id IS NOT NULL THEN
+          COMMIT AND NO CHAIN NO RELEASE;
+          SET @outbox_times = JSON_ARRAY(v_times, v_bulk_times);
+          SELECT v_id AS id, 'consumed' AS outcome, v_trouble AS error;
+          LEAVE main;
+        END IF;
+        ROLLBACK AND NO CHAIN NO RELEASE;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        SET v_times = '{}';
+      END IF;
       SET v_messages = 0;
       CALL outbox_internal_open_batch_v1(p_messages, v_failed, v_most_bytes, v_messages, v_bytes, v_first_id, v_duplicates);
       IF v_duplicates > 0 THEN

@@ -30,21 +30,13 @@ SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_longest_wait_seconds INT DEFAULT 32;
-  DECLARE v_seconds INT DEFAULT 1;
-  DECLARE v_path VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT CONCAT('$.', JSON_QUOTE(p_biz_type) COLLATE utf8mb4_0900_bin);
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_held, v_ids JSON;
 
-  SET v_held = IF(JSON_VALID(@outbox_held), @outbox_held, '{}');
   IF p_biz_type IS NOT NULL THEN
-    -- Held again within a minute: it has been locked all the time.
-    IF CAST(JSON_UNQUOTE(JSON_EXTRACT(v_held, CONCAT(v_path, '[0]'))) AS DATETIME(6)) > v_now - INTERVAL 1 MINUTE THEN
-      SET v_seconds = LEAST(v_longest_wait_seconds, 2 * JSON_EXTRACT(v_held, CONCAT(v_path, '[1]')));
-    END IF;
-    SET v_held = JSON_SET(v_held, v_path, JSON_ARRAY(CAST(v_now + INTERVAL v_seconds SECOND AS CHAR), v_seconds, LEFT(p_error, 500)));
-    SET @outbox_held = v_held;
+    CALL outbox_internal_note_held_v1(p_biz_type, p_error);
   END IF;
+  SET v_held = IF(JSON_VALID(@outbox_held), @outbox_held, '{}');
   SELECT JSON_ARRAYAGG(held.id), MIN(held.error)
     INTO v_ids, v_error
     FROM (

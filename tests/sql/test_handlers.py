@@ -6,6 +6,7 @@ import pytest
 
 from tests.kit.application import PARAMETERS, RECORD, Application
 from tests.kit.session import CHAT, Session
+from tests.kit.waiting import eventually
 
 FAIL = "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 50123, MESSAGE_TEXT = 'the application says no'"
 DUE_TO_THE_APPLICATION = "the application says no"
@@ -159,8 +160,15 @@ def test_slow_type_leaves_its_rest_waiting_and_no_other_type(db: Session, app: A
 
 def test_quick_type_has_many_turns_in_a_call(db: Session, app: Application) -> None:
     app.business("quick", "DO 0")
-    messages = [db.enqueue_published("k", biz_type="quick", payload="{}") for _ in range(4)]
-    assert list(db.consume(*messages).values())[:3] == ["consumed"] * 3
+
+    def takes_turns() -> bool:
+        """A busy machine may need the time of a type for a handler that does nothing."""
+        messages = [db.enqueue_published("k", biz_type="quick", payload="{}") for _ in range(4)]
+        outcomes = list(db.consume(*messages).values())
+        db.consume_all(*messages)
+        return outcomes[:3] == ["consumed"] * 3
+
+    eventually(takes_turns, seconds=30)
 
 
 def test_time_is_counted_from_the_first_handler_and_by_type(db: Session, app: Application) -> None:

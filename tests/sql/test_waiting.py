@@ -13,29 +13,34 @@ FEW, MANY = 500, 5000
 ROUNDS = 30
 
 
-def fill(session: Session, messages: int, *, topic: str = "chat", biz_type: str = CHAT, keys: int = 64) -> None:
+def fill(
+    session: Session,
+    messages: int,
+    *,
+    topic: str = "chat",
+    biz_type: str = CHAT,
+    keys: int = 64,
+    retry_count: int = 0,
+    waits_seconds: int = 0,
+) -> None:
     """Insert messages of keys that no other test has."""
     session.execute(
         "INSERT INTO agent_outbox_messages"
-        " (biz_type, topic, message_key, payload, next_retry_at, created_at, updated_at)"
+        " (biz_type, topic, message_key, payload, retry_count, next_retry_at, created_at, updated_at)"
         " WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %s)"
-        " SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ %s, %s, CONCAT('filled-', i MOD %s), %s,"
-        " clock.now, clock.now, clock.now"
+        " SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ %s, %s, CONCAT('filled-', i MOD %s), %s, %s,"
+        " clock.now + INTERVAL %s SECOND, clock.now, clock.now"
         " FROM n CROSS JOIN (SELECT UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AS now) AS clock",
-        *(messages, biz_type, topic, keys, chat_payload()),
+        *(messages, biz_type, topic, keys, chat_payload(), retry_count, 60 * bool(waits_seconds) + waits_seconds),
     )
 
 
 def delay(db: Session, _: Connect, messages: int) -> None:
-    fill(db, messages)
-    db.execute("UPDATE agent_outbox_messages SET next_retry_at = UTC_TIMESTAMP(6) + INTERVAL 1 DAY")
+    fill(db, messages, waits_seconds=86_400)
 
 
 def fail(db: Session, _: Connect, messages: int) -> None:
-    fill(db, messages)
-    db.execute(
-        "UPDATE agent_outbox_messages SET retry_count = 3, next_retry_at = UTC_TIMESTAMP(6) + INTERVAL 30 SECOND"
-    )
+    fill(db, messages, retry_count=3, waits_seconds=30)
 
 
 def pause_topic(db: Session, _: Connect, messages: int) -> None:
