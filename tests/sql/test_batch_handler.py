@@ -44,7 +44,7 @@ def consume_all(db: Session, messages: list[int]) -> int:
     calls = 0
     while messages:
         calls += 1
-        outcomes = db.consume(*messages)
+        outcomes = db.consume_once(*messages)
         assert set(outcomes.values()) <= {"consumed", "not reached"}
         messages = [message for message in messages if outcomes[message] == "not reached"]
     return calls

@@ -196,7 +196,7 @@ def test_chat_message_survives_to_chat_histories_byte_for_byte(db: Session, text
         bad = db.enqueue("k", payload="{}")
         message = db.out("outbox_enqueue_chat_history_v1", "chat", "k", -7, conversation, role, text, None)
         db.call("outbox_mark_dead_v1", first, "out of the way")
-        assert db.consume_all(bad, message) == {bad: "dead", message: "consumed"}
+        assert db.consume(bad, message) == {bad: "dead", message: "consumed"}
     row = db.row("SELECT user_id, chat_id, role, message_content FROM chat_histories")
     assert row == {"user_id": -7, "chat_id": conversation, "role": role, "message_content": text}
 

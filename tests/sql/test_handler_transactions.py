@@ -27,7 +27,7 @@ def test_handler_that_commits_by_itself_is_consumed_once_and_reported(db: Sessio
     message = db.enqueue_published("b", biz_type="commits", payload="{}")
     after = db.enqueue_published("c", biz_type="obeys", payload="{}")
     chat = db.enqueue_published("d")
-    assert set(db.consume_all(before, message, after, chat).values()) == {"consumed"}
+    assert set(db.consume(before, message, after, chat).values()) == {"consumed"}
     assert set(db.statuses().values()) == {"consumed"}
     assert app.effects() == [before, message, after]
     assert db.chats() == ["d"]
@@ -59,7 +59,7 @@ def test_handler_that_rolls_back_by_itself_harms_no_other_message(db: Session, a
     message = db.enqueue_published("b", biz_type="rolls_back", payload="{}")
     after = db.enqueue_published("c", biz_type="obeys", payload="{}")
     chat = db.enqueue_published("d")
-    outcomes = db.consume_all(before, message, after, chat)
+    outcomes = db.consume(before, message, after, chat)
     assert outcomes == {before: "consumed", message: "failed", after: "consumed", chat: "consumed"}
     assert db.statuses() == {before: "consumed", message: "pending", after: "consumed", chat: "consumed"}
     assert db.message(message)["retry_count"] == 1

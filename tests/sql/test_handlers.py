@@ -149,13 +149,13 @@ def test_slow_type_leaves_its_rest_waiting_and_no_other_type(db: Session, app: A
     slow = [db.enqueue_published(key, biz_type="slow", payload="{}") for key in ("hot", "hot", "cool", "cold", "mixed")]
     quick = [db.enqueue_published(key, biz_type="quick", payload="{}") for key in ("a", "b", "b", "mixed", "b")]
     before = {row["id"]: row for row in db.messages()}
-    outcomes = db.consume(*slow, *quick)
+    outcomes = db.consume_once(*slow, *quick)
     # Lanes with few messages come first; what is behind a message that is not reached waits for it.
     assert [id_ for id_, outcome in outcomes.items() if outcome == "consumed"] == [slow[2], *quick[:3], quick[4]]
     left = [id_ for id_, outcome in outcomes.items() if outcome == "not reached"]
     assert left == [*slow[:2], *slow[3:], quick[3]]
     assert all(row == before[row["id"]] for row in db.messages() if row["id"] in left)
-    assert [id_ for id_, outcome in db.consume(*left).items() if outcome == "consumed"] == [slow[3]]
+    assert [id_ for id_, outcome in db.consume_once(*left).items() if outcome == "consumed"] == [slow[3]]
 
 
 def test_quick_type_has_many_turns_in_a_call(db: Session, app: Application) -> None:
@@ -164,8 +164,8 @@ def test_quick_type_has_many_turns_in_a_call(db: Session, app: Application) -> N
     def takes_turns() -> bool:
         """A busy machine may need the time of a type for a handler that does nothing."""
         messages = [db.enqueue_published("k", biz_type="quick", payload="{}") for _ in range(4)]
-        outcomes = list(db.consume(*messages).values())
-        db.consume_all(*messages)
+        outcomes = list(db.consume_once(*messages).values())
+        db.consume(*messages)
         return outcomes[:3] == ["consumed"] * 3
 
     eventually(takes_turns, seconds=30)

@@ -33,7 +33,7 @@ def outcomes(db: Session, *records: dict[str, Any]) -> list[str]:
 def consume_received(db: Session, *records: dict[str, Any]) -> list[str]:
     """Receive records, and consume those that are received, as the daemon does; returns the outcomes of both."""
     rows = receive(db, *records)
-    found = db.consume_all(*(row["id"] for row in rows if row["outcome"] == "received"))
+    found = db.consume(*(row["id"] for row in rows if row["outcome"] == "received"))
     return [str(found[row["id"]] if row["outcome"] == "received" else row["outcome"]) for row in rows]
 
 
