@@ -174,8 +174,3 @@ class Round:
     """Topics that were in trouble, and are no more."""
     unanswered: str | None = None
     """Why Kafka has not answered to some; None where it has answered to all."""
-
-    @property
-    def answered(self) -> int:
-        """How many messages Kafka has answered to."""
-        return len(self.published) + len(self.failed) + len(self.dead)

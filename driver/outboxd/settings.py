@@ -71,6 +71,12 @@ class Settings(BaseSettings):
         default=900, ge=10, description="a message that was published this long ago and is not consumed is sent again"
     )
     wait_ms: int = Field(default=2000, ge=0, le=60_000, description="how long a claim waits in the server for work")
+    linger_ms: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="how long a relay waits for more after each batch: less CPU, and that much more latency",
+    )
     metrics_address: str = Field(
         default="127.0.0.1:9464", description="host:port of /metrics, /healthz and /readyz, port 0 for any; empty: none"
     )

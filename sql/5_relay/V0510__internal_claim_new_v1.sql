@@ -51,50 +51,55 @@ BEGIN
   SET p_claimed = NULL;
   SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
   START TRANSACTION;
-  -- One snapshot: where each new id has a row in it, nothing before them is missing or not committed. The first of a lane that
-  -- waits and the first of a queue tell about all of them.
-  SELECT /*+ SET_VAR(sql_big_selects = 1) */
-         COALESCE(SUM(m.id > v_through), 0), COALESCE(MAX(m.id), v_through),
-         COALESCE(SUM(m.id > v_through AND s.slot IS NOT NULL AND m.waits_for = 0), 0),
-         COALESCE(SUM(m.id <= v_through AND s.slot IS NOT NULL AND m.waits_for = 0), 0),
-         COALESCE(SUM(m.id > v_through AND s.slot IS NOT NULL AND m.waits_for = 0 AND (
-           COALESCE((
-             SELECT earlier.id
-               FROM agent_outbox_messages AS earlier FORCE INDEX (outbox_open_lane)
-              WHERE earlier.open_lane = m.open_lane
-                AND earlier.is_waiting = 1
-              ORDER BY earlier.open_lane, earlier.is_waiting, earlier.id
-              LIMIT 1) < m.id, FALSE)
-           OR COALESCE((
-             SELECT earlier.id
-               FROM agent_outbox_messages AS earlier FORCE INDEX (outbox_pending_slot)
-              WHERE earlier.pending_slot = m.pending_slot
-                AND earlier.waits_for = 0
-                AND earlier.wakes_at = TIMESTAMP'2000-01-01 00:00:00'
-              ORDER BY earlier.pending_slot, earlier.waits_for, earlier.wakes_at, earlier.id
-              LIMIT 1) <= v_unmarked_from, FALSE))), 0),
-         COALESCE(SUM(IF(m.id > v_through AND s.slot IS NOT NULL, v_images * (v_row_bytes + LENGTH(m.payload) + LENGTH(m.message_key)
-           + LENGTH(m.topic) + COALESCE(LENGTH(m.body), 0) + COALESCE(LENGTH(m.last_error), 0) + COALESCE(JSON_STORAGE_SIZE(m.headers), 0)), 0)), 0),
-         COALESCE(SUM(m.id > v_through AND EXISTS (SELECT 1 FROM outbox_pauses)), 0)
-    INTO v_rows, v_top, v_new, v_left, v_blocked, v_bytes, v_paused
-    FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
-    LEFT JOIN outbox_slots AS s ON s.slot = m.pending_slot AND s.relay = p_relay
-   WHERE m.id > v_from
-     AND m.id <= v_last;
-  IF v_rows = v_top - v_through AND v_top < v_last AND v_bytes <= v_most_bytes AND NOT (v_left OR v_blocked OR v_paused) THEN
-    SET p_claimed = v_new;
-    IF v_new > 0 THEN
-      SELECT m.id, m.biz_type, m.topic, m.message_key, IF(m.content_type IS NULL, CAST(CONVERT(m.payload USING utf8mb4) AS BINARY), m.body) AS value,
-             COALESCE(m.content_type, 'application/json') AS content_type, m.headers, m.created_at, m.next_retry_at AS receipt
-        FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
-        STRAIGHT_JOIN outbox_slots AS s ON s.slot = m.pending_slot
-       WHERE m.id > v_through
-         AND m.id <= v_top
-         AND m.waits_for = 0
-         AND s.relay = p_relay
-       ORDER BY m.id;
+  SELECT COALESCE(MAX(id), 0) INTO v_top FROM agent_outbox_messages;
+  IF v_top = v_from THEN
+    SET p_claimed = 0;
+  ELSE
+    -- One snapshot: where each new id has a row in it, nothing before them is missing or not committed. The first of a lane that
+    -- waits and the first of a queue tell about all of them.
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */
+           COALESCE(SUM(m.id > v_through), 0), COALESCE(MAX(m.id), v_through),
+           COALESCE(SUM(m.id > v_through AND s.slot IS NOT NULL AND m.waits_for = 0), 0),
+           COALESCE(SUM(m.id <= v_through AND s.slot IS NOT NULL AND m.waits_for = 0), 0),
+           COALESCE(SUM(m.id > v_through AND s.slot IS NOT NULL AND m.waits_for = 0 AND (
+             COALESCE((
+               SELECT earlier.id
+                 FROM agent_outbox_messages AS earlier FORCE INDEX (outbox_open_lane)
+                WHERE earlier.open_lane = m.open_lane
+                  AND earlier.is_waiting = 1
+                ORDER BY earlier.open_lane, earlier.is_waiting, earlier.id
+                LIMIT 1) < m.id, FALSE)
+             OR COALESCE((
+               SELECT earlier.id
+                 FROM agent_outbox_messages AS earlier FORCE INDEX (outbox_pending_slot)
+                WHERE earlier.pending_slot = m.pending_slot
+                  AND earlier.waits_for = 0
+                  AND earlier.wakes_at = TIMESTAMP'2000-01-01 00:00:00'
+                ORDER BY earlier.pending_slot, earlier.waits_for, earlier.wakes_at, earlier.id
+                LIMIT 1) <= v_unmarked_from, FALSE))), 0),
+           COALESCE(SUM(IF(m.id > v_through AND s.slot IS NOT NULL, v_images * (v_row_bytes + LENGTH(m.payload) + LENGTH(m.message_key)
+             + LENGTH(m.topic) + COALESCE(LENGTH(m.body), 0) + COALESCE(LENGTH(m.last_error), 0) + COALESCE(JSON_STORAGE_SIZE(m.headers), 0)), 0)), 0),
+           COALESCE(SUM(m.id > v_through AND EXISTS (SELECT 1 FROM outbox_pauses)), 0)
+      INTO v_rows, v_top, v_new, v_left, v_blocked, v_bytes, v_paused
+      FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
+      LEFT JOIN outbox_slots AS s ON s.slot = m.pending_slot AND s.relay = p_relay
+     WHERE m.id > v_from
+       AND m.id <= v_last;
+    IF v_rows = v_top - v_through AND v_top < v_last AND v_bytes <= v_most_bytes AND NOT (v_left OR v_blocked OR v_paused) THEN
+      SET p_claimed = v_new;
+      IF v_new > 0 THEN
+        SELECT m.id, m.biz_type, m.topic, m.message_key, IF(m.content_type IS NULL, CAST(CONVERT(m.payload USING utf8mb4) AS BINARY), m.body) AS value,
+               COALESCE(m.content_type, 'application/json') AS content_type, m.headers, m.created_at, m.next_retry_at AS receipt
+          FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
+          STRAIGHT_JOIN outbox_slots AS s ON s.slot = m.pending_slot
+         WHERE m.id > v_through
+           AND m.id <= v_top
+           AND m.waits_for = 0
+           AND s.relay = p_relay
+         ORDER BY m.id;
+      END IF;
+      SET @outbox_from = IF(p_goes_on, v_unmarked_from, v_through), @outbox_through = v_top, @outbox_settled = v_top;
     END IF;
-    SET @outbox_from = IF(p_goes_on, v_unmarked_from, v_through), @outbox_through = v_top, @outbox_settled = v_top;
   END IF;
   COMMIT AND NO CHAIN NO RELEASE;
 END $$

@@ -150,6 +150,7 @@ def test_missing_setting_is_named_with_both_ways_to_give_it() -> None:
         ("lease_seconds", "1"),
         ("lease_seconds", "2.5"),
         ("wait_ms", "60001"),
+        ("linger_ms", "1001"),
         ("stop_seconds", ""),
         ("name", ""),
         ("topics", "good,orders/eu"),

@@ -1,5 +1,6 @@
 """The relay: claim, publish, mark, and again. Each worker has slots of its own."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -20,13 +21,17 @@ from outboxd.settings import Settings
 log = structlog.get_logger()
 _LOCK_WAIT_SECONDS = 3
 _LOCKED_PAUSE_SECONDS = 0.05
+# Small batches have one mark together: a relay that is killed sends again what it has not marked yet.
+_MARK_SECONDS = 0.05
+_MOST_UNMARKED = 200
 
 
 class Relay:
     """One relay worker; `name` is the owner of its slots in outbox_slots.
 
     A message that is not marked, for whatever reason, stays pending and is claimed again: it may reach Kafka twice,
-    and outbox_consume_v1 lets it take effect once.
+    and outbox_consume_v1 lets it take effect once. While all is well, marks come a little later than Kafka's
+    acknowledgements: meanwhile the relay goes on with what is new.
     """
 
     def __init__(self, settings: Settings, name: str, stop: threading.Event, pulse: Pulse) -> None:
@@ -38,6 +43,11 @@ class Relay:
         # A connection of their own: on the other one rows of the claim may still be under way.
         self._heartbeats = RelayProcedures(settings)
         self._producer = ProducerHandle(settings)
+        # What Kafka has acknowledged, and is marked next, and when that is.
+        self._unmarked: list[Receipt] = []
+        self._mark_at = 0.0
+        # Until when it waits for more to come together.
+        self._lingers_until = 0.0
         # What the last mark may have passed over, and since when.
         self._acknowledged: dict[Receipt, float] = {}
         self._told: set[Receipt] = set()
@@ -57,47 +67,66 @@ class Relay:
             finally:
                 self._producer.close()
                 with suppress(Unavailable):
+                    self._mark(Round(), [])
                     self._database.leave(self._name)
 
     def _round(self) -> None:
         self._pulse.beat()
+        self._stop.wait(max(0.0, self._lingers_until - time.monotonic()))
         again: list[Receipt] = []
-        done = self._publisher.publish(self._not_acknowledged(again))
+        done = self._publisher.publish(self._not_acknowledged(self._claim(), again))
         metrics.count_round(done)
-        self._mark(done, again)
+        now = time.monotonic()
+        if done.claimed:
+            self._lingers_until = now + self._settings.linger_ms / 1000
+        if done.published and not self._unmarked:
+            self._mark_at = now + _MARK_SECONDS
+        self._unmarked += done.published
+        is_well = len(done.published) == done.claimed > 0 and not again and not self._stop.is_set()
+        if not (is_well and now < self._mark_at and len(self._unmarked) < _MOST_UNMARKED):
+            self._mark(done, again)
         self._report(done)
         if done.unanswered and not self._stop.is_set():
             raise Unavailable(f"Kafka: {done.unanswered}", announced=self._producer.outage.is_on)
 
     def _claim(self) -> Iterator[Message]:
+        """What is new, while something is to be marked that slots must not have when they change hands; else any."""
         settings = self._settings
+        if self._unmarked:
+            wait_ms = math.ceil(max(0.0, self._mark_at - time.monotonic()) * 1000)
+            return self._database.claim_more(self._name, settings.batch_size, min(wait_ms, settings.wait_ms))
         return self._database.claim(self._name, settings.batch_size, settings.lease_seconds, settings.wait_ms)
 
-    def _not_acknowledged(self, again: list[Receipt]) -> Iterator[Message]:
+    def _not_acknowledged(self, claimed: Iterator[Message], again: list[Receipt]) -> Iterator[Message]:
         """What a claim hands out, without what Kafka has acknowledged already: that is put into `again`."""
-        for message in self._claim():
+        for message in claimed:
             if message.receipt in self._acknowledged:
                 again.append(message.receipt)
             else:
                 yield message
 
     def _mark(self, done: Round, again: list[Receipt]) -> None:
-        published = done.published + again
+        """Mark what is unmarked, what the last mark has passed over, and what Kafka has refused now."""
+        published = self._unmarked + again
+        answered = len(self._unmarked) + len(done.failed) + len(done.dead)
         marked_published = self._database.mark_published_batch(self._name, published)
+        self._unmarked = []
         self._remember(published if marked_published < len(published) else [])
         marked = (
             marked_published
             + self._database.mark_failed_batch(self._name, done.failed)
             + self._database.mark_dead_batch(self._name, done.dead)
         )
-        if marked or not done.answered:
-            self._pulse.moves()
-        else:
+        # Nothing of it: another session has locked it, or the slots are lost, or the consumer was faster.
+        is_fenced = bool(answered and not marked) and self._database.slots_owned(self._name) == 0
+        if is_fenced:
+            metrics.fenced.inc(answered)
+        if not marked and (again or is_fenced):
             self._pulse.is_held_up("no mark has changed a message")
-        if marked < done.answered and self._database.slots_owned(self._name) == 0:
-            metrics.fenced.inc(done.answered - marked)
-        if done.claimed:
-            log.debug("round", claimed=done.claimed, answered=done.answered, marked=marked)
+        else:
+            self._pulse.moves()
+        if published or done.claimed:
+            log.debug("round", claimed=done.claimed, answered=answered, marked=marked)
         for receipt, reason in done.failed + done.dead:
             log.warning("refused", id=receipt.id, reason=reason)
         if again and not marked:
