@@ -53,6 +53,21 @@ def test_wheel_brings_the_schema_and_runs_away_from_the_checkout(
         )
         return done.stdout
 
+    # Without the extra.
+    done = subprocess.run(
+        [str(venv / "bin" / "outboxd"), "console"],
+        env=environment(settings),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "outboxd: uvicorn is missing: pip install 'outboxd[console]'\n")
+    (console,) = venv.glob("lib/*/site-packages/outboxd/console")
+    for file in ("static/htmx.min.js", "static/htmx.LICENSE.txt", "static/console.css", "templates/base.html"):
+        assert (console / file).is_file()
+
     before = outboxd("migrate", "--status").splitlines()[1:]
     assert [line.split()[1:] for line in before] == [[path.name, "missing"] for path in migration_files()]
     outboxd("migrate")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 
 from outboxd import signals
 from outboxd.console import app, sessions
@@ -44,6 +45,8 @@ def run(settings: Settings, listening: Listening) -> None:
             f"--listen {listening.host}: passwords would cross the network in plain text: give --tls-certificate and"
             " --tls-key, or --plain-http if something else protects them"
         )
+    if listening.certificate:
+        _check_certificate(listening)
     with _listen(listening) as listener:
         port = listener.getsockname()[1]
         names = [*listening.names, *([] if _is_address(listening.host) else [listening.host])]
@@ -61,25 +64,27 @@ def run(settings: Settings, listening: Listening) -> None:
         server.run(sockets=[listener])
 
 
-def _config(console: object, listening: Listening) -> uvicorn.Config:
+def _config(console: Starlette, listening: Listening) -> uvicorn.Config:
+    return uvicorn.Config(
+        console,
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        http="h11",
+        ws="none",
+        ssl_certfile=listening.certificate or None,
+        ssl_keyfile=listening.key or None,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+
+
+def _check_certificate(listening: Listening) -> None:
     try:
-        config = uvicorn.Config(
-            console,  # type: ignore[arg-type]
-            log_config=None,
-            log_level=logging.WARNING,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            http="h11",
-            ws="none",
-            ssl_certfile=listening.certificate or None,
-            ssl_keyfile=listening.key or None,
-            timeout_graceful_shutdown=_STOP_SECONDS,
-        )
-        config.load()
-    except (OSError, ssl.SSLError) as error:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(listening.certificate, listening.key)
+    except OSError as error:  # as errors of TLS are, too
         raise SettingsError(f"--tls-certificate, --tls-key: {error.strerror or error}") from error
-    return config
 
 
 def _listen(listening: Listening) -> socket.socket:

@@ -121,6 +121,11 @@ class Visit:
         return address(self.request.url.path, {**dict(self.query), "done": None, **changes})
 
 
+def is_same(given: str, token: str) -> bool:
+    """Whether a token that was sent is this one; takes the same time whatever was sent."""
+    return secrets.compare_digest(given.encode(), token.encode())
+
+
 def address(path: str, query: Mapping[str, object]) -> str:
     """A path with a query; what is None or empty is left out."""
     given = {name: value for name, value in query.items() if value not in (None, "")}
@@ -175,7 +180,7 @@ def _answer(console: Console, page: Page, request: Request, form: list[tuple[str
     if session is None:
         return _not_logged_in(console, request)
     visit = Visit(console, request, session, key, form)
-    if request.method == "POST" and not secrets.compare_digest(visit.value("csrf"), session.csrf):
+    if request.method == "POST" and not is_same(visit.value("csrf"), session.csrf):
         return visit.page("wrong.html", 403, text="this form is of another session, or too old: open its page again")
     return _answer_visit(page, visit)
 

@@ -42,6 +42,16 @@ def rate(value: float | None) -> str:
     return f"{value:.1f}" if value < 100 else number(value)
 
 
+def shown(text: str) -> str:
+    """A user's text, with a replacement character for each that is not printed but does something to what is.
+
+    Line breaks and tabs stay. The payload as a file, CSV and JSON have the text as it is.
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
 def times(count: int, one: str, many: str = "") -> str:
     """A number of things."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
@@ -88,6 +98,7 @@ FILTERS = {
     "span": span,
     "rate": rate,
     "times": times,
+    "shown": shown,
     "in_short": in_short,
     "as_json": as_json,
 }

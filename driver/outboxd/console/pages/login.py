@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from outboxd.console.attempts import Attempts
-from outboxd.console.visit import Console, Visit, Wrong, local, read_form, render
+from outboxd.console.visit import Console, Visit, Wrong, is_same, local, read_form, render
 from outboxd.mysql import roles, views
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.retry import Unavailable
@@ -47,7 +47,7 @@ class Login:
     def _log_in(self, request: Request, form: dict[str, str]) -> Response:
         account, password, wanted = form.get("account", ""), form.get("password", ""), form.get("next", "")
         known = request.cookies.get(self._cookie, "")
-        if not known or not secrets.compare_digest(known, form.get("csrf", "")):
+        if not known or not is_same(form.get("csrf", ""), known):
             return self._form(wanted, "The form was too old, or the browser keeps no cookies: try again.", 403)
         if not account or len(account) > _LONGEST or len(password) > _LONGEST:
             return self._form(wanted, "Give the name and the password of a MySQL account.", 400)

@@ -72,8 +72,9 @@ def payload(visit: Visit) -> Response:
         found = database.get(message_id)
     if found is None:
         raise Wrong(f"there is no message {message_id}", 404)
-    body = found["payload"].encode() if found["payload"] is not None else bytes(found["body"] or b"")
-    name = f"message-{message_id}.{'json' if found['payload'] is not None else 'bin'}"
+    is_json = found["content_type"] is None
+    body = found["payload"].encode() if is_json else bytes(found["body"] or b"")
+    name = f"message-{message_id}.{'json' if is_json else 'bin'}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(body, media_type="application/octet-stream", headers=headers)
 
@@ -114,7 +115,7 @@ def _near(database: OperatorProcedures, found: Row, *, is_before: bool) -> list[
 
 def _payload(found: Row) -> tuple[str, str]:
     """The payload as it is shown, formatted and raw."""
-    if found["payload"] is not None:
+    if found["content_type"] is None:
         raw: str = found["payload"]
         return words.formatted(raw[:_SHOWN_LETTERS]), raw
     if found["body"] is None:

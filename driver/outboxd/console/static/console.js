@@ -68,7 +68,7 @@
     for (const all of document.querySelectorAll(".pick-all")) {
       const own = boxes(all.form);
       const marked = own.filter((box) => box.checked).length;
-      all.hidden = own.length === 0;
+      all.parentElement.hidden = own.length === 0;
       all.checked = marked > 0 && marked === own.length;
       all.indeterminate = marked > 0 && marked < own.length;
       for (const told of all.form.querySelectorAll(".picked")) told.textContent = marked ? `${marked} selected` : "";
