@@ -3,6 +3,7 @@
 import http.client
 import ssl
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -175,7 +176,7 @@ def test_console_is_served_by_tls_and_its_cookies_are_for_tls_alone(
     ],
 )
 def test_console_that_would_not_be_safe_or_cannot_listen_ends_with_one_line(
-    outboxd: Run, tmp_path: Path, arguments: list[str], settings: dict[str, dict[str, str]], said: str
+    outboxd: Run, tmp_path: Path, arguments: list[str], settings: dict[str, Any], said: str
 ) -> None:
     (tmp_path / "not.pem").write_text("no certificate")
     given = [one.replace("{here}", str(tmp_path / "not.pem")) for one in arguments]

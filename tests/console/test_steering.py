@@ -146,6 +146,7 @@ def test_second_of_two_people_is_told_what_the_first_has_done(as_person: As, db:
     assert [row["action"] for row in audit(db)] == ["requeue", "discard"]
 
 
+Form = dict[str, str | float | bool]
 ACTIONS = ("requeue", "discard", "retry", "give-up")
 
 
@@ -157,8 +158,8 @@ def test_monitoring_may_not_steer_and_is_told_the_role(as_person: As, db: Sessio
     page.goto("/types")
     csrf = page.locator("input[name=csrf]").first.get_attribute("value") or ""
     message = there.dead[0] if action in {"requeue", "discard"} else there.failing
-    one = {"csrf": csrf, "action": action, "id": str(message)}
-    every = {"csrf": csrf, "action": action, "all": "1", "count": "9"}
+    one: Form = {"csrf": csrf, "action": action, "id": str(message)}
+    every: Form = {"csrf": csrf, "action": action, "all": "1", "count": "9"}
     for form in (one, every):
         answer = page.request.post("/act", form=form)
         assert (answer.status, "This needs the role <b>outbox_operator</b>" in answer.text()) == (403, True)

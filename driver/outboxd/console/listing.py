@@ -3,32 +3,61 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from starlette.responses import Response
 
+from outboxd.mysql.connection import Row
+
 MOST = 10_000
 """Rows of a file at most; the page's parameter for the next page goes on behind the last."""
+_PAGE = 1_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def asked_for(form: str, name: str, rows: Sequence[Mapping[str, Any]]) -> Response:
-    """The rows as a file. form: csv or json."""
-    text = _csv(rows) if form == "csv" else json.dumps([_plain(row) for row in rows], ensure_ascii=False)
+def paged(look: Callable[[int | None, int], Sequence[Row]], past: int | None) -> Iterator[Row]:
+    """All rows, a page at a time, so that they are never in memory together.
+
+    look: gets the id that the last page has ended with, None at first, and how many rows are wanted.
+    """
+    while True:
+        rows = look(past, _PAGE)
+        yield from rows
+        if len(rows) < _PAGE:
+            return
+        past = rows[-1]["id"]
+
+
+def asked_for(form: str, name: str, rows: Iterable[Mapping[str, Any]]) -> Response:
+    """The first rows as a file. form: csv or json."""
+    file = io.StringIO()
+    if form == "csv":
+        _write_csv(file, islice(rows, MOST))
+    else:
+        _write_json(file, islice(rows, MOST))
     kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
     disposition = f'attachment; filename="outboxd-{name}.{form}"'
-    return Response(text, media_type=kind, headers={"Content-Disposition": disposition})
+    return Response(file.getvalue(), media_type=kind, headers={"Content-Disposition": disposition})
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    file = io.StringIO()
-    if rows:
-        writer = csv.writer(file)
-        writer.writerow(rows[0])
-        writer.writerows([_cell(value) for value in _plain(row).values()] for row in rows)
-    return file.getvalue()
+def _write_csv(file: io.StringIO, rows: Iterable[Mapping[str, Any]]) -> None:
+    writer = csv.writer(file)
+    for number, row in enumerate(rows):
+        if number == 0:
+            writer.writerow(row)
+        writer.writerow([_cell(value) for value in _plain(row).values()])
+
+
+def _write_json(file: io.StringIO, rows: Iterable[Mapping[str, Any]]) -> None:
+    separator = "["
+    for row in rows:
+        file.write(separator)
+        file.write(json.dumps(_plain(row), ensure_ascii=False))
+        separator = ",\n"
+    file.write("[]" if separator == "[" else "]")
 
 
 def _cell(value: Any) -> Any:

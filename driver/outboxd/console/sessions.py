@@ -1,8 +1,8 @@
 """Who is logged in: a session is a MySQL account, with connections of its own.
 
-The password is not kept: it is encrypted with the key in the browser's cookie, which this process does not keep either,
-so that what is in memory between two requests gives nobody a password. With it the console connects again after
-MySQL was away, and closes connections that nobody uses. It expires with the session.
+The password is not kept: it is encrypted with a one-time pad that is in the browser's cookie, and that this process
+does not keep either. So what is in memory between two requests gives nobody a password, whatever is tried on it. With
+both, the console connects again after MySQL was away, and closes connections that nobody uses.
 """
 
 import hashlib
@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import quote, urlsplit
-
-from cryptography.fernet import Fernet
 
 from outboxd.console.jobs import Jobs
 from outboxd.mysql.procedures import OperatorProcedures
@@ -28,6 +26,9 @@ _MOST_OF_AN_ACCOUNT = 20
 _CONNECTIONS = 3
 _IDLE_CONNECTION_SECONDS = 60
 _ANSWER_SECONDS = 20
+_KEY_BYTES = 32
+_PAD_BYTES = 256
+"""As long as any password that MySQL takes."""
 # What does not tell who somebody is: neither another password, nor a certificate or a socket of the console's own.
 _OPTIONS = {
     *("ssl_ca", "ssl_disabled", "ssl_verify_cert", "ssl_verify_identity", "tls_versions", "tls_ciphersuites"),
@@ -65,7 +66,7 @@ class Session:
         self.jobs = Jobs()
         self.began = self.used = time.monotonic()
         self._settings = settings
-        self._sealed = Fernet(key).encrypt(password.encode())
+        self._sealed = _with_pad(key, password.encode().ljust(_PAD_BYTES, b"\0"))
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
         self._lock = threading.Lock()
         self._idle: list[tuple[float, OperatorProcedures]] = []
@@ -79,7 +80,7 @@ class Session:
 
     def connect(self, key: bytes, *, answers_in_time: bool = True) -> OperatorProcedures:
         """A connection that is the caller's own; it connects when it is first used."""
-        password = Fernet(key).decrypt(self._sealed, ttl=LONGEST_SECONDS).decode()
+        password = _with_pad(key, self._sealed).rstrip(b"\0").decode()
         own = settings_of(self._settings, self.account, password)
         return OperatorProcedures(own, answers_in_time=answers_in_time)
 
@@ -131,7 +132,9 @@ class Sessions:
 
         try_it says whether the account is an operator's. Raises what it raises, and errors of MySQL.
         """
-        key = Fernet.generate_key()
+        if len(password.encode()) > _PAD_BYTES or "\0" in password:
+            raise SettingsError("no account of MySQL has such a password")
+        key = secrets.token_bytes(_KEY_BYTES + _PAD_BYTES)
         session = Session(self._settings, key, account, password)
         with session.database(key) as database:
             session.is_operator = try_it(database)
@@ -186,3 +189,8 @@ class Sessions:
 
 def _name(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
+
+
+def _with_pad(key: bytes, text: bytes) -> bytes:
+    """Encrypts, and decrypts. The pad is random, as long as the text, and used for this text alone."""
+    return bytes(letter ^ pad for letter, pad in zip(text, key[_KEY_BYTES:], strict=True))

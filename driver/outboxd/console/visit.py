@@ -1,5 +1,6 @@
 """One request of somebody who is logged in, and what becomes of errors: a page that says what is wrong."""
 
+import base64
 import math
 import secrets
 import time
@@ -35,6 +36,7 @@ _COST_SHARE = 100
 _LONGEST_FORM = 1 << 18
 _TOGETHER = ThreadPoolExecutor(8, "together")
 Found = TypeVar("Found")
+FoundToo = TypeVar("FoundToo")
 _NOT_ANY_MORE = {
     errorcode.ER_ACCESS_DENIED_ERROR,
     errorcode.ER_ACCOUNT_HAS_BEEN_LOCKED,
@@ -89,14 +91,19 @@ class Visit:
         finally:
             self.took_seconds += time.monotonic() - began
 
-    def together(self, *looks: Callable[[OperatorProcedures], Found]) -> list[Found]:
-        """What several looks find, each on a connection of its own, at the same time."""
+    def both(
+        self, one: Callable[[OperatorProcedures], Found], other: Callable[[OperatorProcedures], FoundToo]
+    ) -> tuple[Found, FoundToo]:
+        """What two looks find, each on a connection of its own, at the same time."""
 
-        def look(one: Callable[[OperatorProcedures], Found]) -> Found:
+        def look() -> Found:
             with self.database() as database:
                 return one(database)
 
-        return list(_TOGETHER.map(look, looks))
+        found = _TOGETHER.submit(look)
+        with self.database() as database:
+            found_too = other(database)
+        return found.result(), found_too
 
     @property
     def look_seconds(self) -> int:
@@ -119,6 +126,19 @@ class Visit:
     def here(self, **changes: object) -> str:
         """The address of this page, with other values in its query; None: without."""
         return address(self.request.url.path, {**dict(self.query), "done": None, **changes})
+
+
+def key_of(cookie: str) -> bytes:
+    """The session's key, which is in the cookie; empty where that is no key."""
+    try:
+        return base64.urlsafe_b64decode(cookie.encode())
+    except ValueError:
+        return b""
+
+
+def cookie_of(key: bytes) -> str:
+    """The cookie for a key."""
+    return base64.urlsafe_b64encode(key).decode()
 
 
 def is_same(given: str, token: str) -> bool:
@@ -175,7 +195,7 @@ async def read_form(request: Request) -> list[tuple[str, str]]:
 
 
 def _answer(console: Console, page: Page, request: Request, form: list[tuple[str, str]]) -> Response:
-    key = request.cookies.get(console.cookie, "").encode()
+    key = key_of(request.cookies.get(console.cookie, ""))
     session = console.sessions.find(key)
     if session is None:
         return _not_logged_in(console, request)

@@ -21,8 +21,12 @@ def dead(visit: Visit) -> Response:
         with visit.database() as database:
             if visit.query.get("list") == "groups":
                 return listing.asked_for(form, "dead-by-error", _groups(visit, database, chosen, listing.MOST))
-            return listing.asked_for(form, "dead", _letters(visit, database, chosen, below, listing.MOST))
-    groups, letters = visit.together(
+            return listing.asked_for(
+                form,
+                "dead",
+                listing.paged(lambda past, limit: _letters(visit, database, chosen, past, limit), below),
+            )
+    groups, letters = visit.both(
         lambda database: _groups(visit, database, chosen, _GROUPS),
         lambda database: _letters(visit, database, chosen, below, PAGE + 1),
     )

@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from outboxd.console.attempts import Attempts
-from outboxd.console.visit import Console, Visit, Wrong, is_same, local, read_form, render
+from outboxd.console.visit import Console, Visit, Wrong, cookie_of, is_same, local, read_form, render
 from outboxd.mysql import roles, views
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.retry import Unavailable
+from outboxd.settings import SettingsError
 
 log = structlog.get_logger()
 
@@ -60,7 +61,7 @@ class Login:
             return refused
         try:
             key, session = self._console.sessions.log_in(account, password, _is_operator)
-        except (Unavailable, mysql.connector.Error) as error:
+        except (SettingsError, Unavailable, mysql.connector.Error) as error:
             said, status = _why_not(error)
             if status != 401:
                 self._attempts.take_back(**names)
@@ -69,7 +70,7 @@ class Login:
         self._attempts.take_back(**names)
         log.info("login", account=account, address=names["address"], operator=session.is_operator)
         response = RedirectResponse(_local(wanted), 303)
-        self._set(response, self._console.cookie, key.decode())
+        self._set(response, self._console.cookie, cookie_of(key))
         response.delete_cookie(self._cookie, secure=self._console.is_secure, httponly=True, samesite="strict")
         return response
 
@@ -105,9 +106,11 @@ def _is_operator(database: OperatorProcedures) -> bool:
     return True
 
 
-def _why_not(error: Unavailable | mysql.connector.Error) -> tuple[str, int]:
+def _why_not(error: SettingsError | Unavailable | mysql.connector.Error) -> tuple[str, int]:
     if isinstance(error, Unavailable):
         return f"MySQL cannot be reached: {error}", 503
+    if isinstance(error, SettingsError):
+        return str(error), 400
     if error.errno == errorcode.ER_ACCESS_DENIED_ERROR:
         return "MySQL does not take this account and password.", 401
     refused = roles.refusal(error)

@@ -36,11 +36,14 @@ def audit(visit: Visit) -> Response:
     everything = bool(visit.query.get("all"))
     below = number(visit.query.get("below", ""), "below")
     form = visit.query.get("format", "")
-    limit = listing.MOST if form else PAGE + 1
+
+    def look(past: int | None, limit: int) -> list[Row]:
+        return views.audit(database, action=action, everything=everything, limit=limit, below_id=past)
+
     with visit.database() as database:
-        rows = views.audit(database, action=action, everything=everything, limit=limit, below_id=below)
-    if form in {"csv", "json"}:
-        return listing.asked_for(form, "audit", rows)
+        if form in {"csv", "json"}:
+            return listing.asked_for(form, "audit", listing.paged(look, below))
+        rows = look(below, PAGE + 1)
     return visit.page(
         "audit.html",
         rows=rows[:PAGE],

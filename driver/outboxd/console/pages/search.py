@@ -15,7 +15,7 @@ from outboxd.mysql.procedures import OperatorProcedures
 
 STATUSES = ("pending", "published", "consumed", "dead")
 _FIELDS = ("topic", "biz_type", "key", "status", "from_id", "to_id", "since", "until")
-_BUDGET_SECONDS = 0.08
+_BUDGET_SECONDS = 0.06
 _FILE_BUDGET_SECONDS = 10
 _FIRST_IDS = 10_000
 _QUICK_SECONDS = 0.02

@@ -23,15 +23,17 @@ def ask(visit: Visit) -> Response:
     action = _action(visit.query.get("action", ""))
     messages = _ids(visit.query.getlist("id"))
     chosen = which(visit.query)
-    with visit.database() as database:
-        if messages:
+    if messages:
+        with visit.database() as database:
             rows = [_one(database, message) for message in messages]
-            count = sum(row["status"] in action.of for row in rows)
-        elif visit.query.get("all"):
-            count = database.count(action.status, **chosen._asdict())
-            rows = _preview(database, action, chosen)
-        else:
-            raise Wrong("nothing is selected: go back, and mark some messages")
+        count = sum(row["status"] in action.of for row in rows)
+    elif visit.query.get("all"):
+        count, rows = visit.both(
+            lambda database: database.count(action.status, **chosen._asdict()),
+            lambda database: _preview(database, action, chosen),
+        )
+    else:
+        raise Wrong("nothing is selected: go back, and mark some messages")
     return visit.page(
         "ask.html",
         action=action,

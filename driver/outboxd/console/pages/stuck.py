@@ -19,7 +19,8 @@ def stuck(visit: Visit) -> Response:
     form = visit.query.get("format", "")
     with visit.database() as database:
         if form in {"csv", "json"}:
-            return listing.asked_for(form, "stuck", _failing(visit, database, chosen, after, listing.MOST))
+            pages = listing.paged(lambda past, limit: _failing(visit, database, chosen, past, limit), after)
+            return listing.asked_for(form, "stuck", pages)
         rows = _failing(visit, database, chosen, after, PAGE + 1)
         now = views.now(database)
     return visit.page(
