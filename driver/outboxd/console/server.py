@@ -105,7 +105,7 @@ def _listen(listening: Listening) -> socket.socket:
 
 
 def _share_memory() -> None:
-    """Let all threads share one of glibc's arenas: what one has freed is the next one's, and the process stays small."""
+    """Let all threads share one arena of glibc's: what one has freed the next one uses, and the process stays small."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
