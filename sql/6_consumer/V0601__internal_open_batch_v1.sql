@@ -36,6 +36,8 @@ Parameters
   OUT p_first_id BIGINT UNSIGNED: the first of them; NULL: there is none
   OUT p_duplicates INT: how many are duplicates
 
+The session variable @outbox_batch_rows says how many rows the table of the last call has, which is there still.
+
 Transaction: starts one and leaves it open. The isolation level is the caller''s next. Locks: the messages, in the order
 in which they are given.
 
@@ -46,6 +48,7 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
+  DECLARE v_few INT DEFAULT 50;
   DECLARE v_last_id BIGINT UNSIGNED;
   DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT p_most_bytes;
   DECLARE v_unknown INT;
@@ -53,24 +56,30 @@ BEGIN
   DECLARE v_has_waited BOOLEAN;
   DECLARE v_waiting JSON;
 
-  DROP TEMPORARY TABLE IF EXISTS outbox_batch;
-  CREATE TEMPORARY TABLE outbox_batch (
-    id            BIGINT UNSIGNED NOT NULL PRIMARY KEY,
-    biz_type      VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-    topic         VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-    message_key   VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-    payload       LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-    kafka_partition INT NULL COMMENT 'where the record is, as the consumer says',
-    kafka_offset  BIGINT NULL,
-    batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
-    lane          INT UNSIGNED NULL COMMENT 'the hash of topic and message_key; NULL where the business type has no order',
-    is_waiting    BOOLEAN NULL COMMENT 'of the message: it waits for its retry, and this is an earlier copy of its record',
-    outcome       ENUM('todo', 'offered', 'consumed', 'duplicate', 'unknown', 'foreign', 'dead', 'failed', 'deferred', 'not reached')
-                  CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL DEFAULT 'todo' COMMENT 'of a fixed size: it changes in place',
-    error         VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL
-  ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
-
-  START TRANSACTION;
+  -- To make a table costs more than to empty one of few rows, and most batches are small.
+  IF @outbox_batch_rows <= v_few THEN
+    START TRANSACTION;
+    DELETE /*+ SET_VAR(sql_safe_updates = 0) */ FROM outbox_batch;
+  ELSE
+    SET @outbox_batch_rows = NULL;
+    DROP TEMPORARY TABLE IF EXISTS outbox_batch;
+    CREATE TEMPORARY TABLE outbox_batch (
+      id            BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+      biz_type      VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
+      topic         VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
+      message_key   VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
+      payload       LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
+      kafka_partition INT NULL COMMENT 'where the record is, as the consumer says',
+      kafka_offset  BIGINT NULL,
+      batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL,
+      lane          INT UNSIGNED NULL COMMENT 'the hash of topic and message_key; NULL where the business type has no order',
+      is_waiting    BOOLEAN NULL COMMENT 'of the message: it waits for its retry, and this is an earlier copy of its record',
+      outcome       ENUM('todo', 'offered', 'consumed', 'duplicate', 'unknown', 'foreign', 'dead', 'failed', 'deferred', 'not reached')
+                    CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL DEFAULT 'todo' COMMENT 'of a fixed size: it changes in place',
+      error         VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NULL
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+    START TRANSACTION;
+  END IF;
   -- By primary key: with the statistics of a table that was just empty the server scans all of it, and locks it.
   INSERT INTO outbox_batch (id, biz_type, topic, message_key, payload, kafka_partition, kafka_offset, batch_handler, lane, is_waiting, outcome, error)
   SELECT given.id, m.biz_type, m.topic, m.message_key, m.payload, given.kafka_partition, given.kafka_offset, t.batch_handler,
@@ -105,6 +114,7 @@ BEGIN
     outbox_batch.kafka_offset = IF(outbox_batch.outcome = 'foreign', VALUES(kafka_offset), outbox_batch.kafka_offset),
     outbox_batch.error = IF(outbox_batch.outcome = 'foreign', VALUES(error), outbox_batch.error),
     outbox_batch.outcome = IF(outbox_batch.outcome = 'foreign', VALUES(outcome), outbox_batch.outcome);
+  SET @outbox_batch_rows = ROW_COUNT();
   IF JSON_LENGTH(p_failed) > 0 THEN
     UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(p_failed, '$[*]' COLUMNS (
              id BIGINT UNSIGNED PATH '$[0]',

@@ -21,20 +21,29 @@ Example
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
-  DROP TEMPORARY TABLE IF EXISTS outbox_turns;
-  CREATE TEMPORARY TABLE outbox_turns (
-    turn    INT NOT NULL,
-    id      BIGINT UNSIGNED NOT NULL,
-    last_id BIGINT UNSIGNED NOT NULL COMMENT 'the last one to do of its lane',
-    of_lane INT NOT NULL COMMENT 'how many its lane has to do',
-    PRIMARY KEY (turn, of_lane, id),
-    UNIQUE KEY (id)
-  ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+  DECLARE v_few INT DEFAULT 50;
+
+  -- As outbox_internal_open_batch_v1 does.
+  IF @outbox_turns_rows <= v_few THEN
+    DELETE /*+ SET_VAR(sql_safe_updates = 0) */ FROM outbox_turns;
+  ELSE
+    SET @outbox_turns_rows = NULL;
+    DROP TEMPORARY TABLE IF EXISTS outbox_turns;
+    CREATE TEMPORARY TABLE outbox_turns (
+      turn    INT NOT NULL,
+      id      BIGINT UNSIGNED NOT NULL,
+      last_id BIGINT UNSIGNED NOT NULL COMMENT 'the last one to do of its lane',
+      of_lane INT NOT NULL COMMENT 'how many its lane has to do',
+      PRIMARY KEY (turn, of_lane, id),
+      UNIQUE KEY (id)
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+  END IF;
   INSERT INTO outbox_turns (turn, id, last_id, of_lane)
   SELECT ROW_NUMBER() OVER (each_lane ORDER BY id), id, MAX(id) OVER each_lane, COUNT(*) OVER each_lane
     FROM outbox_batch
    WHERE outcome = 'todo'
   WINDOW each_lane AS (PARTITION BY lane, topic, message_key, IF(lane IS NULL, id, 0));
+  SET @outbox_turns_rows = ROW_COUNT();
 END $$
 
 DELIMITER ;

@@ -39,17 +39,6 @@ def enqueue(db: Session, biz_type: str, *payloads: str) -> list[int]:
     return [db.enqueue_published("k", biz_type=biz_type, payload=f'"{payload}"') for payload in payloads]
 
 
-def consume_all(db: Session, messages: list[int]) -> int:
-    """Consume until all are: on a slow machine a type's 5 ms may be over before. Returns how many calls that took."""
-    calls = 0
-    while messages:
-        calls += 1
-        outcomes = db.consume_once(*messages)
-        assert set(outcomes.values()) <= {"consumed", "not reached"}
-        messages = [message for message in messages if outcomes[message] == "not reached"]
-    return calls
-
-
 def test_batch_handler_gets_all_messages_of_its_type_in_one_call(db: Session, app: Application) -> None:
     in_bulk(db, app, "bulk", f"IF NOT p_is_check THEN {INSERT}; INSERT INTO app_effects (message) VALUES (0); END IF")
     messages = enqueue(db, "bulk", "a", "b", "c")
@@ -77,10 +66,9 @@ def test_what_the_batch_handler_gives_back_is_handled_by_itself_and_before_what_
 ) -> None:
     in_bulk(db, app, "bulk", CAREFUL)
     messages = enqueue(db, "bulk", "a", "odd", "b")
-    calls = consume_all(db, messages)
+    db.consume(*messages)
     assert app.effects() == messages
-    # Of a call of its own, the last one is taken in bulk, too.
-    assert taken_in_bulk(db) == (messages[:1] if calls == 1 else [messages[0], messages[2]])
+    assert taken_in_bulk(db) == messages[:1]
 
 
 @pytest.mark.parametrize("when", ["p_is_check", "NOT p_is_check"])
@@ -88,7 +76,7 @@ def test_batch_handler_that_fails_leaves_each_message_to_the_handler(db: Session
     fail = f"IF {when} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF"
     in_bulk(db, app, "bulk", f"IF NOT p_is_check THEN {INSERT}; END IF; {fail}")
     messages = enqueue(db, "bulk", "a", "b")
-    consume_all(db, messages)
+    db.consume(*messages)
     assert app.effects() == messages
 
 
@@ -110,7 +98,7 @@ def test_type_that_gets_another_handler_loses_its_batch_handler(db: Session, app
     other = app.handler(name="other")
     db.call("outbox_register_biz_type_v1", "bulk", other, None, None, None, None)
     messages = enqueue(db, "bulk", "a", "b")
-    consume_all(db, messages)
+    db.consume(*messages)
     assert (app.effects(), taken_in_bulk(db)) == (messages, [])
 
 
