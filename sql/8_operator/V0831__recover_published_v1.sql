@@ -85,6 +85,7 @@ BEGIN
     SELECT JSON_ARRAYAGG(biz_type) INTO v_handled_types FROM outbox_biz_types WHERE handler IS NOT NULL;
     -- The index has the published messages by business type and topic, and within these by id. DISTINCT and ORDER BY name
     -- all its leading columns, because only then MySQL skips from one pair to the next and reads ids in order unsorted.
+    -- And <=> NULL, because MySQL 8 does not know that what IS NULL is the same in all rows, and sorts them.
     -- The last part is for messages that the legacy Go service has published without clearing next_retry_at.
     SELECT JSON_ARRAYAGG(stale.id)
       INTO v_ids
@@ -94,13 +95,13 @@ BEGIN
             SELECT DISTINCT status, next_retry_at, biz_type, topic
               FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
              WHERE status = 'published'
-               AND next_retry_at IS NULL
+               AND next_retry_at <=> NULL
           ) AS stream
           JOIN LATERAL (
             SELECT m.id, COALESCE(m.published_at, m.updated_at) AS published_at
               FROM agent_outbox_messages AS m FORCE INDEX (idx_outbox_status_next)
              WHERE m.status = 'published'
-               AND m.next_retry_at IS NULL
+               AND m.next_retry_at <=> NULL
                AND m.biz_type = stream.biz_type
                AND m.topic = stream.topic
              ORDER BY m.status, m.next_retry_at, m.biz_type, m.topic, m.id
