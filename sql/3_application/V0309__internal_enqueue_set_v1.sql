@@ -22,7 +22,7 @@ Parameters
     one, which says what is wrong with which
 
 MySQL gives ids out to a statement that stores an unknown number of rows in blocks of 1, 2, 4, 8 and so on, so that a number
-that is not one less than a power of two leaves ids unused. Claims wait 100 ms for an unused id, in case a transaction is
+that is not one less than a power of two leaves ids unused. Claims wait up to 100 ms for an unused id, in case a transaction is
 about to use it. So a small array is divided; in a large one that would cost more than it saves.
 
 Transaction: joins the caller''s, who must have one. All dedup keys are locked before the first message is stored, in

@@ -19,8 +19,9 @@ id, insert and commit in between; a statement that inserts many rows takes all t
 Internal: outbox_internal_next_batch_v1 calls it, before it reads the heads: those see all that is committed here.
 
 An id whose transaction was rolled back looks like one that has no row yet. So messages that were enqueued right behind
-it wait for what is left of the 100 ms. Any id without a row counts, because the writers'' auto_increment_increment is
-theirs: with one of 2 each message waits.
+it wait until the statements have ended that were inserting then (outbox_internal_find_inserts_v1), or, where those
+cannot be seen, for what is left of the 100 ms. Any id without a row counts, because the writers'' auto_increment_increment
+is theirs.
 
 Parameters
   INOUT p_settled BIGINT UNSIGNED: an id up to which all are settled, from the call before; NULL: not known, then the end
@@ -30,7 +31,9 @@ Parameters
     open_lane holds; NULL: none
   OUT p_missing_id BIGINT UNSIGNED: the lowest id that has no row: all later messages must wait; NULL: none
 
-Owns its transactions (READ COMMITTED, then READ UNCOMMITTED); changes nothing.
+Owns its transactions (READ COMMITTED, then READ UNCOMMITTED); changes nothing. Keeps for the next call of the session:
+  @outbox_inserted  up to this id each has a row, or never will; NULL: not known
+  @outbox_doubts    the statements that have to end until that holds up to the id @outbox_doubted; NULL: none
 
 Example
   mysql> SET @settled = 9;
@@ -51,7 +54,10 @@ BEGIN
   DECLARE v_young_from DATETIME(6) DEFAULT v_now - INTERVAL v_settles_within_us MICROSECOND;
   DECLARE v_young_to DATETIME(6) DEFAULT v_now + INTERVAL 1 SECOND;
   DECLARE v_most INT DEFAULT 10000;
-  DECLARE v_old, v_lowest, v_last BIGINT UNSIGNED;
+  DECLARE v_old, v_lowest, v_last, v_inserted BIGINT UNSIGNED;
+  DECLARE v_inserts JSON;
+  DECLARE v_doubts JSON DEFAULT CONVERT(@outbox_doubts USING utf8mb4);
+  DECLARE v_committed INT;
   DECLARE v_rows INT DEFAULT 64;
   DECLARE v_seen INT DEFAULT 0;
 
@@ -88,22 +94,38 @@ BEGIN
      WHERE id > p_settled
        AND id <= p_top;
   END IF;
+  IF v_seen < p_top - p_settled THEN
+    CALL outbox_internal_find_inserts_v1(v_inserts);
+  END IF;
   COMMIT AND NO CHAIN NO RELEASE;
 
   IF p_top = 0 OR v_seen = p_top - p_settled THEN
     -- Each id has a row that is committed.
     SET p_settled = NULLIF(p_top, 0);
   ELSE
+    -- An id without a row belongs to a statement that is running: once those have ended that ran when the ids up to p_top had
+    -- been given out, each of these ids has a row, or never will. The dirty read has to come behind that.
+    SET v_committed = v_seen;
+    SET v_inserted = IF(@outbox_inserted <= p_top, @outbox_inserted, 0);
+    IF JSON_LENGTH(v_inserts) = 0 THEN
+      SET v_inserted = p_top, v_doubts = NULL;
+    ELSEIF NOT JSON_OVERLAPS(v_doubts, v_inserts) AND @outbox_doubted <= p_top THEN
+      SET v_inserted = GREATEST(v_inserted, @outbox_doubted), v_doubts = NULL;
+    END IF;
+    IF v_doubts IS NULL AND v_inserted < p_top THEN
+      SET v_doubts = v_inserts, @outbox_doubted = p_top;
+    END IF;
+    SET @outbox_inserted = v_inserted, @outbox_doubts = v_doubts;
     -- What is old is settled, although it may not be committed: the heads show that.
     SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
     START TRANSACTION;
-    SELECT /*+ SET_VAR(sql_big_selects = 1) */ COALESCE(MAX(IF(created_at BETWEEN v_young_from AND v_young_to, NULL, id)), p_settled)
-      INTO p_settled
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ COALESCE(MAX(IF(created_at BETWEEN v_young_from AND v_young_to, NULL, id)), p_settled), COUNT(*)
+      INTO p_settled, v_rows
       FROM agent_outbox_messages FORCE INDEX (PRIMARY)
      WHERE id > p_settled
        AND id <= p_top;
     -- Behind so many the rest waits for the next look, as behind an id that is missing.
-    SELECT /*+ SET_VAR(sql_big_selects = 1) */ MIN(IF(young.id > young.id_before + 1, young.id_before + 1, NULL)), JSON_ARRAYAGG(JSON_ARRAY(young.id, young.lane)), MAX(young.id), COUNT(*)
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ MIN(IF(young.id > GREATEST(young.id_before, v_inserted) + 1, GREATEST(young.id_before, v_inserted) + 1, NULL)), JSON_ARRAYAGG(JSON_ARRAY(young.id, young.lane)), MAX(young.id), COUNT(*)
       INTO p_missing_id, p_young, v_last, v_seen
       FROM (
         SELECT id, open_lane AS lane, LAG(id, 1, p_settled) OVER (ORDER BY id) AS id_before
@@ -115,6 +137,9 @@ BEGIN
       ) AS young;
     IF v_seen = v_most THEN
       SET p_missing_id = LEAST(COALESCE(p_missing_id, v_last + 1), v_last + 1);
+    ELSEIF v_rows = v_committed AND v_inserted >= p_top THEN
+      -- Each id has a row that was committed before, or never will have one.
+      SET p_settled = p_top, p_young = NULL;
     END IF;
     COMMIT AND NO CHAIN NO RELEASE;
   END IF;

@@ -36,7 +36,8 @@ searches the queues of all its slots once a second (outbox_internal_claim_new_v1
 
 Order: a message is not returned while an earlier one of its lane (topic and key) is pending and not in the same
 batch: one that waits for its retry, that a transaction has inserted and not committed, or that is about to be
-inserted. So messages behind an id that has no row, most often one that was rolled back, wait for up to 100 ms.
+inserted. So messages behind an id that has no row, most often one that was rolled back, wait while a statement runs that
+may insert it, for 100 ms at most.
 
 Errors
   30001 p_relay is NULL or empty; 30002 too long
@@ -110,7 +111,7 @@ BEGIN
       SET @outbox_shared_at = v_began, @outbox_claimer = IF(v_has_changed, NULL, @outbox_claimer);
     END IF;
     IF NOT @outbox_claimer <=> v_claimer THEN
-      SET @outbox_claimer = v_claimer, @outbox_joined = NULL, @outbox_settled = NULL, @outbox_left = 0;
+      SET @outbox_claimer = v_claimer, @outbox_joined = NULL, @outbox_settled = NULL, @outbox_inserted = NULL, @outbox_doubts = NULL, @outbox_left = 0;
     END IF;
     IF NOT v_is_same THEN
       SET @outbox_woken_at = NULL, @outbox_through = NULL;
@@ -135,8 +136,9 @@ BEGIN
       IF v_claimed > 0 OR v_batch IS NOT NULL OR UTC_TIMESTAMP(6) NOT BETWEEN v_began AND v_until - INTERVAL 1 MICROSECOND THEN
         LEAVE search;
       END IF;
-      -- Twice as long as the search took: one behind a large open transaction must not keep the server busy.
-      SET v_sleep_seconds = GREATEST(v_sleep_seconds, 2e-6 * TIMESTAMPDIFF(MICROSECOND, v_now, UTC_TIMESTAMP(6)));
+      -- Twice as long as the search took: one behind a large open transaction must not keep the server busy. A statement that
+      -- is inserting ends soon.
+      SET v_sleep_seconds = GREATEST(IF(@outbox_doubts IS NULL, v_sleep_seconds, LEAST(v_sleep_seconds, 0.002)), 2e-6 * TIMESTAMPDIFF(MICROSECOND, v_now, UTC_TIMESTAMP(6)));
       CALL outbox_internal_wait_for_work_v1(v_top, v_is_held, v_until, v_sleep_seconds);
     END LOOP;
 

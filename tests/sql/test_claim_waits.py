@@ -92,12 +92,70 @@ def test_message_that_is_not_inserted_yet_holds_back_the_later_ones(db: Session,
     with background(lambda: slow.execute(insert + rows)) as inserting:
         eventually(lambda: db.is_in(slow.session_id, "User sleep"))
         late = db.enqueue("k")
-        assert db.claim_ids(wait_ms=5000) == [late - 2, late - 1, late]
+        taken: list[int] = []
+        while len(taken) < 3:
+            claimed = db.claim(wait_ms=5000)
+            taken += ids(claimed)
+            db.mark("published", claimed)
+        assert taken == [late - 2, late - 1, late]
         inserting.result(timeout=60)
 
 
-def test_id_that_was_rolled_back_holds_back_the_later_ones_for_a_moment(db: Session, connect: Connect) -> None:
+def roll_back(session: Session) -> None:
+    """Take an id that will never have a row."""
+    session.execute("START TRANSACTION")
+    session.enqueue("another")
+    session.execute("ROLLBACK")
+
+
+def enqueue_young(db: Session, key: str) -> int:
+    """Enqueue a message that stays young for as long as a test takes."""
+    message = db.enqueue(key)
+    db.execute("UPDATE agent_outbox_messages SET created_at = created_at + INTERVAL 0.9 SECOND WHERE id = %s", message)
+    return message
+
+
+def test_id_that_was_rolled_back_holds_back_nothing_where_no_statement_inserts(db: Session, connect: Connect) -> None:
+    early, busy = db.enqueue("k"), connect()
+    with background(lambda: busy.execute("DO SLEEP(3)")):
+        eventually(lambda: db.is_in(busy.session_id, "User sleep"))
+        roll_back(db)
+        late = enqueue_young(db, "late")
+        # Other tests' statements may be running at one moment, not at all of them.
+        eventually(lambda: db.claim_ids() == [early, late], seconds=0.8)
+
+
+STATEMENTS = {
+    "statement": "{insert} {rows}",
+    "commented": "/* of the shop */ {insert} {rows}",
+    "prepared": "SET @rows = {quoted}; PREPARE slow FROM @rows; EXECUTE slow",
+    "nested": "CREATE PROCEDURE app_inserts () BEGIN DO 1; {insert} {rows}; END; CALL app_inserts();"
+    " DROP PROCEDURE app_inserts",
+}
+
+
+@pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS.keys())
+def test_statement_that_is_inserting_holds_back_what_is_behind_its_ids(
+    db: Session, connect: Connect, statement: str
+) -> None:
+    slow, relay = connect(), connect()
+    db.enqueue_in("consumed")
+    insert = "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload) VALUES"
+    rows = f"('{CHAT}', 'chat', 'another', '{{}}'), ('{CHAT}', 'chat', CONCAT('k', IF(SLEEP(0.5), '', '')), '{{}}')"
+    quoted = "'" + f"{insert} {rows}".replace("'", "''") + "'"
+    with background(lambda: slow.execute(statement.format(insert=insert, rows=rows, quoted=quoted))) as inserting:
+        eventually(lambda: db.is_in(slow.session_id, "User sleep"))
+        late = enqueue_young(db, "k")
+        assert relay.claim_ids(wait_ms=1) == [], "its first row is not committed, its second not inserted"
+        inserting.result(timeout=60)
+    assert relay.claim_ids(wait_ms=5000) == [late - 2, late - 1, late]
+
+
+def test_id_that_was_rolled_back_holds_back_the_later_ones_for_a_moment_where_statements_cannot_be_seen(
+    db: Session, connect: Connect
+) -> None:
     early, slow = db.enqueue("k"), connect()
+    db.execute("SET @outbox_sees_inserts = FALSE")
     slow.execute("START TRANSACTION")
     slow.enqueue("another")
     slow.execute("ROLLBACK")
