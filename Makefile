@@ -7,7 +7,7 @@ SERVICE ?= pypi
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help up down mysql demo test lint format audit docs bundle bench faults soak clean
+.PHONY: help up down mysql demo test lint format audit docs pictures bundle bench faults soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -30,9 +30,9 @@ down: .venv/installed ## stop what `make up` started
 mysql: up ## the mysql client on the server of `make up`
 	@$(BIN)/python tests/servers mysql
 
-demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jsonl] [KAFKA=host:port] [INBOX=1]
-	@$(BIN)/python tests/servers with-mysql -- sh -c 'exec $(BIN)/outboxd demo "$$@" $(if $(INBOX),--inbox "$$INBOX_MYSQL_URL")' demo \
-		$(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)')
+demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jsonl] [KAFKA=host:port] [INBOX=1] [CONSOLE=1]
+	@$(BIN)/python tests/servers with-mysql -- sh -c '$(if $(CONSOLE),echo "mysql_url: $$OUTBOXD_MYSQL_URL";) exec $(BIN)/outboxd demo "$$@" $(if $(INBOX),--inbox "$$INBOX_MYSQL_URL")' demo \
+		$(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)') $(if $(CONSOLE),--console)
 
 test: lint ## lint, then all tests, on real servers
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -57,6 +57,9 @@ audit: .venv/installed ## look up known vulnerabilities of all that .venv has: m
 
 docs: .venv/installed ## write sql/REFERENCE.md and the tables of driver/README.md anew
 	@$(BIN)/python -m tests.docs
+
+pictures: .venv/installed ## write the pictures of the console in driver/README.md anew
+	@$(BIN)/pytest -q tests/console/test_story.py -k incident && cp build/console/*.png driver/docs
 
 bundle: .venv/installed ## build/outboxd-<version>.sql: the whole schema in one file for the mysql client
 	@$(BIN)/python -m outboxd.schema.bundle

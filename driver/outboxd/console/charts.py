@@ -19,25 +19,26 @@ class Curve:
 
 
 def curve(rates: Sequence[Rate], width: int, height: int) -> Curve | None:
-    """The rates over time; None: there are not two of them in a row yet."""
+    """The rates over time, each as long as it was one; None: there is none yet."""
     known = [rate for rate in rates if rate.consumed is not None]
     if not known:
         return None
-    start, end = rates[0].at, rates[-1].at
+    start, end = rates[0].since, rates[-1].at
     span = max(end - start, 1)
     highest = max(max(rate.consumed or 0, rate.dead or 0) for rate in known)
-    scale = highest or 1
+
+    def x(at: float) -> str:
+        return f"{(at - start) / span * width:.1f}"
 
     def path(values: Sequence[float | None]) -> str:
-        parts, pen = [], "M"
+        parts, is_drawing = [], False
         for rate, value in zip(rates, values, strict=True):
             if value is None:
-                pen = "M"
+                is_drawing = False
                 continue
-            x = (rate.at - start) / span * width
-            y = height - 1 - value / scale * (height - 2)
-            parts.append(f"{pen}{x:.1f} {y:.1f}")
-            pen = "L"
+            y = f"{height - 1 - value / (highest or 1) * (height - 2):.1f}"
+            parts.append(f"{'L' if is_drawing else 'M'}{x(rate.since)} {y} L{x(rate.at)} {y}")
+            is_drawing = True
         return " ".join(parts)
 
     consumed = path([rate.consumed for rate in rates])

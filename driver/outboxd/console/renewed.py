@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -10,6 +11,7 @@ import structlog
 log = structlog.get_logger()
 
 Value = TypeVar("Value")
+_LATEST = 5
 
 
 class Renewed(Generic[Value]):
@@ -24,6 +26,7 @@ class Renewed(Generic[Value]):
         self._is_there = threading.Event()
         self._value: Value | None = None
         self._renew_at = 0.0
+        self._took: deque[float] = deque(maxlen=_LATEST)
         self.seconds = least_seconds
         """After how many seconds it is renewed."""
 
@@ -47,7 +50,8 @@ class Renewed(Generic[Value]):
         except Exception as error:
             log.debug("not looked up", reason=str(error))
         finally:
-            took = time.monotonic() - began
-            self.seconds = max(self._least_seconds, took / self._share)
+            # The quickest of the last few: what it costs, without what it has waited for others.
+            self._took.append(time.monotonic() - began)
+            self.seconds = max(self._least_seconds, min(self._took) / self._share)
             self._renew_at = began + self.seconds
             self._is_looking = False

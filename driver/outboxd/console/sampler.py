@@ -47,8 +47,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Messages a second between two samples; None: there was no sample shortly before."""
+    """Messages a second between two samples, at these times; None: there was no sample shortly before."""
 
+    since: float
     at: float
     consumed: float | None
     dead: float | None
@@ -82,13 +83,13 @@ class Sampler:
         rates, before = [], None
         for now in list(self._history):
             if before is None or now.at - before.at > now.gap_seconds:
-                rates.append(Rate(now.at, None, None))
+                rates.append(Rate(now.at, now.at, None, None))
             else:
                 seconds = now.at - before.at
                 consumed, dead = (
                     max(0, _sum(now, key, place) - _sum(before, key, place)) / seconds for place in (0, 1)
                 )
-                rates.append(Rate(now.at, consumed, dead))
+                rates.append(Rate(before.at, now.at, consumed, dead))
             before = now
         return rates
 

@@ -13,7 +13,7 @@ import click
 from rich.live import Live
 from rich.table import Table
 
-from outboxd.commands.demo import chat, writers
+from outboxd.commands.demo import after, chat, writers
 from outboxd.commands.demo.daemon import DaemonProcess, kafka
 from outboxd.commands.demo.errors import DemoError
 from outboxd.commands.options import ALL, with_settings
@@ -35,17 +35,22 @@ _USED = [name for name in ALL if name not in {"kafka_bootstrap", "topics", "leas
 @click.option(
     "--inbox", metavar="MYSQL_URL", help="an empty database of another service, which gets the chat as events"
 )
+@click.option(
+    "--console", "with_console", is_flag=True, help="then serve the web console on what is there, until Ctrl-C"
+)
 @with_settings(*_USED)
-def demo(settings: Settings, file: str | None, broker: str | None, inbox: str | None) -> None:
+def demo(settings: Settings, file: str | None, broker: str | None, inbox: str | None, with_console: bool) -> None:
     """Send chat through the outbox, killing the daemon once on the way, and check that every message arrived once.
 
     With --inbox it takes effect in the database of another service, which has a daemon of its own and subscribes to it.
     """
-    if not _run(settings, file, broker, inbox):
+    if with_console:
+        after.check()
+    if not _run(settings, file, broker, inbox, with_console=with_console):
         sys.exit(1)
 
 
-def _run(settings: Settings, file: str | None, broker: str | None, inbox: str | None) -> bool:
+def _run(settings: Settings, file: str | None, broker: str | None, inbox: str | None, *, with_console: bool) -> bool:
     """Run the demo and print its progress; the last line is the result. Returns whether all is well."""
     receiving = settings if inbox is None else load(**settings.model_dump(exclude_unset=True) | {"mysql_url": inbox})
     lines = chat.read(file)
@@ -86,20 +91,30 @@ def _run(settings: Settings, file: str | None, broker: str | None, inbox: str | 
         try:
             applications = writers.start(settings, topic, lines, killed, as_events=inbox is not None)
             _watch(receiver, daemons, applications, killed, len(lines))
+            if with_console:
+                seconds = time.monotonic() - started
+                check = chat.check(receiver, expected, len(lines))
+                _tell(check, seconds)
+                after.serve(receiving.model_copy(update=own), receiver, topic)
         finally:
             for daemon in daemons:
                 daemon.stop()
-        seconds = time.monotonic() - started
-        check = chat.check(receiver, expected, len(lines))
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    console.print(f"the daemon had at most {memory} MB resident")
+        if not with_console:
+            seconds = time.monotonic() - started
+            check = chat.check(receiver, expected, len(lines))
+            memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+            console.print(f"the daemon had at most {memory} MB resident")
+            _tell(check, seconds)
+    return check.is_well
+
+
+def _tell(check: chat.Check, seconds: float) -> None:
     console.print(
         f"{check.messages} messages, {check.persisted} persisted, {check.duplicated} duplicated, "
-        f"{check.out_of_order} out of order, {check.dead} dead, in {seconds:.1f} s ({len(lines) / seconds:.0f}/s)",
+        f"{check.out_of_order} out of order, {check.dead} dead, in {seconds:.1f} s ({check.messages / seconds:.0f}/s)",
         highlight=False,
         soft_wrap=True,
     )
-    return check.is_well
 
 
 def _install(database: Database) -> None:
