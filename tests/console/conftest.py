@@ -13,7 +13,7 @@ from tests.kit.server import Server
 
 As = Callable[..., Page]
 _PATIENCE_MS = 30_000
-_REFUSALS = ("Failed to load resource", "Response Status Error Code")  # of the browser, and of htmx
+_REFUSALS = ("Failed to load resource", "Response Status Error Code", "htmx:")  # of the browser, and of htmx
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,7 @@ def paths(there: letters.Letters) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1600, "dark")])
 def test_pages_are_accessible_and_as_wide_as_the_screen(as_person: As, db: Session, scheme: str, width: int) -> None:
     there = letters.put(db)
     db.call("outbox_pause_v1", "chat", None)

@@ -40,7 +40,7 @@ def test_every_answer_has_the_headers(address: str, path: str) -> None:
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "same-origin"
-    assert headers["Cache-Control"] == "no-store"
+    assert headers["Cache-Control"] == ("no-store" if "static" not in path else "public, max-age=31536000, immutable")
     assert headers["Server"] is None
 
 

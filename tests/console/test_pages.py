@@ -295,8 +295,8 @@ def test_times_are_in_the_readers_zone_with_utc_beside(as_person: As, db: Sessio
 
 def test_pages_can_be_read_without_scripts(as_person: As, db: Session) -> None:
     there = letters.put(db)
+    page = as_person(ADA, java_script_enabled=False)
     for path in (*PAGES, f"/message/{there.hostile}", "/lane?topic=chat&key=lane"):
-        page = as_person(ADA, java_script_enabled=False)
         page.goto(path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         expect(page.locator("table.rows").first).to_be_visible()

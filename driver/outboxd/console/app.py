@@ -1,5 +1,6 @@
 """The application: which address is which page."""
 
+import hashlib
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -50,6 +51,14 @@ _POST: dict[str, Page] = {
 }
 
 
+def _version_of(folder: Path) -> str:
+    """Changes with the files: their addresses have it, so that browsers may keep them."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
 def make(settings: Settings, *, names: Sequence[str], cookie: str, is_secure: bool) -> Starlette:
     """The application. names: its host names; cookie: the session's; is_secure: whether it is served by TLS."""
     templates = Environment(
@@ -62,6 +71,7 @@ def make(settings: Settings, *, names: Sequence[str], cookie: str, is_secure: bo
     )
     templates.filters.update(FILTERS)
     templates.globals["version"] = __version__
+    templates.globals["files"] = _version_of(_FOLDER / "static")
     console = Console(settings, Sessions(settings), Sampler(), Consumers(settings), templates, cookie, is_secure)
     entering = login.Login(console)
 

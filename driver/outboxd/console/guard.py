@@ -20,6 +20,8 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
+_FOREVER = "public, max-age=31536000, immutable"
+"""For files whose address has their version."""
 _LOCAL = "localhost"
 
 
@@ -45,8 +47,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    if name not in headers:
-                        headers[name] = value
+                    headers[name] = value
+                if scope["path"].startswith("/static/") and message["status"] == 200:
+                    headers["cache-control"] = _FOREVER
             await send(message)
 
         refused = self._why_not(Headers(scope=scope), scope["method"])

@@ -20,6 +20,7 @@ from outboxd.settings import Settings, SettingsError
 log = structlog.get_logger()
 
 _STOP_SECONDS = 3
+_MOST_REQUESTS = 200
 _M_ARENA_MAX = -8  # in malloc.h
 
 
@@ -75,7 +76,8 @@ def _config(console: Starlette, listening: Listening) -> uvicorn.Config:
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=listening.is_behind_tls,  # of a proxy on this host: whose address it is that tries to log in
+        limit_concurrency=_MOST_REQUESTS,
         http="h11",
         ws="none",
         ssl_certfile=listening.certificate or None,

@@ -35,28 +35,30 @@ class Login:
     async def show(self, request: Request) -> Response:
         """The form."""
         is_over = "over" in request.query_params
-        return self._form(request.query_params.get("next", ""), _OVER if is_over else "")
+        return self._form(request, request.query_params.get("next", ""), _OVER if is_over else "")
 
     async def log_in(self, request: Request) -> Response:
         """Try the account; then to the page that was asked for."""
         try:
             form = dict(await read_form(request))
         except Wrong as wrong:
-            return self._form("", str(wrong), wrong.status)
+            return self._form(request, "", str(wrong), wrong.status)
         return await run_in_threadpool(self._log_in, request, form)
 
     def _log_in(self, request: Request, form: dict[str, str]) -> Response:
         account, password, wanted = form.get("account", ""), form.get("password", ""), form.get("next", "")
         known = request.cookies.get(self._cookie, "")
         if not known or not is_same(form.get("csrf", ""), known):
-            return self._form(wanted, "The form was too old, or the browser keeps no cookies: try again.", 403)
+            return self._form(request, wanted, "The form was too old, or the browser keeps no cookies: try again.", 403)
         if not account or len(account) > _LONGEST or len(password) > _LONGEST:
-            return self._form(wanted, "Give the name and the password of a MySQL account.", 400)
+            return self._form(request, wanted, "Give the name and the password of a MySQL account.", 400)
         names = {"address": request.client.host if request.client else "", "account": account}
         wait = self._attempts.begin(**names)
         if wait:
             log.warning("login refused", account=account, address=names["address"], reason="too many attempts")
-            refused = self._form(wanted, f"Too many attempts: try again in {math.ceil(wait / 60)} min.", 429, account)
+            refused = self._form(
+                request, wanted, f"Too many attempts: try again in {math.ceil(wait / 60)} min.", 429, account
+            )
             refused.headers["Retry-After"] = f"{math.ceil(wait)}"
             return refused
         try:
@@ -66,7 +68,7 @@ class Login:
             if status != 401:
                 self._attempts.take_back(**names)
             log.warning("login refused", account=account, address=names["address"], reason=str(error))
-            return self._form(wanted, said, status, account)
+            return self._form(request, wanted, said, status, account)
         self._attempts.take_back(**names)
         log.info("login", account=account, address=names["address"], operator=session.is_operator)
         response = RedirectResponse(_local(wanted), 303)
@@ -74,8 +76,9 @@ class Login:
         response.delete_cookie(self._cookie, secure=self._console.is_secure, httponly=True, samesite="strict")
         return response
 
-    def _form(self, wanted: str, said: str, status: int = 200, account: str = "") -> Response:
-        token = secrets.token_urlsafe(24)
+    def _form(self, request: Request, wanted: str, said: str, status: int = 200, account: str = "") -> Response:
+        # Two windows with the form share its cookie.
+        token = request.cookies.get(self._cookie) or secrets.token_urlsafe(24)
         values = {"csrf": token, "wanted": _local(wanted), "said": said, "account": account}
         response = render(self._console, "login.html", status, visit=None, **values)
         self._set(response, self._cookie, token)
