@@ -36,6 +36,26 @@ class TooLarge(Unavailable):
     """MySQL could not finish because of the transaction's size; for fewer messages it may go through."""
 
 
+class Trouble:
+    """What keeps one thing from being done: tells each reason in the log, and that it is over."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._said: dict[str, float] = {}
+
+    def tell(self, error: Unavailable) -> None:
+        """Log the reason as `unavailable`, once a minute: it may change, as when the next server is read-only."""
+        now = time.monotonic()
+        if not error.announced and now - self._said.get(str(error), -_SAID_AGAIN_SECONDS) >= _SAID_AGAIN_SECONDS:
+            self._said[str(error)] = now
+            log.warning("unavailable", reason=str(error))
+
+    def is_over(self) -> None:
+        """Log `available`, if anything was told."""
+        if self._said:
+            log.info("available", after_seconds=round(time.monotonic() - self._began, 1))
+
+
 def until_available(
     stop: threading.Event,
     action: Callable[[], Result],
@@ -45,22 +65,16 @@ def until_available(
 ) -> Result:
     """Call action until it does not raise Unavailable, with exponential backoff from 0.1 to 5 seconds.
 
-    Logs each reason as `unavailable`, once a minute (after a failover the reason may change: the new server is
-    read-only), and then `available`; `told` gets the reason after every attempt. Raises the last Unavailable once stop
-    is set; and TooLarge at once, where the caller can divide what it asks for (raises_too_large).
+    Logs why not, and when it is over, see Trouble; `told` gets the reason after every attempt. Raises the last
+    Unavailable once stop is set; and TooLarge at once, where the caller can divide what it asks for (raises_too_large).
     """
-    began = time.monotonic()
-    said: dict[str, float] = {}
+    trouble = Trouble()
 
-    def say_once(state: RetryCallState) -> None:
+    def say(state: RetryCallState) -> None:
         error = state.outcome and state.outcome.exception()
-        if not isinstance(error, Unavailable):
-            return
-        told(str(error))
-        now = time.monotonic()
-        if not error.announced and now - said.get(str(error), -_SAID_AGAIN_SECONDS) >= _SAID_AGAIN_SECONDS:
-            said[str(error)] = now
-            log.warning("unavailable", reason=str(error))
+        if isinstance(error, Unavailable):
+            told(str(error))
+            trouble.tell(error)
 
     def is_worth_it(error: BaseException) -> bool:
         return isinstance(error, Unavailable) and not (raises_too_large and isinstance(error, TooLarge))
@@ -70,10 +84,9 @@ def until_available(
         wait=wait_exponential(multiplier=0.1, max=5) + wait_random(0, 0.1),
         sleep=sleep_using_event(stop),
         stop=stop_when_event_set(stop),
-        before_sleep=say_once,
+        before_sleep=say,
         reraise=True,
     )
     result = retrying(action)
-    if said:
-        log.info("available", after_seconds=round(time.monotonic() - began, 1))
+    trouble.is_over()
     return result

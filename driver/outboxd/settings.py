@@ -1,17 +1,21 @@
-"""Settings: flags before environment (OUTBOXD_..., or the file in OUTBOXD_..._FILE) before TOML before defaults."""
+"""Settings: flags before environment (OUTBOXD_..., or the file in OUTBOXD_..._FILE) before TOML before defaults.
+
+They are of one database, or of a fleet: then each database has a table [databases.NAME], see `fleet.py`.
+"""
 
 import json
 import os
 import re
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, get_origin
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -32,7 +36,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="OUTBOXD_", extra="forbid", frozen=True)
 
-    mysql_url: str = Field(description="mysql://user:password@host:port/database")
+    databases: dict[str, dict[str, Any]] = Field(
+        default={}, description="instead of mysql_url: a table of settings for each database of a fleet, by its name"
+    )
+    mysql_url: str = Field(
+        default="", validate_default=True, description="mysql://user:password@host:port/database; must be set"
+    )
     mysql_options: dict[str, Any] = Field(
         default={},
         description="further options of mysql-connector-python, such as ssl_ca",
@@ -85,8 +94,19 @@ class Settings(BaseSettings):
         default=120, ge=1, le=3600, description="a worker without progress for this long makes /healthz fail"
     )
     stop_seconds: int = Field(default=15, ge=1, le=600, description="how long a stop may wait for acknowledgements")
+    receives: bool = Field(
+        default=True, description="whether records of others can take effect; false: subscriptions are not looked up"
+    )
+    rest_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=86_400,
+        description="a database without messages for this long is asked every 2 s instead of waited for; 0: never",
+    )
 
     _installation: str = PrivateAttr(default="")
+    _label: str = PrivateAttr(default="")
+    _token: str = PrivateAttr(default="")
 
     @field_validator("topics", mode="before")
     @classmethod
@@ -128,8 +148,10 @@ class Settings(BaseSettings):
     @field_validator("mysql_url", "operator_url")
     @classmethod
     def _check_mysql_url(cls, value: str, info: ValidationInfo) -> str:
-        if not value and info.field_name == "operator_url":
+        if not value and (info.field_name == "operator_url" or info.data.get("databases", True)):
             return value
+        if not value:
+            raise PydanticCustomError("missing", "is missing")
         try:
             url = urlsplit(value)
             is_good = url.scheme == "mysql" and url.hostname and url.path.strip("/") and url.port != 0
@@ -160,9 +182,36 @@ class Settings(BaseSettings):
         return unquote(urlsplit(self.mysql_url).path.strip("/"))
 
     @property
+    def label(self) -> str:
+        """The name by which logs, metrics and commands speak of the database: its table's, else its own."""
+        return self._label or self.database
+
+    @property
     def client_id(self) -> str:
         """The client.id by which brokers, and other installations, know this daemon."""
         return "-".join(part for part in ("outboxd", self.name, self._installation) if part)
+
+    @property
+    def installation(self) -> str:
+        """The first digits of who the outbox is; empty where it is not known."""
+        return self._installation
+
+    @property
+    def group_token(self) -> str:
+        """The end of the client.ids of those who belong into the consumer group."""
+        return self._token or self._installation
+
+    def of_fleet(self, label: str, token: str) -> Self:
+        """The same settings, of a database that is called so, in a fleet whose members know each other by the token."""
+        copy = self.model_copy()
+        copy._label, copy._token = label, token
+        return copy
+
+    def named_in_group(self, token: str) -> Self:
+        """The same settings, of a member of a fleet's group."""
+        copy = self.model_copy()
+        copy._installation = token
+        return copy
 
     def identified(self, installation_id: str, source: str, consumer_group: str) -> Self:
         """The settings of the outbox with this identity: source and group follow from it where they are not set."""
@@ -249,7 +298,7 @@ def load_for_operator(**flags: Any) -> Settings:
 
 
 def load(**flags: Any) -> Settings:
-    """Read and check all settings.
+    """Read and check all settings; those in the tables of a fleet's databases are checked by `fleet.load`.
 
     Raises SettingsError naming each setting that is missing or wrong, never its value where that may be a secret.
     """
@@ -260,10 +309,10 @@ def _load(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
     try:
         return kind(**{name: value for name, value in flags.items() if value not in (None, (), {})})
     except ValidationError as error:
-        wrong = {_explain(detail): detail["loc"] for detail in error.errors()}
-        if ("operator_url",) in wrong.values():  # which stands for mysql_url, too
-            wrong = {text: place for text, place in wrong.items() if place != ("mysql_url",)}
-        raise SettingsError("; ".join(wrong)) from None
+        wrong = error.errors()
+        if ("operator_url",) in [detail["loc"] for detail in wrong]:  # which stands for mysql_url, too
+            wrong = [detail for detail in wrong if detail["loc"] != ("mysql_url",)]
+        raise SettingsError(explained(wrong)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{config_file()}: {error}") from error
     except OSError as error:
@@ -272,8 +321,13 @@ def _load(kind: type[Settings], flags: Mapping[str, Any]) -> Settings:
         raise SettingsError(str(error)) from error
 
 
-def _explain(detail: Any) -> str:
-    name = ".".join(str(part) for part in detail["loc"])
+def explained(wrong: Iterable[Any], place: str = "") -> str:
+    """What is wrong with each setting, of pydantic's errors; `place` is what stands before their names."""
+    return "; ".join(dict.fromkeys(_explain(detail, place) for detail in wrong))
+
+
+def _explain(detail: Any, place: str) -> str:
+    name = place + ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "missing":
         return f"setting {name} is missing: give --{name.replace('_', '-')} or OUTBOXD_{name.upper()}"
     if detail["type"] == "extra_forbidden":

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 _GIVEN_UP_SECONDS = 5
 _ENDS = {signal.SIGTERM, signal.SIGINT}
+_ALL = _ENDS | {signal.SIGHUP}
 
 
 def end_on_sigterm() -> None:
@@ -24,9 +25,15 @@ def interrupt_on_sigterm() -> None:
     _take({signal.SIGTERM}, _interrupt)
 
 
-def call_on_ending(act: Callable[[signal.Signals], None]) -> None:
-    """Call act in the signals' thread when SIGTERM or SIGINT (Ctrl-C) comes, and do nothing else."""
-    _take(_ENDS, act)
+def call_on_ending(end: Callable[[signal.Signals], None], reload: Callable[[], None] | None = None) -> None:
+    """Call `end` in the signals' thread when SIGTERM or SIGINT (Ctrl-C) comes, and do nothing else.
+
+    Where there is a `reload`, it is called on SIGHUP.
+    """
+    if reload is None:
+        _take(_ENDS, end)
+    else:
+        _take(_ALL, lambda number: reload() if number == signal.SIGHUP else end(number))
 
 
 def _end(number: signal.Signals) -> None:
@@ -51,9 +58,9 @@ def _take(numbers: set[signal.Signals], act: Callable[[signal.Signals], None]) -
 
 
 def _wait() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
     while True:
-        number = signal.sigwait(_ENDS)
+        number = signal.sigwait(_ALL)
         _act(signal.Signals(number))
 
 

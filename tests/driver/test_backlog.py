@@ -129,10 +129,11 @@ def test_locked_lane_rests_and_is_told_once() -> None:
 def test_offsets_end_before_what_waits() -> None:
     backlog = backlog_of([entry(9, "a", offset=1), entry(8, "b", offset=2), entry(7, "c", partition=1, offset=3)])
     first, second = ("chat", 0), ("chat", 1)
-    assert (backlog.start(first), backlog.start(second)) == (1, 3)
+    assert backlog.starts() == {first: 1, second: 3}
     call(backlog, {8: "not reached"})
-    assert (backlog.start(first), backlog.start(second)) == (2, None)
+    assert backlog.starts() == {first: 2}
     backlog.add([entry(6, "b", offset=0)])  # again, after a rebalance
-    assert (backlog.start(first), backlog.size(first), backlog.size(second)) == (0, 2, 0)
+    assert backlog.starts() == {first: 0}
+    assert (backlog.sizes()[first], backlog.sizes()[second]) == (2, 0)
     call(backlog, {})
-    assert (backlog.start(first), backlog.rest_seconds()) == (None, None)
+    assert (backlog.starts(), backlog.rest_seconds()) == ({}, None)

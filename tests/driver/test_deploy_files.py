@@ -146,7 +146,7 @@ def dashboard_queries() -> list[str]:
     """Every query of the dashboard, for a job and an interval as Grafana would put them in."""
     dashboard = json.loads((DEPLOY / "grafana.json").read_text())
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    filled = {"$__rate_interval": "5s", "$job": "outboxd", "$instance": ".*"}
+    filled = {"$__rate_interval": "5s", "$job": "outboxd", "$instance": ".*", "$database": ".*"}
     for variable, value in filled.items():
         queries = [query.replace(variable, value) for query in queries]
     assert not any("$" in query for query in queries)

@@ -40,7 +40,7 @@ def test_streams_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
     before = metrics.stream_records.labels("other", "other", "failed")._value.get()
     metrics.count_streams(("bounded", f"type {number % 60}", "failed") for number in range(120))
     metrics.count_streams([("anybody's", "type", "foreign"), ("anybody's", "type", "unknown")])
-    streams = [labels for labels in metrics.stream_records._metrics if labels[0] in {"bounded", "anybody's"}]
+    streams = [labels for labels in metrics.stream_records._metric._metrics if labels[1] in {"bounded", "anybody's"}]
     assert len(streams) == 50
     assert metrics.stream_records.labels("other", "other", "failed")._value.get() - before == 20
 

@@ -10,7 +10,7 @@ from outboxd.settings import Settings
 from tests.kit.command import Invoke
 from tests.kit.session import Session
 
-ALL = set(Settings.model_fields) - {"operator_url"}
+ALL = set(Settings.model_fields) - {"operator_url", "databases"}
 MYSQL = {"mysql_url", "mysql_options"}
 OPERATOR = MYSQL | {"operator_url"}
 TAKEN = {

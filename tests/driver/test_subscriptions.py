@@ -102,7 +102,7 @@ def test_records_are_received_in_parts_that_the_server_takes(account: Account, d
             return [(1024 + 2000,)] if "max_allowed_packet" in statement else super().query(statement, *arguments)
 
     events = [Event(number, json.dumps("x" * (3000 if number == 1 else 100))) for number in range(6)]
-    with Receiver(settings(account.url), threading.Event(), print) as receiver:
+    with Receiver(settings(account.url), threading.Event(), print, lambda: None) as receiver:
         receiver._database = Calls(settings(account.url))
         receiver.start(events)
         assert receiver.records == events

@@ -14,10 +14,13 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from outboxd.daemon.agreement import Agreement
 from outboxd.daemon.consumer import Consumer
+from outboxd.daemon.database import Database
 from outboxd.daemon.relay import Relay
+from outboxd.messages import Inbox
 from outboxd.observe import tracing
-from outboxd.observe.health import Pulse
+from outboxd.observe.health import Health, Pulse
 from tests.kit.account import Account
 from tests.kit.command import settings
 from tests.kit.daemon import QUICK, StartDaemon
@@ -56,13 +59,19 @@ def run_until(account: Account, cluster: MockCluster, db: Session) -> Iterator[C
 
     def run(condition: Callable[[], bool]) -> None:
         stop = threading.Event()
+        database = Database(given, ["relay-a"], threading.Event(), is_named=False)
+        database.identify(own)
+        database.inbox = Inbox(0, frozenset())
+        group = Agreement(own, is_fleet=False), Health(stop, 60), stop
         with ThreadPoolExecutor(2) as pool:
-            workers = Relay(own, "relay-a", stop, Pulse("relay-0")), Consumer(own, stop, Pulse("consumer-0"))
+            relay = Relay(database, "relay-a", Pulse("relay-0"))
+            workers = relay, Consumer(own, [database], *group, Pulse("consumer-0"))
             halves = [pool.submit(worker.run) for worker in workers]
             try:
                 eventually(lambda: condition() or any(half.done() for half in halves), 45)
             finally:
                 stop.set()
+                database.give_up()
             for half in halves:
                 half.result()
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from outboxd.commands.main import main as run_command
-from outboxd.daemon import consumer, relay, supervisor
+from outboxd.daemon import consumer, delivery, relay, supervisor
 from outboxd.kafka import producer
 from outboxd.observe.health import Pulse
 from tests.faults import refusals
@@ -54,7 +54,7 @@ def main() -> None:
     if faults.stop_after or faults.stop_one_in or faults.kill_one_in:
         reached = Steps(faults.seed, faults.stop_after, faults.stop_one_in, faults.kill_one_in).reached
         vars(relay)["RelayProcedures"] = steps.relaying(reached)
-        vars(consumer)["ConsumerProcedures"] = steps.consuming(reached)
+        vars(delivery)["ConsumerProcedures"] = steps.consuming(reached)
         vars(consumer)["KafkaConsumer"] = steps.committing(reached)
     if faults.name:
         os.environ["OUTBOXD_NAME"] = faults.name
@@ -66,8 +66,8 @@ def main() -> None:
 def _under_one_name(name: str) -> Any:
     """The relay, which gets this name instead of the daemon's own; the worker's number stays."""
 
-    def named(settings: Any, own_name: str, stop: Any, pulse: Pulse) -> relay.Relay:
-        return relay.Relay(settings, f"{name}-{own_name.rpartition('-')[2]}", stop, pulse)
+    def named(database: Any, own_name: str, pulse: Pulse) -> relay.Relay:
+        return relay.Relay(database, f"{name}-{own_name.rpartition('-')[2]}", pulse)
 
     return named
 

@@ -49,11 +49,13 @@ def get(address: str, path: str) -> Page:
 
 
 def samples(text: str) -> dict[str, float]:
-    """What a /metrics page has: 'name' or 'name{label="value"}' and the number."""
+    """What a /metrics page of one database has: 'name' or 'name{label="value"}' and the number."""
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+            labels = ",".join(
+                f'{name}="{value}"' for name, value in sorted(sample.labels.items()) if name != "database"
+            )
             found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
     return found
 
@@ -69,6 +71,10 @@ class Observed:
         """The numbers at this moment; own ones only."""
         text = get(self.address, "/metrics").text
         return {name: value for name, value in samples(text).items() if name.startswith("outboxd_")}
+
+    def text(self, path: str) -> str:
+        """What a page says at this moment."""
+        return get(self.address, path).text
 
     def eventually(self, condition: Callable[[dict[str, float]], bool], what: str, seconds: float = 45) -> None:
         """Wait until the metrics meet the condition."""

@@ -5,8 +5,8 @@ import json
 import click
 from rich.table import Table
 
-from outboxd.commands.options import OPERATOR, with_settings
-from outboxd.commands.output import cell, console
+from outboxd.commands.options import OPERATOR, with_each
+from outboxd.commands.output import cell, console, named
 from outboxd.mysql import views
 from outboxd.mysql.connection import Connection
 from outboxd.settings import Settings
@@ -17,7 +17,7 @@ from outboxd.settings import Settings
 @click.option("--all", "everything", is_flag=True, help="also what the event outbox_retention did, one row a day")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="rows at most")
 @click.option("--json", "as_json", is_flag=True, help="print all of it, one JSON object a line")
-@with_settings(*OPERATOR)
+@with_each(*OPERATOR)
 def audit(settings: Settings, action: str | None, everything: bool, limit: int, as_json: bool) -> None:
     """List what people did, the latest first."""
     with Connection(settings) as database:
@@ -27,7 +27,7 @@ def audit(settings: Settings, action: str | None, everything: bool, limit: int, 
         number, at, account, what, messages, details = row.values()
         if as_json:
             line = {"id": number, "at": f"{at.isoformat()}Z", "account": account, "action": what, "details": details}
-            click.echo(json.dumps(line))
+            click.echo(json.dumps(named(line)))
         else:
             changed = "" if messages is None else str(messages)
             table.add_row(str(number), f"{at:%F %T}", cell(account), what, changed, cell(views.in_short(details)))

@@ -5,7 +5,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from outboxd.commands.options import OPERATOR, age, json_option, with_settings
+from outboxd.commands.options import OPERATOR, age, json_option, with_each, with_settings
 from outboxd.commands.output import cell, console, json_line, printable, say
 from outboxd.mysql import views
 from outboxd.mysql.procedures import OperatorProcedures
@@ -19,7 +19,7 @@ def biz_type() -> None:
 
 @biz_type.command(name="list")
 @json_option
-@with_settings(*OPERATOR)
+@with_each(*OPERATOR)
 def list_policies(settings: Settings, as_json: bool) -> None:
     """List the business types, their handlers and policies."""
     with OperatorProcedures(settings) as database:

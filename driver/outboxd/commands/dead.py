@@ -9,7 +9,7 @@ import click
 
 from outboxd.commands.choose import check_choice, filter_options, ids_argument, one_by_one, which
 from outboxd.commands.confirm import MOST, ask, in_parts, in_words
-from outboxd.commands.options import OPERATOR, all_option, json_option, with_settings, yes_option
+from outboxd.commands.options import OPERATOR, all_option, json_option, with_each, with_settings, yes_option
 from outboxd.commands.output import cell, echo_message, json_line, one_line, print_list
 from outboxd.mysql.connection import Row
 from outboxd.mysql.procedures import OperatorProcedures
@@ -28,7 +28,7 @@ def dead() -> None:
 @click.option("--below", type=click.IntRange(min=1), metavar="ID", help="the next page: only below the last one's ID")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="rows at most")
 @json_option
-@with_settings(*OPERATOR)
+@with_each(*OPERATOR)
 def list_dead(settings: Settings, below: int | None, limit: int, as_json: bool, **filters: Any) -> None:
     """List dead letters, the newest first."""
     chosen = which(**filters)
@@ -63,7 +63,7 @@ def list_dead(settings: Settings, below: int | None, limit: int, as_json: bool, 
 @_filters
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="rows at most")
 @json_option
-@with_settings(*OPERATOR)
+@with_each(*OPERATOR)
 def summary(settings: Settings, limit: int, as_json: bool, **filters: Any) -> None:
     """Count dead letters by business type and error, the most frequent first, with an example of each.
 

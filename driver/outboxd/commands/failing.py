@@ -8,7 +8,7 @@ import click
 
 from outboxd.commands.choose import check_choice, filter_options, ids_argument, one_by_one, which
 from outboxd.commands.confirm import MOST, ask, in_parts, in_words
-from outboxd.commands.options import OPERATOR, all_option, json_option, with_settings, yes_option
+from outboxd.commands.options import OPERATOR, all_option, json_option, with_each, with_settings, yes_option
 from outboxd.commands.output import cell, json_line, one_line, print_list
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -21,7 +21,7 @@ _filters = filter_options("failed last")
 @click.option("--after", type=click.IntRange(min=1), metavar="ID", help="the next page: only above the last one's ID")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="rows at most")
 @json_option
-@with_settings(*OPERATOR)
+@with_each(*OPERATOR)
 def failing(settings: Settings, after: int | None, limit: int, as_json: bool, **filters: Any) -> None:
     """List the messages that have failed and wait for their retry, the oldest first, and how many each holds back.
 

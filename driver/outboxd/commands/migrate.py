@@ -3,7 +3,7 @@
 import click
 from rich.table import Table
 
-from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands.options import MYSQL, with_each
 from outboxd.commands.output import console
 from outboxd.mysql.connection import Connection
 from outboxd.mysql.procedures import OperatorProcedures
@@ -18,7 +18,7 @@ from outboxd.settings import Settings
 @click.option("--dry-run", is_flag=True, help="only print the SQL that would run, for the mysql client")
 @click.option("--post", is_flag=True, help="also drop what only older releases call")
 @click.option("--new-identity", is_flag=True, help="then make it another outbox: for a copy of a database")
-@with_settings(*MYSQL)
+@with_each(*MYSQL)
 def migrate(settings: Settings, status: bool, dry_run: bool, post: bool, new_identity: bool) -> None:
     """Install or upgrade the schema: applies the migrations that are missing.
 

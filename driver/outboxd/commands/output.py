@@ -3,7 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +16,32 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+_database: ContextVar[str] = ContextVar("of_database", default="")
+
 # A pipe has no width: nothing is cut off there.
 console = Console(width=None if os.isatty(1) else 1000)
+
+
+@contextmanager
+def of_database(name: str, *, is_json: bool) -> Iterator[None]:
+    """What is printed in the block is of this database of several: it gets a heading, or JSON a member `database`."""
+    token = _database.set(name)
+    if not is_json:
+        click.echo(f"{name}:")
+    try:
+        yield
+    finally:
+        _database.reset(token)
+
+
+def is_of_several() -> bool:
+    """Whether what is printed is of one database of several."""
+    return bool(_database.get())
+
+
+def named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row that is about to be JSON, with the name of its database where there are several."""
+    return {"database": _database.get(), **row} if _database.get() else dict(row)
 
 
 def progress() -> Progress:
@@ -45,7 +71,7 @@ def json_line(row: Mapping[str, Any]) -> str:
             return f"{value.isoformat()}Z"
         return value.hex() if isinstance(value, bytes | bytearray) else float(value)
 
-    return json.dumps(row, default=as_text)
+    return json.dumps(named(row), default=as_text)
 
 
 _FREE = ("topic", "key", "business type", "error", "waits")

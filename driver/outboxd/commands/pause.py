@@ -3,8 +3,8 @@
 import click
 
 from outboxd.commands import pauses
-from outboxd.commands.options import OPERATOR, check_one, topic_or_biz_type, with_settings
-from outboxd.commands.output import kind_of, say
+from outboxd.commands.options import OPERATOR, check_one, topic_or_biz_type, with_each
+from outboxd.commands.output import is_of_several, kind_of, say
 from outboxd.mysql import views
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
@@ -12,7 +12,7 @@ from outboxd.settings import Settings
 
 @click.command()
 @topic_or_biz_type
-@with_settings(*OPERATOR)
+@with_each(*OPERATOR)
 def pause(settings: Settings, topic: str | None, biz_type: str | None) -> None:
     """Stop relaying a topic or a business type; without either, list what is paused.
 
@@ -25,6 +25,8 @@ def pause(settings: Settings, topic: str | None, biz_type: str | None) -> None:
                 click.echo(pauses.in_words(one))
             click.echo(f"{sum(one.paused_at is not None for one in paused)} paused")
             return
+        if is_of_several():
+            raise click.UsageError("give --database NAME")
         check_one(topic, biz_type)
         row = database.pause(topic, biz_type)
         since = f" since {row['paused_at']:%F %T} UTC by {row['paused_by']}"

@@ -6,15 +6,15 @@ import click
 from rich.table import Table
 
 from outboxd.commands import pauses
-from outboxd.commands.options import OPERATOR, with_settings
-from outboxd.commands.output import console
+from outboxd.commands.options import OPERATOR, with_each
+from outboxd.commands.output import console, named
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print JSON, for scripts")
-@with_settings(*OPERATOR)
+@with_each(*OPERATOR)
 def status(settings: Settings, as_json: bool) -> None:
     """Count the messages by status, and show the oldest due, the lag, and what is paused."""
     with OperatorProcedures(settings) as database:
@@ -36,7 +36,7 @@ def status(settings: Settings, as_json: bool) -> None:
         }
         if paused is not None:
             told["pauses"] = [{"kind": one.kind, "name": one.name, "parked": one.parked} for one in paused]
-        click.echo(json.dumps(told, default=float))
+        click.echo(json.dumps(named(told), default=float))
         return
     has_inbox = any(row["received"] for row in rows.values())
     table = Table("status", "messages", *(["received"] if has_inbox else []), "oldest", "next due", box=None)

@@ -5,8 +5,8 @@ import json
 import click
 from rich.table import Table
 
-from outboxd.commands.options import OPERATOR, with_settings
-from outboxd.commands.output import cell, console, say
+from outboxd.commands.options import OPERATOR, with_each, with_settings
+from outboxd.commands.output import cell, console, named, say
 from outboxd.mysql.procedures import OperatorProcedures
 from outboxd.settings import Settings
 
@@ -19,7 +19,7 @@ def subscriptions() -> None:
 @subscriptions.command(name="list")
 @click.option("--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="rows at most")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
-@with_settings(*OPERATOR)
+@with_each(*OPERATOR)
 def list_subscriptions(settings: Settings, limit: int, as_json: bool) -> None:
     """List the subscriptions."""
     with OperatorProcedures(settings) as database:
@@ -30,7 +30,7 @@ def list_subscriptions(settings: Settings, limit: int, as_json: bool) -> None:
         if as_json:
             times = {"subscribed_at": f"{since.isoformat()}Z", "received_at": last and f"{last.isoformat()}Z"}
             values = {"takes_bytes": bool(row["takes_bytes"]), **times}
-            click.echo(json.dumps(row | values, ensure_ascii=False))
+            click.echo(json.dumps(named(row | values), ensure_ascii=False))
         else:
             handler = row["handler"] or "none: dead letters"
             texts = (row["source"], row["event_type"], row["biz_type"], handler)

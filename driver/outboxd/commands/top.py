@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from outboxd.commands import pauses
-from outboxd.commands.options import OPERATOR, with_settings
-from outboxd.commands.output import cell, console, printable
+from outboxd.commands.options import OPERATOR, with_each
+from outboxd.commands.output import cell, console, is_of_several, printable
 from outboxd.mysql import views
 from outboxd.mysql.connection import Row
 from outboxd.mysql.procedures import MonitorProcedures
@@ -53,16 +53,17 @@ class _Sample:
 @click.command()
 @click.option("--interval", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="seconds")
 @click.option("--once", is_flag=True, help="print once, as where there is no terminal")
-@with_settings(*OPERATOR)
+@with_each(*OPERATOR)
 def top(settings: Settings, interval: float, once: bool) -> None:
     """Watch counts, rates, lag, relays and the last errors; q or Ctrl-C ends.
 
     Needs the role outbox_monitor or outbox_operator. While MySQL is away it shows what it saw last. Counting takes
-    0.3 s for a million messages, so the view is renewed less often where the table is large.
+    0.3 s for a million messages, so the view is renewed less often where the table is large. Of a fleet it prints all
+    databases once, and is live with --database.
     """
     with MonitorProcedures(settings) as database:
         sample = _look(database)
-        if once or not (console.is_terminal and sys.stdin.isatty()):
+        if once or is_of_several() or not (console.is_terminal and sys.stdin.isatty()):
             console.print(_view(settings.database, sample, None))
             return
         with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:

@@ -141,13 +141,13 @@ class Backlog:
         now = time.monotonic()
         return max(0.0, min(self._rest_of(lane, now) for lane in lanes))
 
-    def size(self, partition: Partition) -> int:
-        """How many records of a partition wait."""
-        return len(self._offsets[partition])
+    def sizes(self) -> Counter[Partition]:
+        """How many records of each partition wait."""
+        return Counter({partition: len(offsets) for partition, offsets in self._offsets.items()})
 
-    def start(self, partition: Partition) -> int | None:
-        """The offset of a partition's first record that waits; None where none does."""
-        return next(iter(self._offsets[partition]), None)
+    def starts(self) -> dict[Partition, int]:
+        """The offset of the first record that waits, of each partition that has one."""
+        return {partition: offsets[0] for partition, offsets in self._offsets.items() if offsets}
 
     def _rest_of(self, lane: Lane, now: float) -> float:
         rest = self._rests.get(lane)

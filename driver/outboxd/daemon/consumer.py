@@ -1,28 +1,27 @@
-"""The consumer: polls records, lets them take effect by outbox_consume_v1, and commits their offsets after that."""
+"""The consumer: polls records, routes each to the database that it is for, and commits offsets behind what is done."""
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from outboxd.daemon.backlog import Backlog, Entry, Partition
-from outboxd.daemon.receiver import Receiver, Results
-from outboxd.kafka.client import Outage, connect, each_second
-from outboxd.kafka.records import ForeignRecord, parse
-from outboxd.messages import Arrival, Consumption, Outcome
-from outboxd.mysql.procedures import ConsumerProcedures
-from outboxd.observe import metrics, tracing
-from outboxd.observe.health import Pulse
-from outboxd.retry import TooLarge, Unavailable, until_available
+from outboxd.daemon.agreement import Agreement
+from outboxd.daemon.backlog import Entry, Partition
+from outboxd.daemon.database import Database
+from outboxd.daemon.delivery import Delivery
+from outboxd.daemon.foreigners import Foreigners
+from outboxd.kafka.client import Outage, connect
+from outboxd.kafka.records import ForeignRecord, arrival, headers_in, source_in
+from outboxd.observe import metrics
+from outboxd.observe.health import Health, Pulse
+from outboxd.observe.scope import working_for
 from outboxd.settings import Settings
 
 log = structlog.get_logger()
-_Result = TypeVar("_Result")
 # Offsets are stored by hand, and committed by the client: at intervals, before it gives partitions away, and at the
 # end. A commit by hand fails in the middle of a rebalance. And little memory for records fetched ahead.
 _PROPERTIES = {
@@ -47,12 +46,12 @@ _PROPERTIES = {
 }
 _OF_THE_CLASSIC_PROTOCOL = {"partition.assignment.strategy", "session.timeout.ms"}
 _POLL_SECONDS = 0.5
+# How long a poll may be put off because of calls that are under way: the group must keep its member.
+_LONGEST_SECONDS_WITHOUT_POLL = 1.0
 _REFUSED_SECONDS = 10
-_FOREIGN_LOGGED = 20
-_SAID_AGAIN_SECONDS = 60
-# Of a partition, before it is paused; and polled at once, where handlers are slow.
+# Of a partition, before it is paused; and of all values that wait to be received.
 _MOST_WAITING = 5_000
-_LEAST_POLLED = 100
+_MOST_BYTES = 64 << 20
 
 
 def _properties(settings: Settings) -> dict[str, Any]:
@@ -63,129 +62,215 @@ def _properties(settings: Settings) -> dict[str, Any]:
 
 
 class Consumer:
-    """One consumer worker, a member of the setting `group`.
+    """One consumer worker, a member of the consumer group.
 
-    A crash between the procedure's commit and that of the offset, up to a second later, makes Kafka deliver records
+    It reads each record once. Those of an outbox go to the database that has it, those of others to the databases that
+    may have subscribed to them, and each database takes its own in a thread of its own (Delivery). While a database has
+    not said yet who it is, records that may be for it wait.
+
+    A crash between a procedure's commit and that of the offset, up to a second later, makes Kafka deliver records
     again, and the procedure finds their messages consumed.
     """
 
-    def __init__(self, settings: Settings, stop: threading.Event, pulse: Pulse) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        databases: Sequence[Database],
+        agreement: Agreement,
+        health: Health,
+        stop: threading.Event,
+        pulse: Pulse,
+    ) -> None:
+        """`settings` are those of the group: its name, the brokers."""
         self._settings = settings
+        self._agreement = agreement
+        self._health = health
         self._stop = stop
+        # Ends the deliveries: at the stop, or where this worker fails.
+        self._is_over = threading.Event()
         self._pulse = pulse
-        self._database = ConsumerProcedures(settings)
-        self._receiver = Receiver(settings, stop, pulse.is_held_up)
+        # Held while is looked at what waits.
+        self._lock = threading.RLock()
+        self._finished = threading.Condition(self._lock)
+        self._pulses = [Pulse(pulse.worker, one.name, named=one.is_named) for one in databases]
+        self._deliveries = [
+            Delivery(one, self._lock, self._finished, self._is_over, own)
+            for one, own in zip(databases, self._pulses, strict=True)
+        ]
+        # Records that may be for databases which are not known yet, and who has got them already.
+        self._undecided: list[tuple[Any, frozenset[str]]] = []
+        self._unknown = list(self._deliveries)
+        # Those with subscriptions.
+        self._inboxes: list[Delivery] = []
+        self._by_source: dict[str, Delivery] = {}
+        self._subscribed: set[str] = set()
         self._outage = Outage()
         self._kafka = self._connect()
-        # Held while the client is used; during a call the heartbeats use it.
-        self._in_use = threading.Lock()
-        self._polled_meanwhile: list[Any] = []
-        self._waiting = Backlog(settings.batch_size)
-        # Messages in a call: less after one whose transaction was more than max_binlog_cache_size.
-        self._most = settings.batch_size
-        # Records polled at once: less where handlers do not get through so many.
-        self._room = settings.batch_size
-        # When it was last said that a business type waits for a lock.
-        self._told: dict[str, float] = {}
-        self._foreigners = _Foreigners()
+        self._foreigners = Foreigners()
         self._paused: set[Partition] = set()
         self._ends: dict[Partition, int] = {}
+        self._stored: dict[Partition, int] = {}
 
     def run(self) -> None:
-        """Consume until stop is set, then leave the group.
+        """Consume until stop is set, then leave the group. Raises KafkaException for a fatal error."""
+        for pulse in self._pulses:
+            self._health.watch(pulse)
+        for delivery in self._deliveries:
+            delivery.start()
+        try:
+            self._consume()
+        finally:
+            self._is_over.set()
+            with self._lock:
+                for delivery in self._deliveries:
+                    delivery.wake()
+            for delivery in self._deliveries:
+                delivery.join()
+            self._store()
+            self._kafka.close()  # commits what is stored
+            self._health.forget(*self._pulses)
 
-        Raises mysql.connector.Error where the procedure fails for good, and KafkaException for a fatal error.
-        """
-        with self._receiver, self._database, self._in_use, each_second(self._heartbeat):
-            try:
-                # Before the first subscription: another one makes the member join again.
-                self._look_at_inbox()
-                self._subscribe()
-                while not self._stop.is_set():
-                    self._round()
-            except Unavailable:
-                pass  # stopped while MySQL was away: the offsets stay where they were
-            finally:
-                self._kafka.close()  # commits what is stored
+    def _consume(self) -> None:
+        """Consume until stop is set, while no member of the group serves other databases."""
+        # Before the first subscription: another one makes the member join again.
+        while self._meet() and len(self._unknown) == len(self._deliveries):
+            if self._stop.wait(_POLL_SECONDS / 10):
+                return
+            self._pulse.beat()
+        while not self._stop.is_set():
+            if reason := self._agreement.why_not_join():
+                self._stand_aside(reason)
+            self._work()
+
+    def _work(self) -> None:
+        """Consume until stop is set, or this member has to leave."""
+        while not self._stop.is_set():
+            if reason := self._agreement.why_leave():
+                self._store()
+                self._stand_aside(reason)
+                return
+            self._round()
+
+    def _stand_aside(self, reason: str) -> None:
+        """Be in no group while there are members that serve other databases."""
+        log.warning("stands aside", group=self._settings.group, reason=reason)
+        if self._subscribed:
+            self._kafka.close()
+        while reason and not self._stop.wait(_POLL_SECONDS):
+            self._pulse.beat()
+            self._pulse.is_held_up(reason)
+            reason = self._agreement.why_not_join() or ""
+        if self._subscribed:
+            self._start_client()
+        log.info("joins", group=self._settings.group)
 
     def _connect(self) -> Any:
         callbacks = {"error_cb": self._outage.on_error, "on_commit": self._on_commit}
         properties = {**_properties(self._settings), "group.id": self._settings.group, **callbacks}
         return connect(KafkaConsumer, self._settings, properties)
 
-    def _heartbeat(self) -> None:
-        """Poll during a long call, so that the group keeps its member; what comes is for the next round."""
-        # Without MySQL the partitions should go to members that reach it.
-        if self._database.is_connected and self._in_use.acquire(blocking=False):
-            try:
-                record = self._kafka.poll(0)
-                if record is not None:
-                    self._polled_meanwhile.append(record)
-            finally:
-                self._in_use.release()
-
     def _round(self) -> None:
         if self._outage.needs_new_client(self._kafka):
             self._rejoin()
+        self._meet()
+        self._subscribe()
         assigned = self._kafka.assignment()
         self._pulse.holds(len(assigned), is_member=bool(assigned or self._kafka.memberid()))
         self._tell_whether_it_waits(bool(assigned))
-        self._pause({(partition.topic, partition.partition) for partition in assigned})
-        records = self._poll()
-        self._ends |= {_partition(record): record.offset() + 1 for record in records}
-        moved = {_partition(record) for record in [*records, *self._receiver.records]}
-        # What was received in the last round is consumed while the next is received.
-        self._take(self._meanwhile(self._receiver.finish))
-        if self._look_at_inbox():
-            self._subscribe()
-        self._sort(records)
-        batch = self._waiting.batch(self._most)
-        if batch:
-            self._consume(batch)
-            moved |= {entry.partition for entry in batch}
-        if moved:
-            self._store(moved)
+        with self._lock:
+            room = self._await_room()
+            self._pause({(partition.topic, partition.partition) for partition in assigned})
+        if room:
+            records = self._poll(room)
+            with self._lock:
+                self._take(records)
+        self._store()
+
+    def _meet(self) -> bool:
+        """Look who is known by now; returns whether some are not."""
+        with self._lock:
+            self._unknown = [one for one in self._unknown if not one.database.is_known or one.database.inbox is None]
+            self._by_source = {
+                one.database.settings.source: one for one in self._deliveries if one.database.settings.source
+            }
+            self._inboxes = [one for one in self._deliveries if one.database.inbox and one.database.inbox.subscriptions]
+            undecided, self._undecided = self._undecided, []
+            for record, got in undecided:
+                self._route(record, got)
+        return bool(self._unknown)
+
+    def _subscribe(self) -> None:
+        """Read the topics of all databases, and those in which received messages are sent again."""
+        topics = {topic for delivery in self._deliveries for topic in delivery.database.given.topics}
+        if not topics | self._retry_topics <= self._subscribed:
+            self._subscribed |= topics | self._retry_topics
+            self._kafka.subscribe([*topics, *sorted(self._retry_topics - topics)])
+
+    @property
+    def _retry_topics(self) -> set[str]:
+        inboxes = [delivery.database.inbox for delivery in self._deliveries]
+        return {topic for inbox in inboxes if inbox for topic in inbox.retry_topics}
 
     def _rejoin(self) -> None:
         """Join the group with a new client. What waits is polled again, which lets it take effect but once."""
         self._kafka.close()
+        self._start_client()
+
+    def _start_client(self) -> None:
         self._kafka = self._connect()
-        self._subscribe()
+        self._subscribed.clear()
         self._paused.clear()
-
-    def _look_at_inbox(self) -> bool:
-        return self._meanwhile(lambda: self._receiver.look(self._database))
-
-    def _subscribe(self) -> None:
-        self._kafka.subscribe([*self._settings.topics, *sorted(self._receiver.retry_topics - {*self._settings.topics})])
+        self._stored.clear()
 
     def _tell_whether_it_waits(self, is_assigned: bool) -> None:
         """A member without partitions is held up while errors come; without errors, others have them all."""
         reason = self._outage.last_reason(_REFUSED_SECONDS)
         if reason is not None and not is_assigned:
             self._pulse.is_held_up(f"Kafka: {reason}")
-        elif self._waiting.rest_seconds() is None:
+        else:
             self._pulse.moves()
+
+    def _await_room(self) -> int:
+        """Wait until a database has got through a call, or none has anything to do; returns how much to poll.
+
+        0: no database answers, so the partitions should go to members that reach them. After a second the group wants
+        to hear of its member in any case.
+        """
+        if all(delivery.is_away or delivery.database.is_away for delivery in self._deliveries):
+            self._finished.wait(_POLL_SECONDS)
+            return 0
+        may_poll = self._finished.wait_for(self._has_room, _LONGEST_SECONDS_WITHOUT_POLL)
+        for delivery in self._deliveries:
+            delivery.has_finished = False
+        return max(delivery.room for delivery in self._deliveries) if may_poll else 1
+
+    def _has_room(self) -> bool:
+        busy = [delivery for delivery in self._deliveries if delivery.is_busy and not delivery.is_away]
+        return self._stop.is_set() or not busy or any(delivery.has_finished for delivery in self._deliveries)
 
     def _pause(self, assigned: set[Partition]) -> None:
         """Fetch no more of partitions of which enough waits, so that a slow lane keeps no other from being fetched."""
+        sizes = self._sizes()
+        is_full = sum(delivery.bytes_waiting() for delivery in self._deliveries) >= _MOST_BYTES
         self._paused &= assigned
-        pause = {partition for partition in assigned - self._paused if self._waiting.size(partition) >= _MOST_WAITING}
-        resume = {partition for partition in self._paused if self._waiting.size(partition) < _MOST_WAITING // 2}
+        pause = {one for one in assigned - self._paused if sizes[one] >= _MOST_WAITING or (is_full and sizes[one])}
+        resume = {one for one in self._paused if sizes[one] < _MOST_WAITING // 2 and not (is_full and sizes[one])}
         if pause:
             self._kafka.pause([TopicPartition(*partition) for partition in pause])
         if resume:
             self._kafka.resume([TopicPartition(*partition) for partition in resume])
         self._paused = self._paused - resume | pause
 
-    def _poll(self) -> list[Any]:
-        """The records at hand, up to a limit; waits for the first only, and not even that with others to hand over."""
-        rest = 0.0 if self._receiver.records else self._waiting.rest_seconds()
-        first = self._kafka.poll(_POLL_SECONDS if rest is None else min(rest, _POLL_SECONDS))
-        limit = self._room
-        polled = [] if first is None else [first, *self._kafka.consume(limit - 1, 0)]
-        polled = self._polled_meanwhile + polled
-        self._polled_meanwhile = []
+    def _sizes(self) -> Counter[Partition]:
+        sizes = Counter(_partition(record) for record, _ in self._undecided)
+        for delivery in self._deliveries:
+            sizes.update(delivery.sizes())
+        return sizes
+
+    def _poll(self, limit: int) -> list[Any]:
+        """The records at hand, up to a limit; waits for the first only."""
+        first = self._kafka.poll(_POLL_SECONDS if limit > 1 else 0)
+        polled = [] if first is None else [first, *self._kafka.consume(limit - 1, 0)] if limit > 1 else [first]
         records = []
         for record in polled:
             error = record.error()
@@ -193,7 +278,7 @@ class Consumer:
                 records.append(record)
             elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and not error.fatal():
                 metrics.count_error(error)
-                if record.topic() in self._receiver.retry_topics:
+                if record.topic() in self._retry_topics:
                     continue  # nothing has failed yet
                 reason = f"topic {record.topic()} does not exist yet"
                 self._outage.note(reason)
@@ -206,117 +291,65 @@ class Consumer:
             self._outage.is_over()
         return records
 
-    def _sort(self, records: Sequence[Any]) -> None:
-        """Records of this outbox wait to be consumed, those of others are received; the rest is passed over."""
-        own: list[Entry] = []
-        of_others: list[Any] = []
-        passed_over: list[tuple[Any, ForeignRecord]] = []
+    def _take(self, records: Sequence[Any]) -> None:
         for record in records:
-            try:
-                own.append(Entry(record, parse(record, self._settings.source)))
-            except ForeignRecord as error:
-                if error.reason == "source" and self._receiver.is_open:
-                    of_others.append(record)
-                    continue
-                passed_over.append((record, error))
+            partition = _partition(record)
+            self._ends[partition] = record.offset() + 1
+            self._stored.pop(partition, None)
+            self._route(record, frozenset())
+
+    def _route(self, record: Any, got: frozenset[str]) -> None:
+        """Give a record to the databases that it is for, other than those that have got it; the rest is passed over."""
+        topic, headers = record.topic(), headers_in(record)
+        source = source_in(headers)
+        owner = self._by_source.get(source)
+        if owner is not None and not owner.takes(topic):
+            owner = None
+        inboxes = [one for one in self._inboxes if one is not owner and one.takes(topic)]
+        may_be_for_unknown = any(
+            one.takes(topic) and (one.database.inbox is None or (owner is None and not one.database.given.source))
+            for one in self._unknown
+        )
+        for one in inboxes:
+            if one.database.name not in got:
+                one.receive(record, is_shared=len(inboxes) > 1 or may_be_for_unknown)
+        if owner is not None and owner.database.name not in got:
+            self._hand_over(record, headers, owner)
+        if may_be_for_unknown:
+            names = [one.database.name for one in [*inboxes, *([owner] if owner else [])]]
+            self._undecided.append((record, got.union(names)))
+        elif not inboxes:
+            if owner is None:
+                self._foreigners.tell([(record, ForeignRecord("source", self._not_of_here(source)))])
             record.set_value(None)  # nobody reads it any more, and many may wait
-        self._waiting.add(own)
-        if of_others:
-            self._receiver.start(of_others)
-        self._pass_over(passed_over)
 
-    def _take(self, results: Results) -> None:
-        """Let received messages wait to be consumed."""
-        passed_over: list[tuple[Any, ForeignRecord]] = []
-        for record, received in results:
-            record.set_value(None)
-            if received.arrival:
-                self._waiting.add([Entry(record, received.arrival)])
-            elif received.outcome == "ignored":
-                passed_over.append((record, ForeignRecord("source", "there is no subscription for it")))
-            elif received.outcome == "dead":
-                log.warning("dead", id=received.id)
-        self._pass_over(passed_over)
-
-    def _pass_over(self, records: Sequence[tuple[Any, ForeignRecord]]) -> None:
-        metrics.consumed.labels("foreign").inc(len(records))
-        self._foreigners.tell(records)
-
-    def _consume(self, batch: Sequence[Entry]) -> None:
-        """Let the messages take effect; what the next call must take again stays in the backlog."""
-        self._pulse.beat()
-        began_ns = time.time_ns()
+    def _hand_over(self, record: Any, headers: Mapping[str, bytes], owner: Delivery) -> None:
         try:
-            done = self._call([entry.arrival for entry in batch])
-        except TooLarge:
-            self._most = len(batch) // 2
+            owner.consume(Entry(record, arrival(record, headers)))
+        except ForeignRecord as error:
+            with working_for(owner.database.name):
+                self._foreigners.tell([(record, error)])
+
+    def _not_of_here(self, source: str) -> str:
+        which = repr(next(iter(self._by_source))) if len(self._deliveries) == 1 else "that of any database here"
+        return f"its ce_source is {source[:80]!r}, not {which}"
+
+    def _store(self) -> None:
+        """Store the offsets behind what was polled, but not behind what is not done."""
+        with self._lock:
+            starts: dict[Partition, int] = {}
+            known = [delivery.starts() for delivery in self._deliveries]
+            known += [{_partition(record): record.offset()} for record, _ in self._undecided]
+            for some in known:
+                for partition, offset in some.items():
+                    starts[partition] = min(offset, starts.get(partition, offset))
+        offsets = {place: min(end, starts.get(place, end)) for place, end in self._ends.items()}
+        new = {place: offset for place, offset in offsets.items() if self._stored.get(place) != offset}
+        self._stored |= new
+        if not new:
             return
-        outcomes = {outcome.id: outcome for outcome in done.outcomes}
-        self._most = min(2 * self._most, self._settings.batch_size)
-        tracing.consumed(((entry.arrival.id, entry.record) for entry in batch), outcomes.values(), began_ns)
-        counts = Counter(outcome.outcome for outcome in outcomes.values())
-        metrics.count_outcomes(counts)
-        metrics.count_handlers(done.handler_seconds)
-        metrics.count_streams(
-            (entry.arrival.topic, entry.arrival.biz_type, outcomes[entry.arrival.id].outcome) for entry in batch
-        )
-        log.debug("consumed", **counts)
-        passed_over: list[tuple[Any, ForeignRecord]] = []
-        for entry in batch:
-            outcome = outcomes[entry.arrival.id]
-            if outcome.outcome == "foreign":
-                passed_over.append((entry.record, ForeignRecord("row", str(outcome.error))))
-            elif outcome.error and not outcome.is_not_reached and outcome.outcome != "deferred":
-                # Without the error, which may quote the message: last_error has it.
-                log.warning(outcome.outcome, id=outcome.id)
-        self._foreigners.tell(passed_over)
-        self._tell_waits(batch, outcomes, self._waiting.settle(batch, outcomes))
-        reached = len(batch) - counts["not reached"]
-        if reached:
-            self._pulse.moves()
-        self._room = min(self._settings.batch_size, max(_LEAST_POLLED, 2 * reached))
-
-    def _tell_waits(self, batch: Sequence[Entry], outcomes: Mapping[int, Outcome], locked: Sequence[Outcome]) -> None:
-        """Log what waits for a lock: a message once, a business type once a minute."""
-        for outcome in locked:
-            log.warning("waits for a lock", id=outcome.id, reason=outcome.error)
-        now = time.monotonic()
-        for entry in batch:
-            outcome = outcomes[entry.arrival.id]
-            told_at = self._told.get(entry.arrival.biz_type)
-            if outcome.waits_for_lock and (told_at is None or now - told_at >= _SAID_AGAIN_SECONDS):
-                self._told[entry.arrival.biz_type] = now
-                log.warning("waits for a lock", biz_type=entry.arrival.biz_type, id=outcome.id, reason=outcome.error)
-
-    def _call(self, arrivals: Sequence[Arrival]) -> Consumption:
-        return until_available(
-            self._stop,
-            lambda: self._meanwhile(lambda: self._database.consume(arrivals)),
-            self._pulse.is_held_up,
-            raises_too_large=len(arrivals) > 1,
-        )
-
-    def _meanwhile(self, call: Callable[[], _Result]) -> _Result:
-        """Make a call of MySQL, during which the heartbeats use the client."""
-        self._in_use.release()
         try:
-            return call()
-        finally:
-            self._in_use.acquire()
-
-    def _store(self, partitions: set[Partition]) -> None:
-        """Store the offsets behind what was polled of these partitions, but not behind what waits or is received."""
-        received: dict[Partition, int] = {}
-        for record in self._receiver.records:
-            received.setdefault(_partition(record), record.offset())
-        ends: dict[Partition, int] = {}
-        for partition in partitions:
-            starts = (self._waiting.start(partition), received.get(partition))
-            ends[partition] = min((start for start in starts if start is not None), default=self._ends[partition])
-        try:
-            self._kafka.store_offsets(
-                offsets=[TopicPartition(*partition, offset) for partition, offset in ends.items()]
-            )
+            self._kafka.store_offsets(offsets=[TopicPartition(*partition, offset) for partition, offset in new.items()])
         except KafkaException as error:
             # All of their partitions have been given to other consumers meanwhile, which read the records again.
             if error.args[0].code() not in (KafkaError._STATE, KafkaError._UNKNOWN_PARTITION):
@@ -329,27 +362,3 @@ class Consumer:
 
 def _partition(record: Any) -> Partition:
     return record.topic(), record.partition()
-
-
-class _Foreigners:
-    """Counts foreign records by reason, and logs the first of them; then, each minute, how many there were."""
-
-    def __init__(self) -> None:
-        self._logged = 0
-        self._unlogged: Counter[str] = Counter()
-        self._told_at = time.monotonic()
-
-    def tell(self, records: Sequence[tuple[Any, ForeignRecord]]) -> None:
-        """Count these; an empty list gives those of before their line, once the minute is over."""
-        for record, error in records:
-            metrics.foreign.labels(error.reason).inc()
-            if self._logged < _FOREIGN_LOGGED:
-                self._logged += 1
-                place = f"{record.topic()}[{record.partition()}]@{record.offset()}"
-                log.warning("foreign", record=place, reason=str(error))
-            else:
-                self._unlogged[error.reason] += 1
-        if self._unlogged and time.monotonic() - self._told_at >= _SAID_AGAIN_SECONDS:
-            self._told_at = time.monotonic()
-            log.warning("more foreign records", **self._unlogged)
-            self._unlogged.clear()

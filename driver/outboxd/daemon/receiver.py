@@ -1,8 +1,7 @@
-"""The inbox in a consumer: asks which records of others take effect here, and hands them to outbox_receive_v1."""
+"""The inbox in a consumer: hands records of others to outbox_receive_v1."""
 
 import contextvars
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,14 +10,13 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from outboxd.kafka.records import foreign
-from outboxd.messages import Foreign, Inbox, Received, to_json
+from outboxd.messages import Foreign, Received, to_json
 from outboxd.mysql.packets import divided, most_bytes, too_large
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.observe import metrics
 from outboxd.retry import TooLarge, until_available
 from outboxd.settings import Settings
 
-_LOOK_SECONDS = 5
 _SIZE = "too large for max_binlog_cache_size"
 
 _Result = TypeVar("_Result")
@@ -27,17 +25,18 @@ Results = list[tuple[Any, Received]]
 
 
 class Receiver:
-    """Receives records on a connection and in a thread of its own, while the consumer consumes those before them.
+    """Receives records on a connection and in a thread of its own, while those before them are consumed.
 
-    What it knows of the inbox, from outbox_inbox_v1, is 5 seconds old at most. `told` gets why MySQL is waited for.
+    `told` gets why MySQL is waited for, and `finished` is called when a batch is received, both in that thread.
     """
 
-    def __init__(self, settings: Settings, stop: threading.Event, told: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, stop: threading.Event, told: Callable[[str], None], finished: Callable[[], None]
+    ) -> None:
         self._database = ConsumerProcedures(settings)
         self._stop = stop
         self._told = told
-        self._inbox = Inbox(0, frozenset())
-        self._look_at = 0.0
+        self._finished = finished
         self._thread = ThreadPoolExecutor(1, "receives")
         self._records: Sequence[Any] = []
         self._under_way: Future[list[Received]] | None = None
@@ -50,50 +49,46 @@ class Receiver:
         self._database.close()
 
     @property
-    def is_open(self) -> bool:
-        """Whether there are subscriptions."""
-        return self._inbox.subscriptions > 0
-
-    @property
-    def retry_topics(self) -> frozenset[str]:
-        """The topics in which received messages are sent again."""
-        return self._inbox.retry_topics
-
-    @property
     def records(self) -> Sequence[Any]:
         """Those that are under way."""
         return self._records
 
-    def look(self, database: ConsumerProcedures) -> bool:
-        """Ask again, where it is time to; returns whether there are other retry topics than before.
+    @property
+    def is_finished(self) -> bool:
+        """Whether what was under way is done."""
+        return self._under_way is not None and self._under_way.done()
 
-        It asks on the consumer's connection: its own is made when there is something to receive. Raises Unavailable
-        once it has to stop.
-        """
-        if time.monotonic() < self._look_at:
-            return False
-        before = self.retry_topics
-        self._inbox = self._call(database.inbox)
-        self._look_at = time.monotonic() + _LOOK_SECONDS
-        return self.retry_topics != before
+    def close(self) -> None:
+        """Close the connection, until there is something to receive."""
+        self._database.close()
 
     def start(self, records: Sequence[Any]) -> None:
         """Begin to receive records of Kafka; those before them must be finished."""
         assert not self._records
         self._records = records
+        self._begin()
+
+    def begin_again(self) -> None:
+        """Receive what was under way when it failed for good, if anything was."""
+        if self._records and self._under_way is None:
+            self._begin()
+
+    def _begin(self) -> None:
         context = contextvars.copy_context()  # the worker's name
-        self._under_way = self._thread.submit(context.run, self._receive, records)
+        self._under_way = self._thread.submit(context.run, self._receive, self._records)
+        self._under_way.add_done_callback(lambda _: self._finished())
 
     def finish(self) -> Results:
-        """Wait for those that are under way. Raises Unavailable once it has to stop."""
+        """What became of those that were under way, once it is finished. Raises Unavailable where it had to stop, and
+        mysql.connector.Error where the procedure failed for good.
+        """
         if self._under_way is None:
             return []
-        results = self._under_way.result()
+        under_way, self._under_way = self._under_way, None
+        results = under_way.result()
         finished = list(zip(self._records, results, strict=True))
-        self._under_way, self._records = None, []
+        self._records = []
         metrics.count_received(Counter(result.outcome for result in results))
-        if not {result.topic for result in results if result.arrival} <= self.retry_topics:
-            self._look_at = 0.0
         return finished
 
     def _receive(self, records: Sequence[Any]) -> list[Received]:

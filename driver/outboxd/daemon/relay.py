@@ -1,13 +1,13 @@
 """The relay: claim, publish, mark, and again. Each worker has slots of its own."""
 
 import math
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 import structlog
 
+from outboxd.daemon.database import Database
 from outboxd.daemon.publisher import Publisher
 from outboxd.kafka.client import each_second
 from outboxd.kafka.producer import ProducerHandle
@@ -16,7 +16,6 @@ from outboxd.mysql.procedures import RelayProcedures
 from outboxd.observe import metrics
 from outboxd.observe.health import Pulse
 from outboxd.retry import Unavailable, until_available
-from outboxd.settings import Settings
 
 log = structlog.get_logger()
 _LOCK_WAIT_SECONDS = 3
@@ -34,11 +33,16 @@ class Relay:
     acknowledgements: meanwhile the relay goes on with what is new.
     """
 
-    def __init__(self, settings: Settings, name: str, stop: threading.Event, pulse: Pulse) -> None:
+    def __init__(self, served: Database, name: str, pulse: Pulse) -> None:
+        settings, stop = served.settings, served.stop
+        self._served = served
         self._settings = settings
         self._name = name
         self._stop = stop
         self._pulse = pulse
+        # When the last message was claimed: a database that may rest does so until there is one.
+        self._worked_at = time.monotonic() - settings.rest_seconds
+        self._has_slots = False
         self._database = RelayProcedures(settings, waits_for_work=True)
         # A connection of their own: on the other one rows of the claim may still be under way.
         self._heartbeats = RelayProcedures(settings)
@@ -58,17 +62,49 @@ class Relay:
 
         Raises mysql.connector.Error where a procedure fails for good.
         """
-        with self._database, self._heartbeats, each_second(self._producer.serve):
+        with self._database, self._heartbeats:
             try:
                 while not self._stop.is_set():
-                    until_available(self._stop, self._round, self._pulse.is_held_up)
+                    if self._may_rest():
+                        self._rest()
+                    else:
+                        self._work()
             except Unavailable:
                 pass  # stopped while waiting
             finally:
+                self._leave()
+
+    def _work(self) -> None:
+        """Relay until stop is set, or there has been nothing to do for rest_seconds."""
+        self._has_slots = True
+        self._producer.open()  # at once: a new idempotent producer waits half a second for its id
+        with each_second(self._producer.serve):
+            try:
+                while not (self._stop.is_set() or self._may_rest()):
+                    until_available(self._stop, self._round, self._pulse.is_held_up)
+            finally:
                 self._producer.close()
-                with suppress(Unavailable):
-                    self._mark(Round(), [])
-                    self._database.leave(self._name)
+
+    def _may_rest(self) -> bool:
+        rest_seconds = self._settings.rest_seconds
+        return rest_seconds > 0 and time.monotonic() - self._worked_at >= rest_seconds
+
+    def _rest(self) -> None:
+        """Keep no slots, no connection and no producer until there is something to do: whoever sees it first has it."""
+        self._leave()
+        self._database.close()
+        self._heartbeats.close()
+        self._pulse.rests()
+        self._served.rest(self._name)
+        self._worked_at = time.monotonic()
+
+    def _leave(self) -> None:
+        """Give the slots back, if there may be any, with nothing unmarked."""
+        if self._has_slots:
+            self._has_slots = False
+            with suppress(Unavailable):
+                self._mark(Round(), [])
+                self._database.leave(self._name)
 
     def _round(self) -> None:
         self._pulse.beat()
@@ -78,6 +114,7 @@ class Relay:
         metrics.count_round(done)
         now = time.monotonic()
         if done.claimed:
+            self._worked_at = now
             self._lingers_until = now + self._settings.linger_ms / 1000
         if done.published and not self._unmarked:
             self._mark_at = now + _MARK_SECONDS

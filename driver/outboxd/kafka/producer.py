@@ -47,7 +47,6 @@ class ProducerHandle:
         self._producer: Any = None
         self._under_way = 0
         self._lock = threading.Lock()
-        self.open()  # at once: a new idempotent producer waits half a second for its id
 
     def open(self) -> None:
         """Build the producer if there is none, and another where an outage lasts. Nothing may be under way."""

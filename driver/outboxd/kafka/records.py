@@ -5,6 +5,7 @@ https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protoco
 
 import base64
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,10 +51,25 @@ def parse(record: Any, source: str) -> Arrival:
     Its value is not read: the payload is the outbox's own. Raises ForeignRecord where ce_source is another, or where
     ce_id, ce_time or the key cannot be those of a message.
     """
-    headers = dict(record.headers() or [])
-    sent_by = _text(headers.get("ce_source"))
+    headers = headers_in(record)
+    sent_by = source_in(headers)
     if sent_by != source:
         raise ForeignRecord("source", f"its ce_source is {sent_by[:80]!r}, not {source!r}")
+    return arrival(record, headers)
+
+
+def headers_in(record: Any) -> dict[str, bytes]:
+    """The headers of a consumed record, of those with the same name the last."""
+    return dict(record.headers() or [])
+
+
+def source_in(headers: Mapping[str, bytes]) -> str:
+    """The ce_source, empty where there is none."""
+    return _text(headers.get("ce_source"))
+
+
+def arrival(record: Any, headers: Mapping[str, bytes]) -> Arrival:
+    """Which message a record with these headers, and the right ce_source, claims to be of. Raises as `parse`."""
     event_id = _text(headers.get("ce_id"))
     if not (len(event_id) <= 20 and event_id.isascii() and event_id.isdigit() and int(event_id) < 2**64):
         raise ForeignRecord("headers", f"its ce_id is {event_id[:40]!r}, not the id of a message")

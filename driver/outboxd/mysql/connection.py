@@ -34,6 +34,8 @@ class Connection:
     mysql.connector.Error otherwise; errors of outboxd's own have SQLSTATE 45000 (see outbox_internal_raise_v1).
     answers_in_time: give a call up after stall_seconds and wait_ms; otherwise wait for as long as it takes.
     waits_for_work: calls wait up to wait_ms in the server, which is no reason to enter them into its slow log.
+    on: the calls are made on this connection to the same server, of `to_server`, which others use as well; those of the
+    same thread only, and none that has long texts.
     """
 
     # How long a call waits for a row, and for a table: no longer than somebody should be left without a word in the
@@ -41,7 +43,16 @@ class Connection:
     row_lock_seconds = 2
     table_lock_seconds = 10
 
-    def __init__(self, settings: Settings, *, answers_in_time: bool = True, waits_for_work: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        answers_in_time: bool = True,
+        waits_for_work: bool = False,
+        on: "Connection | None" = None,
+    ) -> None:
+        self._on = on
+        self._qualifier = "" if on is None else f"`{settings.database.replace('`', '``')}`."
         self._arguments = settings.mysql_arguments()
         self._session = _SESSION.format(
             row_lock_seconds=self.row_lock_seconds, table_lock_seconds=self.table_lock_seconds
@@ -56,6 +67,13 @@ class Connection:
         # Sets variables by a prepared statement; made when there is something to set.
         self._setter: Any = None
         self._most_packet_bytes: int | None = None
+
+    @classmethod
+    def to_server(cls, settings: Settings) -> Self:
+        """A connection for the databases of a server, and in none of them."""
+        connection = cls(settings)
+        connection._arguments = {**connection._arguments, "database": None}
+        return connection
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +180,7 @@ class Connection:
                 else:
                     places.append("%s")
                     values.append(argument)
-            call = f"CALL {procedure}({', '.join([*places, *out])})"
+            call = f"CALL {self._qualifier}{procedure}({', '.join([*places, *out])})"
             forget = ""
             if variables:
                 setting, forget = _setting_and_forgetting(len(variables))
@@ -186,6 +204,10 @@ class Connection:
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
+        if self._on is not None:
+            with self._on._cursor() as cursor:
+                yield cursor
+            return
         finished = False
         try:
             if self._connection is None:

@@ -138,6 +138,11 @@ class RelayProcedures(WorkerProcedures):
         """How many slots the relay owns under a live lease."""
         return int(self.call_out(name, relay))
 
+    @procedure("outbox_list_due_v1")
+    def is_due(self, name: str) -> bool:
+        """Whether a message is pending and due, whoever's slot it is in."""
+        return bool(self.call(name, 1))
+
     @procedure("outbox_recover_published_v1")
     def recover_published(self, name: str, older_than_seconds: int, limit: int) -> int:
         """Returns how many messages are pending again."""

@@ -1,10 +1,15 @@
-"""The daemon's metrics, named by the rules of https://prometheus.io/docs/practices/naming/."""
+"""The daemon's metrics, named by the rules of https://prometheus.io/docs/practices/naming/.
+
+Those of messages, records and a database's state have the label `database`, from `scope`. Those of calls and batches
+have none: their buckets times the databases would be too many series.
+"""
 
 import collections
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from confluent_kafka import KafkaError
 from prometheus_client import (
@@ -19,6 +24,7 @@ from prometheus_client import (
 
 from outboxd import __version__
 from outboxd.messages import Round
+from outboxd.observe import scope
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody needs
 registry = CollectorRegistry()
@@ -32,13 +38,56 @@ _OTHER = "other"
 _OUTCOMES = ("consumed", "duplicate", "deferred", "failed", "dead", "unknown", "foreign")
 
 
-def _counter(name: str, what: str, **labels: tuple[str, ...]) -> Counter:
-    """A counter whose known labels begin at 0, so that Prometheus sees the first increase."""
-    made = Counter(name, what, list(labels), registry=registry)
-    for label, values in labels.items():
-        for value in values:
-            made.labels(**{label: value})
-    return made
+_Metric = TypeVar("_Metric", Counter, Gauge)
+
+
+class _OfDatabases(Generic[_Metric]):
+    """A metric with series for each database; what is counted is of the one for which the calling thread works."""
+
+    def __init__(self, kind: type[_Metric], name: str, what: str, **labels: tuple[str, ...]) -> None:
+        self._metric: _Metric = kind(name, what, ["database", *labels], registry=registry)
+        self._known = [dict(zip(labels, values, strict=True)) for values in itertools.product(*labels.values())]
+        _of_databases.append(self)
+
+    def labels(self, *values: str) -> _Metric:
+        """The series with these values of the other labels."""
+        return self._metric.labels(scope.database(), *values)
+
+    def inc(self, amount: float = 1) -> None:
+        """Add to the only series of the database."""
+        self.labels().inc(amount)
+
+    def begin(self, database: str) -> None:
+        """Let the series whose labels are known begin at 0, so that Prometheus sees the first increase."""
+        for labels in self._known:
+            self._metric.labels(database=database, **labels)
+
+    def end(self, database: str) -> None:
+        """Drop the series of a database."""
+        self._metric.remove_by_labels({"database": database})
+
+
+_of_databases: list[_OfDatabases[Any]] = []
+
+
+def _counter(name: str, what: str, **labels: tuple[str, ...]) -> _OfDatabases[Counter]:
+    return _OfDatabases(Counter, name, what, **labels)
+
+
+def _gauge(name: str, what: str, **labels: tuple[str, ...]) -> _OfDatabases[Gauge]:
+    return _OfDatabases(Gauge, name, what, **labels)
+
+
+def begin(database: str) -> None:
+    """A database is served from now on."""
+    for metric in _of_databases:
+        metric.begin(database)
+
+
+def end(database: str) -> None:
+    """A database is served no more: its series end."""
+    for metric in _of_databases:
+        metric.end(database)
 
 
 claimed = _counter("outboxd_messages_claimed_total", "Messages that claims handed out, repeats included.")
@@ -80,8 +129,12 @@ foreign = _counter(
     "Records of other outboxes or of none, by what shows it: ce_source, other headers, or the message's row.",
     reason=("source", "headers", "row"),
 )
-kafka_errors = _counter("outboxd_kafka_errors_total", "Errors of librdkafka and the brokers, by name.", error=())
-procedure_errors = _counter("outboxd_procedure_errors_total", "Calls of procedures that raised an error.", procedure=())
+kafka_errors = Counter(
+    "outboxd_kafka_errors_total", "Errors of librdkafka and the brokers, by name.", ["error"], registry=registry
+)
+procedure_errors = Counter(
+    "outboxd_procedure_errors_total", "Calls of procedures that raised an error.", ["procedure"], registry=registry
+)
 batch_messages = Histogram(
     "outboxd_batch_messages",
     "Messages in a claim that was not empty (relay), and in a call of outbox_consume_v1 (consumer).",
@@ -114,59 +167,50 @@ stream_records = _counter(
     biz_type=(),
     outcome=(),
 )
-slots_owned = Gauge("outboxd_slots_owned", "Slots of the 64 that this daemon's relays own.", registry=registry)
+slots_owned = _gauge("outboxd_slots_owned", "Slots of the 64 that this daemon's relays own.")
+resting = _gauge("outboxd_resting", "1 where the database has had no message for rest_seconds, and its relays rest.")
 partitions_assigned = Gauge(
     "outboxd_partitions_assigned", "Partitions that the consumer group gave to a worker.", ["worker"], registry=registry
 )
-lag_messages = Gauge(
+lag_messages = _gauge(
     "outboxd_lag_messages",
     "Messages of the whole outbox that are not consumed, by status; counted up to 100000.",
-    ["status"],
-    registry=registry,
+    status=("pending", "published"),
 )
-lag_seconds = Gauge(
+lag_seconds = _gauge(
     "outboxd_lag_seconds",
     "How long ago the oldest message that is not consumed was enqueued, by status; 0 if there is none.",
-    ["status"],
-    registry=registry,
+    status=("pending", "published"),
 )
-overdue_seconds = Gauge(
+overdue_seconds = _gauge(
     "outboxd_overdue_seconds",
     "How long the pending message that was due first has been waiting; 0 if none is due.",
-    registry=registry,
 )
-dead_letters = Gauge(
-    "outboxd_dead_letters", "Dead messages of the whole outbox; counted up to 100000.", registry=registry
-)
-failing_messages = Gauge(
+dead_letters = _gauge("outboxd_dead_letters", "Dead messages of the whole outbox; counted up to 100000.")
+failing_messages = _gauge(
     "outboxd_failing_messages",
     "Messages of the whole outbox that have failed and wait for their retry; counted up to 100 for each slot.",
-    registry=registry,
 )
-failing_seconds = Gauge(
+failing_seconds = _gauge(
     "outboxd_failing_seconds",
     "How long ago the message first failed that has been failing longest; its topic and key stand still.",
-    registry=registry,
 )
-paused = Gauge("outboxd_paused", "Topics and business types that operators have paused.", registry=registry)
-paused_seconds = Gauge(
-    "outboxd_paused_seconds", "How long ago the first of these pauses began; 0 if nothing is paused.", registry=registry
+paused = _gauge("outboxd_paused", "Topics and business types that operators have paused.")
+paused_seconds = _gauge(
+    "outboxd_paused_seconds", "How long ago the first of these pauses began; 0 if nothing is paused."
 )
-topics_unavailable = Gauge(
+topics_unavailable = _gauge(
     "outboxd_topics_unavailable",
     "Topics that Kafka takes no records for at the moment; their messages wait.",
-    registry=registry,
 )
-held_up_seconds = Gauge(
+held_up_seconds = _gauge(
     "outboxd_held_up_seconds",
     "How long a worker has had messages and moved none, though it tries; 0 where all moves.",
-    ["worker"],
-    registry=registry,
+    worker=(),
 )
-sampled_at = Gauge(
+sampled_at = _gauge(
     "outboxd_sampled_timestamp_seconds",
     "When lag and slots were last looked up, in seconds since 1970; they are not newer than that.",
-    registry=registry,
 )
 
 
@@ -241,11 +285,11 @@ def show_lag(lag: Mapping[str, Any]) -> None:
     for status in ("pending", "published"):
         lag_messages.labels(status).set(lag[status])
         lag_seconds.labels(status).set(lag[f"{status}_seconds"] or 0)
-    overdue_seconds.set(max(0.0, -float(lag["next_due_seconds"] or 0)))
-    dead_letters.set(lag["dead"])
-    topics_unavailable.set(lag["topics_unavailable"])
-    failing_messages.set(lag["failing"])
-    failing_seconds.set(lag["failing_seconds"] or 0)
-    paused.set(lag["paused"])
-    paused_seconds.set(lag["paused_seconds"] or 0)
-    sampled_at.set_to_current_time()
+    overdue_seconds.labels().set(max(0.0, -float(lag["next_due_seconds"] or 0)))
+    dead_letters.labels().set(lag["dead"])
+    topics_unavailable.labels().set(lag["topics_unavailable"])
+    failing_messages.labels().set(lag["failing"])
+    failing_seconds.labels().set(lag["failing_seconds"] or 0)
+    paused.labels().set(lag["paused"])
+    paused_seconds.labels().set(lag["paused_seconds"] or 0)
+    sampled_at.labels().set_to_current_time()

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 
 def notify(state: str) -> None:
@@ -14,6 +15,11 @@ def notify(state: str) -> None:
                 datagrams.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
             except OSError:
                 return  # systemd restarts a service that it does not hear from
+
+
+def reloading() -> str:
+    """The message that settings are read again, for a service of Type=notify-reload; READY=1 ends that."""
+    return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
 def watchdog_seconds() -> float | None:

@@ -10,8 +10,8 @@ from mysql.connector import Error
 from outboxd.commands.doctor import kafka, mysql
 from outboxd.commands.doctor.connecting import why_not
 from outboxd.commands.doctor.finding import Finding
-from outboxd.commands.options import MYSQL, with_settings
-from outboxd.commands.output import printable
+from outboxd.commands.options import MYSQL, with_each
+from outboxd.commands.output import named, printable
 from outboxd.mysql.procedures import ConsumerProcedures
 from outboxd.retry import Unavailable
 from outboxd.settings import Settings
@@ -27,7 +27,7 @@ _MARKS = {"ok": "ok", "warning": "warn", "error": "FIX"}
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object: level, and findings")
-@with_settings(*_USED)
+@with_each(*_USED)
 def doctor(settings: Settings, as_json: bool) -> None:
     """Check MySQL, the schema, the account's rights, what messages wait for, and Kafka.
 
@@ -42,7 +42,7 @@ def doctor(settings: Settings, as_json: bool) -> None:
                 click.echo(f"{'':24}  -> {printable(finding.to_do)}")
     worst = max((finding.level for finding in found), key=_EXIT_CODES.__getitem__, default="ok")
     if as_json:
-        click.echo(json.dumps({"level": worst, "findings": [asdict(finding) for finding in found]}))
+        click.echo(json.dumps(named({"level": worst, "findings": [asdict(finding) for finding in found]})))
     raise click.exceptions.Exit(_EXIT_CODES[worst])
 
 

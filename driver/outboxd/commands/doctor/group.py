@@ -7,6 +7,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from outboxd.commands.doctor.finding import PATIENCE_SECONDS, Finding, error, error_if
+from outboxd.fleet import serve_the_same
 from outboxd.kafka.group import committed, ends, members
 from outboxd.settings import Settings
 
@@ -23,8 +24,8 @@ def findings(kafka: Any, settings: Settings) -> Iterator[Finding]:
     except KafkaException as wrong:
         yield Finding("consumer group", f"{settings.group}: Kafka does not tell its members: {wrong.args[0].str()}")
         return
-    installation = settings.client_id.rpartition("-")[2]
-    others = sorted({member for member in there if not member.endswith(f"-{installation}")})
+    mine = settings.group_token
+    others = sorted({member for member in there if not serve_the_same(member.rpartition("-")[2], mine)})
     yield error_if(
         bool(others),
         "consumer group",

@@ -107,7 +107,7 @@ def _clocks(database: Connection) -> Finding:
     )
 
 
-def _schema(database: Connection, settings: Settings) -> Iterator[Finding]:
+def _schema(database: WorkerProcedures, settings: Settings) -> Iterator[Finding]:
     try:
         missing = migrations.pending(database)
     except MigrationError as wrong:
@@ -116,7 +116,7 @@ def _schema(database: Connection, settings: Settings) -> Iterator[Finding]:
     except mysql.connector.Error as wrong:
         if wrong.errno != errorcode.ER_TABLEACCESS_DENIED_ERROR:
             raise
-        yield _schema_as_the_daemon_sees_it(settings)
+        yield _schema_as_the_daemon_sees_it(database, settings)
         return
     if missing:
         first = f"{len(missing)} missing, the first is {missing[0].file}"
@@ -127,9 +127,9 @@ def _schema(database: Connection, settings: Settings) -> Iterator[Finding]:
         yield Finding("migrations", "all installed, none edited")
 
 
-def _schema_as_the_daemon_sees_it(settings: Settings) -> Finding:
+def _schema_as_the_daemon_sees_it(database: WorkerProcedures, settings: Settings) -> Finding:
     try:
-        check_schema(settings)
+        check_schema(database, settings.database)
     except SchemaError as wrong:
         return error("migrations", str(wrong), "outboxd migrate of the release in use, as the owner of the tables")
     except mysql.connector.Error as wrong:
