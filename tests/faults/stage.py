@@ -144,6 +144,8 @@ class Stage:
     folder: Path
     address: tuple[str, int] | None = None
     """Host and port where clients reach MySQL; None: its own."""
+    server: type[Server] = Server
+    """How the checks reach it there."""
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def restore(self) -> None:
@@ -156,7 +158,7 @@ class Stage:
         """A new database, topics and group; all processes that were started in it are gone at the end."""
         name = f"outboxd_faults_{next(self._numbers)}"
         host, port = self.address or (self.mysql.host, self.mysql.port)
-        server = Server(host, port, user="root")
+        server = self.server(host, port, user="root")
         password = secrets.token_hex(8)
         with _not_durable(server):
             server.create_database(name)

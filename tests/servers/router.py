@@ -14,8 +14,7 @@ _START_DEADLINE_S = 60.0
 _STOP_DEADLINE_S = 5.0
 _LIBRARIES = ("lib/*-linux-gnu*", "usr/lib/*-linux-gnu*", "usr/lib/mysql-router")
 
-# next-available: a server that could not be reached is not used again until the Router is started anew, so that a
-# source that has been replaced, and comes back, gets nothing. Nobody is locked out for connections that broke.
+# Nobody is locked out for connections that broke.
 _CONFIG = """\
 [DEFAULT]
 plugin_folder={plugins}
@@ -32,7 +31,7 @@ level=INFO
 bind_address={host}
 bind_port={port}
 destinations={destinations}
-routing_strategy=next-available
+routing_strategy={strategy}
 protocol=classic
 client_ssl_mode=PASSTHROUGH
 server_ssl_mode=AS_CLIENT
@@ -41,12 +40,19 @@ max_connect_errors=1000000
 """
 
 
+FIRST = "next-available"
+"""To the first, and for good to the next one once that cannot be reached: a source that comes back gets nothing."""
+IN_TURN = "round-robin"
+"""To each in turn."""
+
+
 class Router:
-    """Leads every connection to the first of the servers, and to the next one for good once that cannot be reached."""
+    """Leads every connection to one of the servers, by a strategy."""
 
     host = process.LOOPBACK
 
-    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+    def __init__(self, folder: Path, ports: Sequence[int], strategy: str = FIRST) -> None:
+        self._strategy = strategy
         self.port = process.lasting_port()
         self._folder = folder
         self._ports = ports
@@ -60,7 +66,12 @@ class Router:
         destinations = ",".join(f"{self.host}:{port}" for port in self._ports)
         config.write_text(
             _CONFIG.format(
-                plugins=plugins, folder=self._folder, host=self.host, port=self.port, destinations=destinations
+                plugins=plugins,
+                folder=self._folder,
+                host=self.host,
+                port=self.port,
+                destinations=destinations,
+                strategy=self._strategy,
             )
         )
         log = self._folder / "output.log"

@@ -8,7 +8,7 @@ import mysql.connector
 from mysql.connector import errorcode
 
 from tests.faults import under_load
-from tests.faults.mysql import clock, failover, limits, locks
+from tests.faults.mysql import clock, failover, group, limits, locks
 from tests.faults.mysql.watch import log_since, wait_until_flowing, wait_until_told, wait_until_waited
 from tests.faults.report import Report, Run
 from tests.faults.stage import ACCOUNT, Scene, Stage
@@ -153,4 +153,5 @@ FAULTS: dict[str, Run] = {
     **limits.FAULTS,
     **clock.FAULTS,
     **failover.FAULTS,
+    **group.FAULTS,
 }
