@@ -48,7 +48,7 @@ What a call keeps for the next is in variables of the session, which outbox_clai
 Owns its transactions; changes only what it brings into the queue or parks.
 
 Example
-  mysql> CALL outbox_internal_next_batch_v1(''relay-a'', 1000, 64, @top, @batch, @is_held);
+  mysql> CALL outbox_internal_next_batch_v1(''relay-a'', 1000, 64, NULL, @top, @batch, @is_held, @is_all);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
