@@ -45,6 +45,16 @@ def test_streams_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert metrics.stream_records.labels("other", "other", "failed")._value.get() - before == 20
 
 
+def test_handlers_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_types_seen", set())
+    before = metrics.handler_seconds.labels("other")._value.get()
+    for number in range(120):
+        metrics.count_handlers({f"bounded {number % 60}": 1.0})
+    types = [labels for labels in metrics.handler_seconds._metric._metrics if labels[1].startswith("bounded")]
+    assert len(types) == 50
+    assert metrics.handler_seconds.labels("other")._value.get() - before == 20
+
+
 def test_numbers_are_those_of_the_tables_and_names_keep_to_the_rules_of_prometheus(
     start_daemon: StartDaemon, cluster: MockCluster, db: Session
 ) -> None:

@@ -4,12 +4,16 @@ import psutil
 import pytest
 
 from tests.kit.daemon import StartDaemon
-from tests.kit.kafka import create_topic
+from tests.kit.kafka import create_topic, put
+from tests.kit.mock_cluster import MockCluster
 from tests.kit.names import unused
 from tests.kit.observing import OBSERVED, application, observe
-from tests.kit.session import Session
+from tests.kit.operators import fill
+from tests.kit.server import Connect
+from tests.kit.session import CHAT, Session, chat_payload
 from tests.servers.kafka import RunningKafka
 
+PAUSED = 'outboxd_partitions_paused{worker="consumer-0"}'
 LEAST_MS = 6_000  # a broker's least session timeout
 WARM_UP_SECONDS, SECONDS = 8, 16
 
@@ -54,3 +58,37 @@ def test_memory_is_flat_beside_a_broker_that_refuses_connections(start_daemon: S
     seen.daemon.outlives(SECONDS)
     assert process.memory_info().rss - before < 4 << 20
     assert sum(process.cpu_times()[:2]) - used < SECONDS
+
+
+def test_partition_of_a_locked_lane_is_paused_at_its_bound_and_the_others_go_on(
+    start_daemon: StartDaemon, cluster: MockCluster, db: Session, connect: Connect
+) -> None:
+    cluster.create_topic("chat", partitions=2)
+    messages = fill(db, 5_500, "published")
+    db.execute("UPDATE agent_outbox_messages SET message_key = 'hot', payload = %s", chat_payload())
+    holder = connect()
+    holder.execute("START TRANSACTION")
+    holder.rows("SELECT id FROM agent_outbox_messages WHERE id = %s FOR UPDATE", messages[0])
+
+    def records(partition: int, *ids: int) -> None:
+        source = db.source()
+        (created_at,) = set(db.column(f"SELECT created_at FROM agent_outbox_messages WHERE id IN {(*ids, 0)}"))
+        headers = {"ce_source": source, "ce_type": CHAT, "ce_time": f"{created_at.isoformat()}Z"}
+        key = db.message(ids[0])["message_key"]
+        put(
+            cluster.bootstrap,
+            "chat",
+            *({"partition": partition, "key": key, "headers": headers | {"ce_id": str(id_)}} for id_ in ids),
+        )
+
+    records(0, *messages)
+    seen = observe(start_daemon("--only", "consumer", **OBSERVED))
+    seen.eventually(lambda now: now.get(PAUSED) == 1, "the partition is paused")
+    other = db.enqueue_published("other")
+    records(1, other)
+    seen.daemon.eventually(lambda: db.message(other)["status"] == "consumed", "the other partition goes on")
+    assert db.message(messages[1])["status"] == "published"
+    holder.execute("ROLLBACK")
+    seen.daemon.eventually(lambda: set(db.statuses().values()) == {"consumed"}, "all is consumed", seconds=90)
+    seen.eventually(lambda now: now.get(PAUSED) == 0, "the partition is fetched from again")
+    assert db.value("SELECT COUNT(*) FROM chat_histories") == len(messages) + 1

@@ -260,6 +260,7 @@ class Consumer:
         if resume:
             self._kafka.resume([TopicPartition(*partition) for partition in resume])
         self._paused = self._paused - resume | pause
+        metrics.partitions_paused.labels(self._pulse.worker).set(len(self._paused))
 
     def _sizes(self) -> Counter[Partition]:
         sizes = Counter(_partition(record) for record, _ in self._undecided)

@@ -172,6 +172,12 @@ resting = _gauge("outboxd_resting", "1 where the database has had no message for
 partitions_assigned = Gauge(
     "outboxd_partitions_assigned", "Partitions that the consumer group gave to a worker.", ["worker"], registry=registry
 )
+partitions_paused = Gauge(
+    "outboxd_partitions_paused",
+    "Partitions that a worker fetches no more from for now, because enough of their records wait here.",
+    ["worker"],
+    registry=registry,
+)
 lag_messages = _gauge(
     "outboxd_lag_messages",
     "Messages of the whole outbox that are not consumed, by status; counted up to 100000.",
