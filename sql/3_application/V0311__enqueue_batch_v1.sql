@@ -47,13 +47,16 @@ BEGIN
   DECLARE v_messages JSON;
   DECLARE v_is_plain BOOLEAN;
   DECLARE v_is_own_transaction BOOLEAN DEFAULT FALSE;
+  -- Parsed once: JSON_VALID would parse it a second time.
+  DECLARE EXIT HANDLER FOR 3140
+    CALL outbox_internal_raise_v1(30003, CONCAT('p_messages is not a JSON array: ', LEFT(p_messages, 80)));
   DECLARE EXIT HANDLER FOR 3157
     CALL outbox_internal_raise_v1(30003, CONCAT('p_messages is nested deeper than 100 levels: ', LEFT(p_messages, 60)));
 
   IF p_messages IS NULL THEN
     CALL outbox_internal_raise_v1(30001, 'p_messages must not be NULL');
   END IF;
-  SET v_messages = IF(JSON_VALID(p_messages), p_messages, NULL);
+  SET v_messages = p_messages;
   IF NOT COALESCE(JSON_TYPE(v_messages) COLLATE utf8mb4_0900_bin = 'ARRAY', FALSE) THEN
     CALL outbox_internal_raise_v1(30003, CONCAT('p_messages is not a JSON array: ', LEFT(p_messages, 80)));
   END IF;

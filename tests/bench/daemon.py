@@ -17,7 +17,7 @@ from tests.kit.daemon import Daemon
 from tests.kit.session import Session
 
 _STOP_DEADLINE_S = 60
-_SHARED_DEADLINE_S = 60.0
+_SHARED_DEADLINE_S = 180.0
 
 _Shares = tuple[tuple[str, int], ...]
 

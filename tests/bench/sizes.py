@@ -13,6 +13,8 @@ class Sizes:
     row_at_a_time_messages: int = 3000
     latency_seconds: float = 15
     latency_per_s: int = 200
+    live_seconds: float = 6
+    live_open_messages: int = 10_000
     consumed_few: int = 10_000
     consumed_many: int = 1_000_000
     claims: int = 20
@@ -54,6 +56,8 @@ QUICK = Sizes(
     repeats=1,
     row_at_a_time_messages=50,
     latency_seconds=1,
+    live_seconds=0.5,
+    live_open_messages=100,
     consumed_few=500,
     consumed_many=5000,
     claims=2,

@@ -41,6 +41,7 @@ _NAMES = {
 }
 _INBOX = 1.6
 _P50_MS, _P99_MS = 20, 100
+_BESIDE_LIVE, _LIVE_CORES = 1.5, 0.25
 _BESIDE, _BESIDE_OPEN, _IDLE_BESIDE = 1.2, 1.5, 0.01
 
 
@@ -60,7 +61,12 @@ def judge(key: str, values: Mapping[str, Any], details: Mapping[str, Any]) -> Ju
         return Judgement(f"a message <= {_INBOX} x an own one", "", _verdict(detail["ratio"] <= _INBOX))
     if key == "scale":
         return Judgement("rising until the machine is the limit", "", _verdict(detail["rises_to_the_limit"]))
-    more = {"end_to_end_per_s": lambda: _judge_end_to_end(value, values), "isolation": lambda: _judge_isolation(value)}
+    more = {
+        "end_to_end_per_s": lambda: _judge_end_to_end(value, values),
+        "isolation": lambda: _judge_isolation(value),
+        "latency_beside": lambda: _judge_latency_beside(value),
+        "live_cores": lambda: _judge_live_cores(value),
+    }
     return more[key]() if key in more else None
 
 
@@ -89,3 +95,12 @@ def _judge_isolation(value: Mapping[str, float]) -> Judgement:
         ", ".join(f"{name} {ratio}" for name, ratio in value.items()),
         _verdict(all(ratio <= bounds.get(name, _BESIDE) for name, ratio in value.items())),
     )
+
+
+def _judge_latency_beside(value: Mapping[str, float]) -> Judgement:
+    return Judgement(f"<= {_BESIDE_LIVE}", "", _verdict(all(ratio <= _BESIDE_LIVE for ratio in value.values())))
+
+
+def _judge_live_cores(value: Mapping[str, float]) -> Judgement:
+    outbox = value["mysqld"] - value["of_which_enqueues"]
+    return Judgement(f"mysqld <= {_LIVE_CORES} without enqueues", f"{outbox:.2f}", _verdict(outbox <= _LIVE_CORES))
