@@ -88,7 +88,7 @@ def test_mysql_may_go_away_and_come_back(own_mysql: LastingMySQL, tmp_path: Path
         asking.goto(f"/ask?action=requeue&id={there.dead[0]}")
 
         own_mysql.stop()
-        expect(page.locator("#lost")).to_contain_text("MySQL cannot be reached", timeout=_PATIENCE_MS)
+        expect(page.locator("#lost")).to_contain_text("MySQL cannot be reached", timeout=2 * _PATIENCE_MS)
         expect(page.locator(".picks tbody tr")).to_have_count(5)  # what was seen last stays
         other = page.context.new_page()
         other.goto("/stuck")
@@ -102,7 +102,7 @@ def test_mysql_may_go_away_and_come_back(own_mysql: LastingMySQL, tmp_path: Path
 
         own_mysql.start()
         # Nobody logs in again: neither pages that are open, nor those that come next.
-        expect(page.locator("#lost")).to_be_hidden(timeout=_PATIENCE_MS)
+        expect(page.locator("#lost")).to_be_hidden(timeout=2 * _PATIENCE_MS)
         expect(other.get_by_role("heading", level=1)).to_have_text("Stuck lanes", timeout=_PATIENCE_MS)
         asking.goto(f"/ask?action=requeue&id={there.dead[0]}")
         asking.get_by_role("button", name="Requeue 1").click()

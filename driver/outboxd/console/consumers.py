@@ -56,6 +56,11 @@ class Consumers:
         self._group = settings.group
         self._lock = threading.Lock()
 
+    @property
+    def problem(self) -> str:
+        """Why it could not be asked the last time, other than for what Kafka says."""
+        return self._state.problem
+
     def get(self, lend: Lend) -> State | None:
         """The latest state; None: Kafka has not answered yet."""
         return self._state.get(lambda: self._look(lend), _FIRST_WAIT_SECONDS)

@@ -29,11 +29,13 @@ class Renewed(Generic[Value]):
         self._took: deque[float] = deque(maxlen=_LATEST)
         self.seconds = least_seconds
         """After how many seconds it is renewed."""
+        self.problem = ""
+        """Why it could not be looked up the last time."""
 
     def get(self, look: Callable[[], Value], wait_seconds: float) -> Value | None:
         """The value; where it is old, `look` is called in a thread. Waits a moment for the first one.
 
-        None: there is none yet. What `look` raises is logged, and the value stays as it is.
+        None: there is none yet. What `look` raises is `problem`, and the value stays as it is.
         """
         with self._lock:
             if not self._is_looking and time.monotonic() >= self._renew_at:
@@ -45,10 +47,12 @@ class Renewed(Generic[Value]):
     def _renew(self, look: Callable[[], Value]) -> None:
         began = time.monotonic()
         try:
-            self._value = look()
+            self._value, self.problem = look(), ""
             self._is_there.set()
         except Exception as error:
-            log.debug("not looked up", reason=str(error))
+            if not self.problem:
+                log.warning("not looked up", reason=str(error))
+            self.problem = str(error) or repr(error)
         finally:
             # The quickest of the last few: what it costs, without what it has waited for others.
             self._took.append(time.monotonic() - began)

@@ -74,6 +74,11 @@ class Sampler:
         """How often the numbers are looked up."""
         return self._sample.seconds
 
+    @property
+    def problem(self) -> str:
+        """Why they could not be looked up the last time."""
+        return self._sample.problem
+
     def get(self, lend: Lend) -> Sample | None:
         """The latest numbers; None: they are being counted for the first time."""
         return self._sample.get(lambda: self._look(lend), _FIRST_WAIT_SECONDS)

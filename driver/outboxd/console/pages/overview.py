@@ -41,7 +41,7 @@ def overview(visit: Visit) -> Response:
         rates=rates,
         total_curve=total,
         total_rate=_last(total_rates),
-        every=1 if sample is None else None,
+        every=1 if sample is None and not sampler.problem else None,
         names=("ok", "warning", "error"),
     )
 
