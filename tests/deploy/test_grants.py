@@ -72,12 +72,12 @@ class Site:
     def routines(self) -> dict[str, str]:
         """Every procedure of outboxd with its manual."""
         rows = self.root.rows(
-            "SELECT routine_name AS name, routine_comment AS manual FROM information_schema.routines"
+            "SELECT routine_name AS name, routine_comment AS comment FROM information_schema.routines"
             " WHERE routine_schema = %s AND definer LIKE %s",
             DATABASE,
             f"{OWNER}@%",
         )
-        return {row["name"]: row["manual"] for row in rows}
+        return {row["name"]: row["comment"] for row in rows}
 
     def tables(self, kind: str) -> list[str]:
         """Every table ('BASE TABLE') or view ('VIEW')."""

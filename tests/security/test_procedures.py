@@ -218,7 +218,7 @@ def targets(db: Session) -> list[Target]:
     """Every text parameter of every procedure."""
     rows = db.rows(
         "SELECT p.specific_name AS routine, p.parameter_name AS name, p.parameter_mode AS mode, p.data_type AS type,"
-        " r.routine_comment AS manual FROM information_schema.parameters AS p"
+        " r.routine_comment AS comment FROM information_schema.parameters AS p"
         " JOIN information_schema.routines AS r"
         "   ON r.routine_schema = p.specific_schema AND r.specific_name = p.specific_name"
         " WHERE p.specific_schema = DATABASE() ORDER BY p.specific_name, p.ordinal_position"
@@ -227,7 +227,7 @@ def targets(db: Session) -> list[Target]:
     for row in rows:
         signature = tuple((other["mode"], other["name"]) for other in rows if other["routine"] == row["routine"])
         if row["mode"] != "OUT" and row["type"] in _TEXT_TYPES:
-            found.append(Target(row["routine"], row["name"], "\nInternal" in row["manual"], signature))
+            found.append(Target(row["routine"], row["name"], "\nInternal" in row["comment"], signature))
     return found
 
 

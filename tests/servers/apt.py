@@ -68,7 +68,7 @@ def source() -> Source:
     if vendor == "ubuntu":
         codename = release.get("VERSION_CODENAME", "")
         return Source(vendor, (codename, f"{codename}-updates"), "main universe")
-    raise ServerError("no mysqld in PATH: install MySQL >= 8.0.19 or set OUTBOXD_MYSQLD to its mysqld")
+    raise ServerError("no mysqld in PATH: install MySQL >= 8.0.45 or set OUTBOXD_MYSQLD to its mysqld")
 
 
 def architecture() -> str:

@@ -19,7 +19,6 @@ from .mysql_install import MySQLInstall
 START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0
 _LONGEST_SOCKET_PATH = 107
-_REDO_CAPACITY_SINCE = (8, 0, 30)
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def start(install: MySQLInstall, data_dir: Path, *, extra: Sequence[str] = (), p
         "--server-id=1",
         "--log-bin=binlog",
         "--innodb-buffer-pool-size=1G",
-        _redo_option(install.version),
+        "--innodb-redo-log-capacity=1G",
         *extra,
     ]
     try:
@@ -137,12 +136,6 @@ def _short_socket_path() -> Path:
         if len(os.fsencode(parent)) + len("/outboxd-12345678/mysql.sock") <= _LONGEST_SOCKET_PATH:
             return Path(tempfile.mkdtemp(prefix="outboxd-", dir=parent)) / "mysql.sock"
     raise ServerError("no folder for temporary files has a path short enough for a unix socket")
-
-
-def _redo_option(version: tuple[int, int, int]) -> str:
-    if version >= _REDO_CAPACITY_SINCE:
-        return "--innodb-redo-log-capacity=1G"
-    return "--innodb-log-file-size=512M"  # of which there are two
 
 
 def _wait_until_ready(pid: int, socket_path: Path, log: Path) -> None:

@@ -12,7 +12,7 @@ from . import apt, download, wrappers
 from .errors import ServerError
 from .paths import cache_dir
 
-OLDEST = (8, 0, 19)
+OLDEST = (8, 0, 45)
 _CLIENTS = ("mysqladmin", "mysql")
 
 
@@ -65,7 +65,7 @@ def read_version(mysqld: Path, origin: str) -> tuple[int, int, int]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise ServerError(f"{mysqld} (from {origin}) cannot be run: {error.strerror}") from None
-    advice = "set OUTBOXD_MYSQLD to a mysqld of MySQL >= 8.0.19, or to `fetch` for a private one"
+    advice = "set OUTBOXD_MYSQLD to a mysqld of MySQL >= 8.0.45, or to `fetch` for a private one"
     if "mariadb" in done.stdout.lower():
         raise ServerError(f"{mysqld} (from {origin}) is MariaDB, not MySQL; {advice}")
     match = re.search(r"\bVer (\d+)\.(\d+)\.(\d+)", done.stdout)

@@ -1,4 +1,4 @@
--- outboxd {version}: everything to install or upgrade it, for MySQL 8.0.29 or newer.
+-- outboxd {version}: everything to install or upgrade it, for MySQL 8.0.45 or newer.
 --   mysql DATABASE < outboxd-{version}.sql
 -- It may be run again at any time. Afterwards sql/grants.sql gives the accounts their rights.
 
@@ -16,10 +16,10 @@ BEGIN
   DECLARE v_new_enough BOOLEAN DEFAULT FALSE;
   DECLARE v_edited, v_dropped TEXT;
   DECLARE CONTINUE HANDLER FOR 1146 BEGIN END; -- there is no outbox_migrations: nothing is installed
-  -- IF NOT EXISTS for procedures came with 8.0.29, and MySQL executes such a comment from that version on.
-  /*!80029 SET v_new_enough = TRUE; */
+  -- MySQL executes such a comment from that version on.
+  /*!80045 SET v_new_enough = TRUE; */
   IF NOT v_new_enough THEN
-    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'this script needs MySQL 8.0.29 or newer: use outboxd migrate';
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'this script needs MySQL 8.0.45 or newer';
   END IF;
   IF NOT COALESCE(GET_LOCK(CONCAT('outboxd ', LEFT(DATABASE(), 56)), 30), FALSE) THEN
     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'another migration is at work on this database: try again later';

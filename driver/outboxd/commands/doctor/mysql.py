@@ -16,7 +16,7 @@ from outboxd.schema.compatibility import SchemaError, check_schema
 from outboxd.schema.migrations import MigrationError
 from outboxd.settings import Settings
 
-_OLDEST = (8, 0, 19)
+_OLDEST = (8, 0, 45)
 _APART_SECONDS = 2
 _LAST_ID = 2**64 - 2  # of a BIGINT UNSIGNED: behind it no row can be inserted (error 1467)
 _SPARE_IDS = 10**9
@@ -57,7 +57,7 @@ def _server(database: Connection) -> Iterator[Finding]:
     )
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     is_wrong = "mariadb" in version.lower() or numbers < _OLDEST
-    yield error_if(is_wrong, "server version", version, "use MySQL 8.0.19 or newer, and not MariaDB")
+    yield error_if(is_wrong, "server version", version, "use MySQL 8.0.45 or newer, and not MariaDB")
     yield warn_if(
         "STRICT_" not in sql_mode,
         "sql_mode",
