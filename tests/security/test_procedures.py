@@ -100,6 +100,8 @@ _HARMLESS: dict[str, Any] = {
     "p_ordering": None,
     "p_owned": 1,
     "p_payload": chat_payload(),
+    "p_offset": None,
+    "p_partition": None,
     "p_per_second": None,
     "p_reason": "none",
     "p_relay": "relay-a",
