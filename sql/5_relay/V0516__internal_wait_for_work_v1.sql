@@ -15,14 +15,15 @@ CREATE PROCEDURE outbox_internal_wait_for_work_v1 (
 COMMENT '
 Sleeps until there may be something to claim. While it sleeps it looks at the end of the table alone, which tells
 whether there is something new. What a failure or an operator brought back to pending is found by reading the heads
-again: so it returns after a second in any case, and after one sleep where messages are held back.
+again: so it returns after a second in any case, and after p_sleep_seconds where messages are held back.
 Internal: outbox_claim_v1 calls it.
 
 Parameters
   p_top BIGINT UNSIGNED: the last id when the heads were read
   p_is_held BOOLEAN: whether messages were held back then
   p_until DATETIME(6): when to return at the latest
-  INOUT p_sleep_seconds DOUBLE: how long to sleep between two looks; comes back longer, up to 0.05 s
+  INOUT p_sleep_seconds DOUBLE: how long to sleep between two looks, 0.05 s at most; comes back longer, up to 0.05 s, and
+    to 0.25 s where messages are held back
 
 Owns its transactions (READ COMMITTED); changes nothing.
 
@@ -34,13 +35,14 @@ SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
   DECLARE v_longest_sleep_seconds DOUBLE DEFAULT 0.05;
+  DECLARE v_longest_seconds DOUBLE DEFAULT IF(p_is_held, 0.25, v_longest_sleep_seconds);
   DECLARE v_began DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
-  DECLARE v_until DATETIME(6) DEFAULT LEAST(p_until, v_began + INTERVAL 1 SECOND);
+  DECLARE v_until DATETIME(6) DEFAULT LEAST(p_until, v_began + INTERVAL IF(p_is_held, LEAST(p_sleep_seconds, 1), 1) SECOND);
   DECLARE v_top BIGINT UNSIGNED;
 
   sleep: LOOP
-    DO SLEEP(p_sleep_seconds);
-    SET p_sleep_seconds = GREATEST(p_sleep_seconds, LEAST(p_sleep_seconds * 1.5, v_longest_sleep_seconds));
+    DO SLEEP(LEAST(p_sleep_seconds, v_longest_sleep_seconds));
+    SET p_sleep_seconds = GREATEST(p_sleep_seconds, LEAST(p_sleep_seconds * 1.5, v_longest_seconds));
     -- Under autocommit there is no transaction to end; ending one would be a third of what an idle relay costs.
     IF @@autocommit THEN
       SELECT COALESCE(MAX(id), 0) INTO v_top FROM agent_outbox_messages;
@@ -50,7 +52,7 @@ BEGIN
       COMMIT AND NO CHAIN NO RELEASE;
     END IF;
     -- Earlier than it began: the clock was set back.
-    IF p_is_held OR v_top > p_top OR UTC_TIMESTAMP(6) NOT BETWEEN v_began AND v_until THEN
+    IF v_top > p_top OR UTC_TIMESTAMP(6) NOT BETWEEN v_began AND v_until THEN
       LEAVE sleep;
     END IF;
   END LOOP;

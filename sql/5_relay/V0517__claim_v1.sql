@@ -50,6 +50,7 @@ session, beside those of outbox_internal_next_batch_v1:
   @outbox_owned       how many slots it has, and @outbox_shared_at: since when it knows
   @outbox_joined      whether it has looked for what waits since before the clock was set back
   @outbox_woken_at    when it has last looked for what is due, and @outbox_wake_us: how long that is enough
+  @outbox_sleep_seconds how long it has slept at last, where all that it has found was held back
   @outbox_searched_at when it has last searched the queues
   @outbox_through     up to this id they have nothing but what it has returned, and all ids are settled; NULL: not known
   @outbox_from        what it has returned and may not be marked yet has ids above this one
@@ -117,6 +118,10 @@ BEGIN
       SET @outbox_woken_at = NULL, @outbox_through = NULL;
     END IF;
 
+    IF v_is_same AND @outbox_sleep_seconds > v_sleep_seconds THEN
+      SET v_sleep_seconds = @outbox_sleep_seconds;
+    END IF;
+
     search: LOOP
       SET v_now = UTC_TIMESTAMP(6), v_woken = NULL, v_claimed = NULL;
       IF NOT COALESCE(v_now BETWEEN @outbox_woken_at AND @outbox_woken_at + INTERVAL @outbox_wake_us MICROSECOND, FALSE) THEN
@@ -141,6 +146,8 @@ BEGIN
       SET v_sleep_seconds = GREATEST(IF(@outbox_doubts IS NULL, v_sleep_seconds, LEAST(v_sleep_seconds, 0.002)), 2e-6 * TIMESTAMPDIFF(MICROSECOND, v_now, UTC_TIMESTAMP(6)));
       CALL outbox_internal_wait_for_work_v1(v_top, v_is_held, v_until, v_sleep_seconds);
     END LOOP;
+
+    SET @outbox_sleep_seconds = IF(v_is_held AND v_claimed IS NULL AND v_batch IS NULL, v_sleep_seconds, NULL);
 
     IF NOT COALESCE(v_claimed, 0) THEN
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
