@@ -54,8 +54,11 @@ def test_rows_that_somebody_marks_stay_as_they_are(as_person: As, db: Session) -
     assert not asked
     expect(page.get_by_label(f"Select message {there.dead[0]}")).to_be_checked()
     page.get_by_label(f"Select message {there.dead[0]}").uncheck()
+    box = page.get_by_label(f"Select message {there.dead[1]}")
+    box.focus()
     with page.expect_response(lambda answer: "hx-request" in answer.request.headers, timeout=_PATIENCE_MS):
         pass
+    expect(box).to_be_focused()
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,9 @@
   let lookedAt = Date.now();
   function isBusy(live) {
     const focus = document.activeElement;
+    // What has an id has the focus again afterwards.
     return live.querySelector("tbody input:checked") !== null ||
-      (live.contains(focus) && focus.matches("input:not([type=checkbox]), select, textarea"));
+      (live.contains(focus) && (focus.id === "" || focus.matches("input:not([type=checkbox]), select, textarea")));
   }
   function look() {
     const live = document.getElementById("live");
