@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from tests.console import chromium, people
 from tests.console.people import ADA, Person
@@ -13,6 +13,7 @@ from tests.kit.server import Server
 
 As = Callable[..., Page]
 _PATIENCE_MS = 30_000
+expect.set_options(timeout=_PATIENCE_MS)  # that a busy machine meets
 _REFUSALS = ("Failed to load resource", "Response Status Error Code", "htmx:")  # of the browser, and of htmx
 
 

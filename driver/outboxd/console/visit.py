@@ -35,7 +35,7 @@ LEAST_LOOK_SECONDS = 5
 """How often a page that is looked at is renewed, at most."""
 _COST_SHARE = 100
 _LATEST = 5
-_MOST_PATHS = 1000
+_MOST_PAGES = 1000
 _LONGEST_FORM = 1 << 18
 _TOGETHER = ThreadPoolExecutor(8, "together")
 Found = TypeVar("Found")
@@ -67,7 +67,7 @@ class Console:
     cookie: str
     is_secure: bool
     took: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
-    """For how many seconds pages have asked MySQL, the latest times, by path."""
+    """For how many seconds pages have asked MySQL, the latest times, by their address and what is seen there."""
 
 
 @dataclass(slots=True)
@@ -115,9 +115,10 @@ class Visit:
     def next_look(self) -> int:
         """After how many seconds the page is to be renewed: so that it costs the server less than 1 % of a core."""
         # The quickest of the last few: what the page costs, without what it has waited for others.
-        took = self.console.took.setdefault(self.request.url.path, deque(maxlen=_LATEST))
+        page = f"{self.request.url.path}?{self.request.url.query} {self.session.is_operator}"
+        took = self.console.took.setdefault(page, deque(maxlen=_LATEST))
         took.append(self.took_seconds)
-        while len(self.console.took) > _MOST_PATHS:
+        while len(self.console.took) > _MOST_PAGES:
             self.console.took.popitem(last=False)
         return max(LEAST_LOOK_SECONDS, math.ceil(_COST_SHARE * min(took)))
 
