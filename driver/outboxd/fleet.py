@@ -74,12 +74,12 @@ def load(*, as_operator: bool = False, **flags: Any) -> Fleet:
         raise SettingsError(f"settings {name} and databases exclude each other: each table has its own {name}")
     token = _token(common.databases, [])
     databases = {name: _of_table(common, name, table).of_fleet(name, token) for name, table in common.databases.items()}
+    _check_different(databases)
     if as_operator:
         databases = {
             name: one.model_copy(update={"mysql_url": one.operator_url}) if one.operator_url else one
             for name, one in databases.items()
         }
-    _check_different(databases)
     return Fleet(common, databases)
 
 

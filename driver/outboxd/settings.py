@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=86_400,
-        description="a database without messages for this long is asked every 2 s instead of waited for; 0: never",
+        description="a database without messages for this long is asked every 4 s instead of waited for; 0: never",
     )
 
     _installation: str = PrivateAttr(default="")

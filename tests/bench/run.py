@@ -18,6 +18,7 @@ from tests.bench import (
     enqueue_batch,
     enqueue_overhead,
     environment,
+    fleet,
     floor,
     growth,
     idle_cpu,
@@ -53,6 +54,8 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     scale.MEASUREMENT,
     growth.MEASUREMENT,
     slow_lane.MEASUREMENT,
+    fleet.IDLE,
+    fleet.SHARDS,
 )
 
 

@@ -35,6 +35,8 @@ class Sizes:
     slow_lane_messages: int = 3000
     slow_lane_others: int = 300
     processes: tuple[int, ...] = (1, 2, 4)
+    tenants: int = 100
+    shards: tuple[int, ...] = (1, 2, 4)
 
     @property
     def chat(self) -> int:
@@ -78,4 +80,6 @@ QUICK = Sizes(
     isolation_messages=20,
     slow_lane_messages=600,
     slow_lane_others=20,
+    tenants=3,
+    shards=(1, 2),
 )

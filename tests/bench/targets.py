@@ -27,6 +27,8 @@ _AT_MOST = {
     "claim_growth": 1.2,
     "enqueue_batch": 1.3,
     "enqueue_overhead": 1.15,
+    "fleet_idle_cpu": 0.05,
+    "fleet_idle_mb": 400,
     "idle_cpu": 0.01,
     "memory_growth": 1.25,
     "slow_lane_delay": 3,

@@ -39,6 +39,9 @@ _KEYS = [
     "isolation",
     "slow_lane_delay",
     "slow_lane_share",
+    "fleet_idle_cpu",
+    "fleet_idle_mb",
+    "fleet_shards_per_s",
 ]
 
 
@@ -89,6 +92,10 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
     assert all(-2 < ratio < 100 for ratio in measured["isolation"].values())
     assert -20 < measured["slow_lane_delay"] < 1000
     assert 0 < measured["slow_lane_share"] < 10
+    assert -1 < measured["fleet_idle_cpu"] < 2
+    assert 20 < measured["fleet_idle_mb"] < 1000
+    assert list(measured["fleet_shards_per_s"]) == ["1", "2"]
+    assert min(measured["fleet_shards_per_s"].values()) > 5
     assert measured["verdicts"] == {}
     assert measured["environment"]["sizes"]["messages"] == QUICK.messages
     assert measured["environment"]["daemon"]["wait_ms"] == "100"

@@ -9,14 +9,15 @@ from dataclasses import astuple, dataclass
 import mysql.connector
 
 from outboxd.daemon.database import Database
-from outboxd.mysql.procedures import DaemonProcedures
+from outboxd.mysql.procedures import DaemonProcedures, RelayProcedures
 from outboxd.observe.health import Pulse
 from outboxd.observe.scope import working_for
 from outboxd.retry import Trouble, Unavailable
 from outboxd.schema.compatibility import SchemaError, check_schema
 
 _INBOX_SECONDS = 5
-_DUE_SECONDS = 2
+_RESTING_INBOX_SECONDS = 20
+_DUE_SECONDS = 4
 _SHORTEST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -27,6 +28,7 @@ class _Watched:
 
     database: Database
     calls: DaemonProcedures
+    looks: RelayProcedures
     ask_at: float = 0.0
     inbox_at: float = 0.0
     due_at: float = 0.0
@@ -35,18 +37,25 @@ class _Watched:
 
 
 class Watcher:
-    """Watches databases of one server and account, on one connection.
+    """Watches databases of one server and account, on a connection, and another where some rest.
 
-    relays, consumers: whether the daemon has them. What it tells of an inbox is 5 seconds old at most; a message of a
-    database that rests is seen within 2.
+    relays, consumers: whether the daemon has them. What it tells of an inbox is 5 seconds old at most, 20 of one whose
+    database rests; a message of such a database is seen within 4.
     """
 
     def __init__(
         self, relays: bool, consumers: bool, databases: Sequence[Database], stop: threading.Event, pulse: Pulse
     ) -> None:
         self._connection = DaemonProcedures.to_server(databases[0].settings)
+        # One of its own for the looks: a session keeps 256 routines (stored_program_cache), and parses others anew.
+        self._looking = RelayProcedures.to_server(databases[0].settings)
         self._watched = [
-            _Watched(database, DaemonProcedures(database.settings, on=self._connection)) for database in databases
+            _Watched(
+                database,
+                DaemonProcedures(database.settings, on=self._connection),
+                RelayProcedures(database.settings, on=self._looking),
+            )
+            for database in databases
         ]
         self._relays = relays
         self._consumers = consumers
@@ -55,7 +64,7 @@ class Watcher:
 
     def run(self) -> None:
         """Watch until stop is set."""
-        with self._connection:
+        with self._connection, self._looking:
             while not self._stop.is_set():
                 self._pulse.beat(idle_seconds=_LONGEST_PAUSE_SECONDS)
                 for one in self._watched:
@@ -95,10 +104,10 @@ class Watcher:
         if self._consumers and database.given.receives and is_old:
             database.has_news = False
             database.inbox = one.calls.inbox()
-            one.inbox_at = now + _INBOX_SECONDS
+            one.inbox_at = now + (_RESTING_INBOX_SECONDS if database.is_resting else _INBOX_SECONDS)
         if self._relays and database.is_resting and now >= one.due_at:
             one.due_at = now + _DUE_SECONDS
-            if one.calls.is_due():
+            if one.looks.is_due():
                 database.wake()
         one.ask_at = min(
             one.inbox_at if self._consumers and database.given.receives else now + _INBOX_SECONDS,
