@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import anyio.to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,7 +20,9 @@ from starlette.staticfiles import StaticFiles
 from outboxd import __version__
 from outboxd.console.consumers import Consumers
 from outboxd.console.guard import Guard
+from outboxd.console.jobs import JOB
 from outboxd.console.pages import dead, login, message, overview, registry, search, steering, stuck
+from outboxd.console.renewed import LOOKS
 from outboxd.console.sampler import Sampler
 from outboxd.console.sessions import Sessions
 from outboxd.console.visit import Console, Page, endpoint, render
@@ -28,6 +32,7 @@ from outboxd.settings import Settings
 _FOLDER = Path(__file__).parent
 _TIDY_SECONDS = 30
 _THREADS = 12
+_STOP_SECONDS = 5
 _GET: dict[str, Page] = {
     "/": overview.overview,
     "/stuck": stuck.stuck,
@@ -49,6 +54,14 @@ _POST: dict[str, Page] = {
     "/act": steering.act,
     "/job/{name}/stop": steering.stop,
 }
+
+
+def _wait_for_threads() -> None:
+    """Wait for what is under way: the process must not end, and free connections, while threads call MySQL."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    for thread in threading.enumerate():
+        if thread.name in {LOOKS, JOB}:
+            thread.join(max(0, deadline - time.monotonic()))
 
 
 def _version_of(folder: Path) -> str:
@@ -89,6 +102,7 @@ def make(settings: Settings, *, names: Sequence[str], cookie: str, is_secure: bo
         yield
         ended.set()
         console.sessions.close()
+        await run_in_threadpool(_wait_for_threads)
 
     async def not_there(request: Request, _: Exception) -> Response:
         return render(console, "wrong.html", 404, visit=None, text=f"there is no page {request.url.path}")

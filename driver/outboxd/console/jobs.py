@@ -14,6 +14,8 @@ from outboxd.retry import Unavailable
 
 _MOST_KEPT = 50
 _MOST_RUNNING = 4
+JOB = "job"
+"""The name of the threads that work."""
 
 
 class TooMany(Exception):
@@ -53,6 +55,12 @@ class Jobs:
         """The job of this name."""
         return self._jobs.get(name)
 
+    def stop(self) -> None:
+        """Stop all behind the parts that are under way."""
+        with self._lock:
+            for job in self._jobs.values():
+                job.is_stopped.set()
+
     def start(self, job: Job, database: OperatorProcedures, work: Callable[[Job, OperatorProcedures], None]) -> str:
         """Work in a thread, on a connection that is closed at the end; returns the job's name.
 
@@ -65,7 +73,7 @@ class Jobs:
             self._jobs[name] = job
             for old in [other for other, kept in self._jobs.items() if kept.is_over.is_set()][:-_MOST_KEPT]:
                 del self._jobs[old]
-        threading.Thread(target=_run, args=(job, database, work), name="job", daemon=True).start()
+        threading.Thread(target=_run, args=(job, database, work), name=JOB, daemon=True).start()
         return name
 
 

@@ -12,6 +12,8 @@ log = structlog.get_logger()
 
 Value = TypeVar("Value")
 _LATEST = 5
+LOOKS = "looks"
+"""The name of the threads that look values up."""
 
 
 class Renewed(Generic[Value]):
@@ -40,7 +42,7 @@ class Renewed(Generic[Value]):
         with self._lock:
             if not self._is_looking and time.monotonic() >= self._renew_at:
                 self._is_looking = True
-                threading.Thread(target=self._renew, args=(look,), name="looks", daemon=True).start()
+                threading.Thread(target=self._renew, args=(look,), name=LOOKS, daemon=True).start()
         self._is_there.wait(wait_seconds)
         return self._value
 

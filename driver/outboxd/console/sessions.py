@@ -168,8 +168,9 @@ class Sessions:
                 self._end(name)
 
     def close(self) -> None:
-        """End all."""
-        for name in list(self._sessions):
+        """End all, and stop what they have begun."""
+        for name, session in list(self._sessions.items()):
+            session.jobs.stop()
             self._end(name)
 
     def _end(self, name: bytes) -> None:
