@@ -43,6 +43,7 @@ def test_status_of_an_empty_outbox_has_no_lag(invoke: Invoke, db: Session) -> No
     assert db.messages() == []
     assert json.loads(invoke("status", "--json").stdout) == {
         "messages": {},
+        "received": {},
         "failing": 0,
         "lag_seconds": 0.0,
         "next_due_seconds": None,
