@@ -90,8 +90,7 @@ def test_stuck_consumer_and_one_that_is_gone_are_found(
     daemon.eventually(lambda: db.message(first)["status"] == "consumed", "it is consumed")
     eventually(lambda: records().state == "0 in 1 partitions", seconds=60)
     assert records().verdict == "ok"
-    message = db.enqueue("k", topic=topic, biz_type="hangs", payload="{}")
-    daemon.eventually(lambda: db.message(message)["status"] == "published", "it is sent")
+    db.enqueue("k", topic=topic, biz_type="hangs", payload="{}")
     stuck = ("FIX", "1 in 1 partitions; within 3 s nothing was committed")
     eventually(lambda: records()[:2] == stuck, seconds=60)
     to_do = records().to_do
