@@ -134,6 +134,17 @@ def test_word_that_is_a_command_of_the_mysql_client_is_a_text_like_any_other(
     assert db.chats() == [text]
 
 
+@pytest.mark.parametrize("text", ["delimiter", "x" * 5000])
+def test_text_is_itself_on_a_connection_that_databases_share(account: Account, db: Session, text: str) -> None:
+    db.enqueue("k")
+    given = settings(account.url)
+    with Driver.to_server(given) as server:
+        calls = Driver(given, on=server)
+        assert calls.give_up(db.messages()[0]["id"], text)
+        assert calls.give_up(db.messages()[0]["id"], text) is False
+    assert db.column("SELECT last_error FROM agent_outbox_messages") == [f"given up ({text[:500]})"]
+
+
 def test_killed_connection_is_unavailable_and_the_next_call_connects_again(driver: Driver, db: Session) -> None:
     killed = session_of(driver)
     db.execute(f"KILL {killed}")

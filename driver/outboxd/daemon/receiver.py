@@ -123,9 +123,11 @@ class _Element:
 
 def _element(record: Foreign, most: int) -> tuple[_Element, int]:
     element = _Element(record, to_json(record))
-    if reason := too_large(len(element.text.encode()), most):
+    size = len(element.text.encode())
+    if reason := too_large(size, most):
         element = _without_value(record, reason)
-    return element, len(element.text.encode())
+        size = len(element.text.encode())
+    return element, size
 
 
 def _without_value(record: Foreign, reason: str) -> _Element:

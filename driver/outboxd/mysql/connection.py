@@ -35,7 +35,7 @@ class Connection:
     answers_in_time: give a call up after stall_seconds and wait_ms; otherwise wait for as long as it takes.
     waits_for_work: calls wait up to wait_ms in the server, which is no reason to enter them into its slow log.
     on: the calls are made on this connection to the same server, of `to_server`, which others use as well; those of the
-    same thread only, and none that has long texts.
+    same thread only.
     """
 
     # How long a call waits for a row, and for a table: no longer than somebody should be left without a word in the
@@ -181,13 +181,16 @@ class Connection:
                     places.append("%s")
                     values.append(argument)
             call = f"CALL {self._qualifier}{procedure}({', '.join([*places, *out])})"
-            forget = ""
-            if variables:
-                setting, forget = _setting_and_forgetting(len(variables))
-                if self._setter is None:
-                    self._setter = self._connection.cursor(prepared=True)
-                self._setter.execute(setting, variables)
+            forget = (self._on or self)._set(variables) if variables else ""
             cursor.execute("; ".join(filter(None, [call, forget, then])), values)
+
+    def _set(self, variables: Sequence[str]) -> str:
+        """Set @outboxd_1 and so on; returns the statement that sets them to NULL."""
+        setting, forget = _setting_and_forgetting(len(variables))
+        if self._setter is None:
+            self._setter = self._connection.cursor(prepared=True)
+        self._setter.execute(setting, variables)
+        return forget
 
     def _connect(self) -> Any:
         defaults = {
