@@ -5,6 +5,7 @@ CHAT   ?=
 KAFKA  ?=
 SERVICE ?= pypi
 MINUTES ?= 10
+PEERS  ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help up down mysql demo test lint format audit docs pictures bundle bench faults soak clean
@@ -64,9 +65,9 @@ pictures: .venv/installed ## write the pictures of the console in driver/README.
 bundle: .venv/installed ## build/outboxd-<version>.sql: the whole schema in one file for the mysql client
 	@$(BIN)/python -m outboxd.schema.bundle
 
-bench: .venv/installed ## measure against the floor of plain SQL: a table, build/bench.json and build/bench.png
+bench: .venv/installed ## measure against the floor of plain SQL, or beside other outboxes: make bench [PEERS=1]; a table, build/bench.json and pictures
 	@$(BIN)/pip install --quiet --group bench
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench$(if $(PEERS),.peers)
 
 faults: .venv/installed ## all that can break, done to it under load: about three quarters of an hour
 	@$(BIN)/python -m tests.faults

@@ -22,7 +22,7 @@ from tests.servers.throwaway import Servers
 DATABASE = "outboxd_bench"
 PARTITIONS = 8
 _ACCOUNT = "outboxd"
-_STAGING = "outboxd_bench_chat"
+STAGING = "outboxd_bench_chat"
 _ROWS_PER_INSERT = 1000
 _CONSUMED_PER_INSERT = 10_000
 _SETTLE_DEADLINE_S = 30.0
@@ -90,7 +90,7 @@ class Stage:
                     " max_retry, next_retry_at, created_at, updated_at)"
                     f" SELECT n + %s - 1, '{CHAT}', %s, message_key, payload, 'pending', 0, 20, due, due, due"
                     f" FROM (SELECT *, UTC_TIMESTAMP(6) - INTERVAL (%s - n) * 1000 MICROSECOND AS due"
-                    f" FROM {_STAGING}.chat WHERE n BETWEEN %s AND %s) AS chat ORDER BY n",
+                    f" FROM {STAGING}.chat WHERE n BETWEEN %s AND %s) AS chat ORDER BY n",
                     *(first_id, topic, messages, start, min(start + _ROWS_PER_INSERT - 1, messages)),
                 )
             session.execute("COMMIT")
@@ -109,7 +109,7 @@ class Stage:
                     "        created + INTERVAL 60000 MICROSECOND"
                     "   FROM (SELECT n, UTC_TIMESTAMP(6) - INTERVAL 1 DAY + INTERVAL n * 1000 MICROSECOND AS created"
                     "           FROM numbers) AS numbers"
-                    f"  JOIN {_STAGING}.chat ON chat.n = 1 + MOD(numbers.n, %s) ORDER BY numbers.n",
+                    f"  JOIN {STAGING}.chat ON chat.n = 1 + MOD(numbers.n, %s) ORDER BY numbers.n",
                     *(start, min(start + _CONSUMED_PER_INSERT - 1, messages), len(self.chat)),
                 )
 
@@ -165,8 +165,8 @@ def prepare(servers: Servers, sizes: Sizes, chat: Sequence[Chat], settings: dict
 
 def _load_chat(stage: Stage) -> None:
     """Keep the chat in a table, from which backlogs are copied fast."""
-    stage.server.create_database(_STAGING)
-    with stage.connect(_STAGING) as session:
+    stage.server.create_database(STAGING)
+    with stage.connect(STAGING) as session:
         session.execute("CREATE TABLE chat (n INT PRIMARY KEY, message_key VARCHAR(255), payload LONGTEXT)")
         for start in range(0, len(stage.chat), _ROWS_PER_INSERT):
             part = stage.chat[start : start + _ROWS_PER_INSERT]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_mysql.executor import MySQLExecutor
 from rich.console import Console
 
 from tests.bench.__main__ import main
@@ -16,10 +15,6 @@ from tests.bench.run import Options, run
 from tests.bench.sizes import QUICK
 from tests.bench.targets import Verdict, judge
 from tests.kit import chat
-from tests.servers import process
-from tests.servers.kafka import RunningKafka
-from tests.servers.mysql import RunningMySQL
-from tests.servers.mysql_install import MySQLInstall
 from tests.servers.throwaway import Servers
 
 _KEYS = [
@@ -43,26 +38,6 @@ _KEYS = [
     "fleet_idle_mb",
     "fleet_shards_per_s",
 ]
-
-
-@pytest.fixture
-def servers(
-    mysql_proc: MySQLExecutor, mysql_programs: MySQLInstall, kafka_broker: RunningKafka, tmp_path: Path
-) -> Servers:
-    """The servers of the tests, as the benchmark wants them."""
-    pid = int(mysql_proc.pidfile.read_text())
-    identity = process.identity(pid)
-    assert identity is not None
-    mysql = RunningMySQL(
-        pid=pid,
-        host=mysql_proc.host,
-        port=mysql_proc.port,
-        socket=Path(mysql_proc.unixsocket),
-        data_dir=mysql_proc.datadir,
-        client=mysql_programs.mysql,
-        identity=identity,
-    )
-    return Servers(mysql, kafka_broker, tmp_path)
 
 
 @pytest.mark.kafka

@@ -29,6 +29,7 @@ class Record:
     headers: Sequence[tuple[str, bytes | None]] = ()
     partition: int = 0
     offset: int = 0
+    timestamp_ms: int = 0
 
     @property
     def id(self) -> int:
@@ -167,4 +168,5 @@ def _consumer(bootstrap: str) -> Iterator[Any]:
 
 def _record(message: Any) -> Record:
     headers = message.headers() or []
-    return Record(message.topic(), message.key(), message.value(), headers, message.partition(), message.offset())
+    where = message.topic(), message.key(), message.value(), headers, message.partition(), message.offset()
+    return Record(*where, message.timestamp()[1])
