@@ -1,6 +1,8 @@
 """What a peer is: tables of its own, a way to enqueue, and a relay that is a process."""
 
+import json
 import os
+import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -12,7 +14,7 @@ from statistics import median
 from zlib import crc32
 
 from tests.bench.peers.relay import Relay
-from tests.bench.stage import STAGING, Stage
+from tests.bench.stage import STAGING, BenchError, Stage
 from tests.kit.chat import Chat
 from tests.kit.session import Session
 
@@ -142,3 +144,14 @@ class Peer(ABC):
                     took.append((time.perf_counter() - started) / len(chats) * 1e6)
                 medians[f"in_{size}"] = median(took)
         return medians
+
+
+def program_us(peer: Peer, stage: Stage, command: Command) -> dict[str, float]:
+    """The same, measured by a program in the peer's own language, which enqueues a message of the median length."""
+    payload = sorted((chat.payload for chat in stage.chat), key=len)[len(stage.chat) // 2]
+    environment = {**peer.environment(stage, "nobody"), "PEER_PAYLOAD": payload}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"{peer.title} could not enqueue:\n{done.stderr[-2000:]}")
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured

@@ -11,15 +11,26 @@ from rich.console import Console
 
 from tests.bench import cpu, environment, sizes
 from tests.bench.peers import report
+from tests.bench.peers.debezium import Debezium, DebeziumTuned
 from tests.bench.peers.legacy import Legacy
 from tests.bench.peers.measure import Backlog, Bench, Sizes
 from tests.bench.peers.outboxd import Outboxd, OutboxdWithEffect
 from tests.bench.peers.peer import Missing, Peer
+from tests.bench.peers.topic import warm_up
+from tests.bench.peers.watermill import Watermill, WatermillPubSub
 from tests.bench.stage import BenchError, prepare, throwaway_servers
 from tests.kit import chat
 from tests.servers.throwaway import Servers
 
-PEERS: tuple[Peer, ...] = (Outboxd(), OutboxdWithEffect(), Legacy())
+PEERS: tuple[Peer, ...] = (
+    Outboxd(),
+    OutboxdWithEffect(),
+    DebeziumTuned(),
+    Debezium(),
+    Watermill(),
+    WatermillPubSub(),
+    Legacy(),
+)
 
 _Made = TypeVar("_Made")
 
@@ -47,6 +58,8 @@ def run(
     _say("starting MySQL and Kafka")
     with servers() as running:
         stage = prepare(running, sizes.Sizes(), lines, {})
+        _say("warming up the broker")
+        warm_up(stage, options.messages)
         about = environment.describe(stage, options.chat_file, [peer.key for peer in peers])
         pids = (stage.mysql.pid, stage.kafka.pid)
         before = cpu.ours(pids)

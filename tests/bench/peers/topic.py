@@ -7,17 +7,19 @@ from contextlib import suppress
 from typing import Any
 
 import confluent_kafka.admin
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.bench.peers.arrived import Arrived, count
 from tests.bench.stage import PARTITIONS, BenchError, Stage
 from tests.kit.kafka import Record, create_topics, read_all
 from tests.kit.names import unused
+from tests.kit.waiting import eventually
 
 _POLL_S = 0.02
 _STALLED_AFTER_S = 60.0
 _LOST_AFTER_S = 10.0
+_WARM_UP = 5000
 _LATEST: Any = vars(confluent_kafka.admin)["OffsetSpec"].latest()
 
 
@@ -30,11 +32,17 @@ class Topic:
         self._keys = {number: chat.conversation_id for number, chat in enumerate(stage.chat, 1)}
         self._admin: Any = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
         create_topics(self._bootstrap, [self.name], PARTITIONS, config={"message.timestamp.type": "LogAppendTime"})
+        eventually(self._has_leaders, what=f"{self.name} has leaders")
 
     def size(self) -> int:
         """How many records it has."""
         places = {TopicPartition(self.name, number): _LATEST for number in range(PARTITIONS)}
         return sum(end.result().offset for end in self._admin.list_offsets(places).values())
+
+    def _has_leaders(self) -> bool:
+        with suppress(KafkaException):
+            return self.size() == 0
+        return False
 
     def wait(self, records: int, look: Callable[[int], None]) -> None:
         """Wait until it has so many records, or no more come; `look` is told at each look how many it has.
@@ -92,6 +100,20 @@ def follow(bootstrap: str, topic: str, first: int, last: int) -> dict[int, float
         with suppress(RuntimeError):
             consumer.close()
     return arrived
+
+
+def warm_up(stage: Stage, records: int) -> None:
+    """Let the broker compile what it does for records alone and for many, which the first peer would else pay for."""
+    topic = Topic(stage).name
+    producer = Producer({"bootstrap.servers": stage.kafka.bootstrap, "linger.ms": 0, "log_level": 0})
+    for number in range(min(records, _WARM_UP)):
+        producer.produce(topic, stage.chat[0].payload.encode(), key=str(number).encode())
+        producer.flush()
+    for number in range(records):
+        producer.produce(topic, stage.chat[number].payload.encode(), key=str(number).encode())
+        producer.poll(0)
+    producer.flush()
+    read_all(stage.kafka.bootstrap, [topic])
 
 
 def _number(value: bytes | None) -> int:

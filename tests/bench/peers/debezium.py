@@ -1,0 +1,78 @@
+"""Debezium: its engine, the MySQL connector and the outbox event router."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.bench.peers import toolchain
+from tests.bench.peers.peer import Command, Peer
+from tests.bench.peers.relay import running
+from tests.bench.peers.topic import Topic
+from tests.bench.stage import Stage
+from tests.kit.chat import Chat
+from tests.kit.session import Session
+
+_PROGRAM = "debezium"
+# The columns that the event router's page asks for.
+_TABLE = """
+CREATE TABLE outboxevent (
+  id CHAR(36) NOT NULL PRIMARY KEY, aggregatetype VARCHAR(255) NOT NULL, aggregateid VARCHAR(255) NOT NULL,
+  type VARCHAR(255) NOT NULL, payload LONGTEXT)"""
+
+
+class Debezium(Peer):
+    """As it comes."""
+
+    key = "debezium_default"
+    title = "Debezium, as it comes"
+    settings = "engine and event router with their defaults; Kafka producer as it comes"
+    client = "INSERT, Python"
+    backlog = (
+        "INSERT INTO outboxevent (id, aggregatetype, aggregateid, type, payload)"
+        " SELECT UUID(), '{topic}', message_key, 'chat', payload FROM {chat}"
+        " WHERE n BETWEEN {first} AND {last} ORDER BY n"
+    )
+    left = "SELECT 0"  # it has no mark
+    tuned: tuple[str, ...] = ()
+
+    def version(self) -> str:
+        """That of its jars."""
+        return toolchain.java_version(_PROGRAM, "debezium-connector-mysql")
+
+    def build(self) -> None:
+        """With Maven and a JDK."""
+        toolchain.java(_PROGRAM)
+
+    def install(self, stage: Stage) -> None:
+        """The table of the outbox."""
+        stage.server.create_database(self.database)
+        with stage.connect(self.database) as session:
+            session.execute(_TABLE)
+
+    def prepare(self, stage: Stage, folder: Path) -> None:
+        """It has run before, and so has a place in the binary log to go on from: one message gives it that."""
+        topic = Topic(stage)
+        self.fill(stage, topic.name, 1)
+        with running(self.command(stage, topic.name, folder), folder, self.environment(stage, topic.name)) as relay:
+            topic.wait(1, lambda _: relay.check())
+
+    def command(self, stage: Stage, topic: str, folder: Path) -> Command:  # noqa: ARG002
+        """The engine; it keeps its offsets in the folder."""
+        return (*toolchain.java(_PROGRAM), "Relay", *self.tuned)
+
+    def enqueue(self, session: Session, topic: str, chats: Sequence[Chat]) -> None:
+        """A plain INSERT a message."""
+        for chat in chats:
+            session.execute(
+                "INSERT INTO outboxevent (id, aggregatetype, aggregateid, type, payload)"
+                " VALUES (UUID(), %s, %s, 'chat', %s)",
+                *(topic, chat.conversation_id, chat.payload),
+            )
+
+
+class DebeziumTuned(Debezium):
+    """For latency and for large batches."""
+
+    key = "debezium_tuned"
+    title = "Debezium, tuned"
+    settings = "poll.interval.ms=5, max.batch.size=8192, max.queue.size=32768; the rest as before"
+    tuned = ("poll.interval.ms=5", "max.batch.size=8192", "max.queue.size=32768")
