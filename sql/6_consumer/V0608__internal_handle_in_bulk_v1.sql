@@ -38,15 +38,26 @@ BEGIN
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_text VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_has_ended BOOLEAN;
+  DECLARE v_row_image VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_path VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+  DECLARE EXIT HANDLER FOR SQLEXCEPTION
+  BEGIN
+    CALL outbox_internal_spare_images_v1(v_row_image);
+    RESIGNAL;
+  END;
 
-  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'offered' WHERE outcome = 'todo' AND batch_handler = p_batch_handler;
+  -- Those of the batch handler before this one are consumed.
+  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch
+     SET outcome = IF(outcome = 'todo', 'offered', 'consumed')
+   WHERE outcome = 'offered'
+      OR (outcome = 'todo' AND batch_handler = p_batch_handler);
   SAVEPOINT outbox_handler;
   SET @outbox_is_check = TRUE;
   CALL outbox_internal_call_handler_v1(p_batch_handler, TRUE, v_errno, v_error, v_has_ended);
   IF v_errno = 0 THEN
     CALL outbox_internal_keep_order_v1();
     SAVEPOINT outbox_handler;
+    CALL outbox_internal_spare_images_v1(v_row_image);
     UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch AS b
       STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
        SET m.status = 'consumed',
@@ -57,6 +68,7 @@ BEGIN
            m.consumed_at = v_now,
            m.updated_at = v_now
      WHERE b.outcome = 'offered';
+    CALL outbox_internal_spare_images_v1(v_row_image);
     SET @outbox_is_check = FALSE;
     CALL outbox_internal_call_handler_v1(p_batch_handler, TRUE, v_errno, v_error, v_has_ended);
   END IF;
@@ -66,7 +78,10 @@ BEGIN
   IF v_has_ended THEN
     CALL outbox_internal_raise_v1(30010, CONCAT('batch handler ', p_batch_handler, ': ', v_text));
   END IF;
-  UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = IF(v_errno = 0, 'consumed', 'todo') WHERE outcome = 'offered';
+  -- The others stay as they are, and count as consumed: to write that into each row would cost as much as to offer it.
+  IF v_errno <> 0 THEN
+    UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'todo' WHERE outcome = 'offered';
+  END IF;
 END $$
 
 DELIMITER ;

@@ -174,7 +174,7 @@ main: BEGIN
   END LOOP;
 
   SET @outbox_times = JSON_ARRAY(v_times, v_bulk_times);
-  SELECT id, outcome, error FROM outbox_batch ORDER BY id;
+  SELECT id, IF(outcome = 'offered', 'consumed', outcome) AS outcome, error FROM outbox_batch ORDER BY id;
   COMMIT AND NO CHAIN NO RELEASE;
 END $$
 

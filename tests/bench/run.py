@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from tests.bench import (
+    by_reference,
     claim_growth,
     cpu,
     drain,
@@ -48,6 +49,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     claim_growth.MEASUREMENT,
     enqueue_overhead.MEASUREMENT,
     enqueue_batch.MEASUREMENT,
+    by_reference.MEASUREMENT,
     inbox.MEASUREMENT,
     idle_cpu.MEASUREMENT,
     isolation.MEASUREMENT,

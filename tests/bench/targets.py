@@ -34,6 +34,7 @@ _AT_MOST = {
     "slow_lane_delay": 3,
     "time_growth": 1.2,
 }
+_BY_REFERENCE = 1.05
 _AT_LEAST = {"slow_lane_share": 0.9}
 _LEAST = {"floor_per_s": 0.6, "row_at_a_time_per_s": 10}
 _NAMES = {
@@ -64,6 +65,7 @@ def judge(key: str, values: Mapping[str, Any], details: Mapping[str, Any]) -> Ju
     if key == "scale":
         return Judgement("rising until the machine is the limit", "", _verdict(detail["rises_to_the_limit"]))
     more = {
+        "by_reference": lambda: _judge_by_reference(value),
         "end_to_end_per_s": lambda: _judge_end_to_end(value, values),
         "isolation": lambda: _judge_isolation(value),
         "latency_beside": lambda: _judge_latency_beside(value),
@@ -84,6 +86,11 @@ def _judge_end_to_end(value: float, values: Mapping[str, Any]) -> Judgement:
 
 def _verdict(reached: bool | None) -> Verdict:
     return Verdict.NOT_JUDGED if reached is None else Verdict.OK if reached else Verdict.MISSED
+
+
+def _judge_by_reference(value: Mapping[str, float]) -> Judgement:
+    compared = ", ".join(f"{ratio} in calls of {size}" for size, ratio in value.items())
+    return Judgement(f"<= {_BY_REFERENCE}", compared, _verdict(all(ratio <= _BY_REFERENCE for ratio in value.values())))
 
 
 def _judge_isolation(value: Mapping[str, float]) -> Judgement:

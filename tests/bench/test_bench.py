@@ -30,6 +30,7 @@ _KEYS = [
     "claim_growth",
     "enqueue_overhead",
     "enqueue_batch",
+    "by_reference",
     "inbox_per_s",
     "isolation",
     "slow_lane_delay",
@@ -61,6 +62,8 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
     assert 0.01 < measured["claim_growth"] < 100
     assert 0.1 < measured["enqueue_overhead"] < 10
     assert 0.1 < measured["enqueue_batch"] < 20
+    assert list(measured["by_reference"]) == ["10", "100", "1000"]
+    assert all(0 < both[0] < 1 and 0 < both[1] < 1 for both in measured["details"]["by_reference"].values())
     assert measured["inbox_per_s"] > 10
     assert 0.1 < measured["details"]["inbox_per_s"]["ratio"] < 20
     assert set(measured["isolation"]) > {"delayed", "paused_topic", "one_open_transaction", "idle_cpu_added"}
@@ -95,6 +98,8 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
         ("isolation", {"delayed": 1.2, "one_open_transaction": 1.51, "idle_cpu_added": 0.01}, Verdict.MISSED),
         ("claim_growth", 1.2, Verdict.OK),
         ("claim_growth", 1.21, Verdict.MISSED),
+        ("by_reference", {"10": 1.05, "1000": 0.9}, Verdict.OK),
+        ("by_reference", {"10": 1.06, "1000": 0.9}, Verdict.MISSED),
         ("enqueue_batch", 1.3, Verdict.OK),
         ("enqueue_batch", 1.31, Verdict.MISSED),
         ("enqueue_overhead", 1.15, Verdict.OK),
