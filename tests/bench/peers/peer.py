@@ -49,6 +49,8 @@ class Peer(ABC):
     """INSERT ... SELECT of the rows n = {first} to {last} of the table {chat}, for the topic {topic}."""
     left: str
     """SELECT of the number of messages that the relay has still to do something for."""
+    answers = False
+    """Whether its relay takes commands."""
     has_effect = False
     """Whether it takes messages to chat_histories of its database, by its relay or by a second process."""
 

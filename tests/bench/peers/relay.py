@@ -15,10 +15,15 @@ _STOP_DEADLINE_S = 30
 
 
 class Relay:
-    """A running relay, and the most memory that it was seen with. Lines go in and out where it takes commands."""
+    """A running relay, and the most memory that it was seen with. Where it takes commands, it answers on its stdout."""
 
     def __init__(
-        self, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str], name: str = "relay"
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        environment: Mapping[str, str],
+        name: str = "relay",
+        answers: bool = False,
     ) -> None:
         self._log = folder / f"{name}.log"
         self.peak_rss = 0
@@ -28,7 +33,7 @@ class Relay:
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.PIPE if answers else log,
                 stderr=log,
                 text=True,
             )
@@ -66,16 +71,20 @@ class Relay:
             self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             with suppress(OSError):
-                assert stream is not None
-                stream.close()
+                if stream is not None:
+                    stream.close()
 
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], folder: Path, environment: Mapping[str, str], name: str = "relay"
+    command: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str],
+    name: str = "relay",
+    answers: bool = False,
 ) -> Iterator[Relay]:
     """A relay for a block."""
-    relay = Relay(command, folder, environment, name)
+    relay = Relay(command, folder, environment, name, answers)
     try:
         yield relay
     finally:

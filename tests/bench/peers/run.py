@@ -12,6 +12,7 @@ from rich.console import Console
 from tests.bench import cpu, environment, sizes
 from tests.bench.peers import report
 from tests.bench.peers.debezium import Debezium, DebeziumTuned
+from tests.bench.peers.gruelbox import Gruelbox
 from tests.bench.peers.legacy import Legacy
 from tests.bench.peers.measure import Backlog, Bench, Sizes
 from tests.bench.peers.outboxd import Outboxd, OutboxdWithEffect
@@ -29,6 +30,7 @@ PEERS: tuple[Peer, ...] = (
     Debezium(),
     Watermill(),
     WatermillPubSub(),
+    Gruelbox(),
     Legacy(),
 )
 
