@@ -65,6 +65,7 @@ BEGIN
            m.last_error = NULL,
            m.kafka_partition = COALESCE(b.kafka_partition, m.kafka_partition),
            m.kafka_offset = COALESCE(b.kafka_offset, m.kafka_offset),
+           m.published_at = COALESCE(m.published_at, v_now),
            m.consumed_at = v_now,
            m.updated_at = v_now
      WHERE b.outcome = 'offered';

@@ -62,6 +62,7 @@ BEGIN
          last_error = NULL,
          kafka_partition = COALESCE(p_partition, kafka_partition),
          kafka_offset = COALESCE(p_offset, kafka_offset),
+         published_at = COALESCE(published_at, v_now),
          consumed_at = v_now,
          updated_at = v_now
    WHERE id = p_id;

@@ -29,6 +29,21 @@ def test_result_has_id_outcome_and_error_by_id(db: Session) -> None:
     ]
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "in a batch"])
+@pytest.mark.parametrize("biz_type", ["chat_history_persist", "one_by_one"])
+def test_message_whose_record_is_faster_than_the_mark_is_published_by_then(
+    db: Session, app: Application, biz_type: str, others: int
+) -> None:
+    db.register("one_by_one", app.handler())
+    messages = [db.enqueue(str(number), biz_type=biz_type) for number in range(1 + others)]
+    marked = db.enqueue_published("marked", biz_type=biz_type)
+    before = db.message(marked)["published_at"]
+    assert set(db.consume(*messages).values()) | set(db.consume(marked).values()) == {"consumed"}
+    rows = [db.message(message) for message in messages]
+    assert [row["published_at"] for row in rows] == [row["consumed_at"] for row in rows]
+    assert db.message(marked)["published_at"] == before
+
+
 @pytest.mark.parametrize("state", ["pending", "published"])
 def test_message_is_consumed_with_its_effect(db: Session, state: str) -> None:
     message = db.enqueue_in(state, payload=chat_payload("hello", "c-9", "assistant", 42))

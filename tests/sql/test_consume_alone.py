@@ -66,8 +66,8 @@ def test_message_alone_has_the_outcome_that_it_has_among_others(db: Session, app
         rows = db.consume_rows(record, *(db.enqueue_published(f"other {number}") for number in range(others)))
         (row,) = [row for row in rows if row["id"] == record["id"]]
         told = db.rows(
-            "SELECT status, retry_count, last_error, kafka_partition, kafka_offset FROM agent_outbox_messages"
-            " WHERE message_key = 'k' ORDER BY id"
+            "SELECT status, retry_count, last_error, kafka_partition, kafka_offset,"
+            " published_at IS NULL AS is_unpublished FROM agent_outbox_messages WHERE message_key = 'k' ORDER BY id"
         )
         return _without_ids([row["outcome"], row["error"], told], ids), [ids.index(effect) for effect in app.effects()]
 

@@ -100,7 +100,7 @@ def test_consumed_message_has_its_time_and_no_retry_time(db: Session) -> None:
     row = db.message(message)
     assert row["next_retry_at"] is None
     assert before <= row["consumed_at"] <= db.value("SELECT UTC_TIMESTAMP(6)")
-    assert row["published_at"] is None
+    assert row["published_at"] == row["consumed_at"]
 
 
 @pytest.mark.parametrize("state", ["pending", "published"])
