@@ -44,7 +44,7 @@ BEGIN
   DECLARE v_and_next INT DEFAULT v_followers + 1;
   DECLARE v_sample INT DEFAULT 20;
   DECLARE v_newest INT DEFAULT 100;
-  DECLARE v_found INT;
+  DECLARE v_found, v_of_one_slot INT;
   DECLARE v_is_set_back BOOLEAN;
   DECLARE v_due, v_early, v_orphans, v_notes JSON;
 
@@ -53,10 +53,10 @@ BEGIN
   -- Each slot shows its first, and more where that is due: the index ends no search at a time, so what is not due is read
   -- as well.
   widen: LOOP
-    SELECT /*+ SET_VAR(sql_big_selects = 1) */ COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(due.id, due.lane))
+    SELECT /*+ SET_VAR(sql_big_selects = 1) */ COUNT(*), JSON_ARRAYAGG(JSON_ARRAY(due.id, due.lane, due.slot))
       INTO v_found, v_due
       FROM (
-        SELECT head.id, head.lane
+        SELECT head.id, head.lane, s.slot
           FROM outbox_slots AS s
           JOIN LATERAL (
             SELECT m.id, m.open_lane AS lane, m.wakes_at
@@ -71,6 +71,16 @@ BEGIN
          LIMIT v_limit
       ) AS due;
     IF v_found < v_per_slot OR v_found * 2 >= v_limit OR v_per_slot = v_limit THEN
+      LEAVE widen;
+    END IF;
+    SELECT MAX(slots.messages)
+      INTO v_of_one_slot
+      FROM (
+        SELECT COUNT(*) AS messages
+          FROM JSON_TABLE(v_due, '$[*]' COLUMNS (slot INT PATH '$[2]')) AS due
+         GROUP BY due.slot
+      ) AS slots;
+    IF v_of_one_slot < v_per_slot THEN
       LEAVE widen;
     END IF;
     SET v_per_slot = LEAST(v_per_slot * 10, v_limit);

@@ -37,7 +37,7 @@ Parameters
 Errors
   30005 p_limit is out of range
 
-Transaction: the caller''s. No locks. Reads all messages that are dead, or that are pending, and no others.
+Transaction: the caller''s. No locks. Reads all messages that are dead, or that are failing, and no others.
 
 Example
   mysql> CALL outbox_internal_choose_v1(''dead'', ''chat'', NULL, NULL, ''%read only%'', NULL, FALSE, NULL, 100, @ids);

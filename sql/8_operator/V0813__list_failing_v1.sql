@@ -35,8 +35,8 @@ how many messages it holds back, counted up to 1000.
 Errors
   30005 p_limit is out of range
 
-Called by: operators. Reads only; transaction: the caller''s. Reads all pending messages, 1.7 s for a million, and up to
-1000 of each lane that it lists.
+Called by: operators. Reads only; transaction: the caller''s. Reads the failing messages, in an index that has all pending
+ones, and up to 1000 of each lane that it lists.
 
 Example
   mysql> CALL outbox_list_failing_v1(''chat'', NULL, NULL, NULL, NULL, NULL, 10);

@@ -25,7 +25,7 @@ SELECT m.id,
        m.next_retry_at,
        m.created_at,
        behind.followers
-  FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY, idx_outbox_status_next)
+  FROM agent_outbox_messages AS m FORCE INDEX FOR JOIN (PRIMARY, idx_outbox_status_next) IGNORE INDEX FOR ORDER BY (PRIMARY)
   JOIN LATERAL (
     SELECT MIN(f.at) AS failing_since
       FROM outbox_failures AS f

@@ -30,13 +30,27 @@ SQL SECURITY DEFINER
 READS SQL DATA
 BEGIN
   DECLARE v_limit INT DEFAULT COALESCE(NULLIF(p_limit, 0), 100);
+  DECLARE v_last DATETIME(6);
+
   IF v_limit < 0 THEN
     CALL outbox_internal_raise_v1(30005, CONCAT('p_limit must not be negative: ', p_limit));
   END IF;
-  SELECT id, biz_type, topic, message_key, payload, body, content_type, headers, origin, dedup_key, status, retry_count, max_retry,
+  -- The index has them in the order of their times, and of equal times by type: so first up to which time, and then by id.
+  SELECT /*+ SET_VAR(sql_big_selects = 1) */ MAX(due.next_retry_at)
+    INTO v_last
+    FROM (
+      SELECT next_retry_at
+        FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
+       WHERE status = 'pending'
+       ORDER BY status, next_retry_at
+       LIMIT v_limit
+    ) AS due;
+  SELECT /*+ SET_VAR(sql_big_selects = 1) */
+         id, biz_type, topic, message_key, payload, body, content_type, headers, origin, dedup_key, status, retry_count, max_retry,
          next_retry_at, last_error, kafka_partition, kafka_offset, published_at, consumed_at, created_at, updated_at
-    FROM agent_outbox_messages
+    FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
    WHERE status = 'pending'
+     AND (next_retry_at IS NULL OR next_retry_at <= v_last)
      AND (next_retry_at IS NULL OR next_retry_at <= UTC_TIMESTAMP(6))
    ORDER BY next_retry_at, id
    LIMIT v_limit;

@@ -17,7 +17,7 @@ SET SESSION lock_wait_timeout = 2;
 --
 -- Read by: monitoring, operators. No locks.
 --
--- Cost: reads the pending messages, 1.7 s for a million, and where followers is asked for up to 1000 of each lane.
+-- Cost: reads the failing messages, in an index that has all pending ones, and for each row up to 1000 of its lane.
 --
 -- Example
 --   mysql> SELECT id, topic, message_key, retry_count, last_error, followers FROM outbox_failing ORDER BY id LIMIT 1;

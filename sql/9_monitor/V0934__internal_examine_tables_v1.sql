@@ -31,7 +31,7 @@ BEGIN
   DECLARE v_is_there BOOLEAN;
   DECLARE v_lost INT;
   DECLARE v_indexes JSON DEFAULT JSON_ARRAY(
-    JSON_OBJECT('name', 'idx_outbox_status_next', 'columns', 'status, next_retry_at, biz_type, topic', 'count', 4),
+    JSON_OBJECT('name', 'idx_outbox_status_next', 'columns', 'status, next_retry_at, biz_type, topic, retry_count', 'count', 5),
     JSON_OBJECT('name', 'outbox_pending_slot', 'columns', 'pending_slot, waits_for, wakes_at', 'count', 3),
     JSON_OBJECT('name', 'outbox_open_lane', 'columns', 'open_lane, is_waiting', 'count', 2));
   -- An index is right where each of its columns is at its place, and it has no other.
