@@ -1,4 +1,4 @@
-"""The command line: ``python -m tests.bench [--only KEY,...] [--messages N] [--quick]``.
+"""The command line: ``python -m tests.bench [--only KEY,...] [--messages N] [--table N] [--quick]``.
 
 Exit codes: 0 every target reached, 1 one was missed, 2 wrong usage or a measurement could not be made.
 """
@@ -7,6 +7,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reached = run(
             Options(
                 keys=options.only,
-                sizes=sizes.with_messages(options.messages) if options.messages else sizes,
+                sizes=replace(sizes, messages=options.messages or sizes.messages, table=options.table or sizes.table),
                 judged=not options.quick,
                 settings=dict(options.set),
                 chat_file=options.chat,
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure outboxd on this machine.")
     parser.add_argument("--only", type=_keys, default=_KEYS, metavar="KEY[,KEY]", help=f"of {', '.join(_KEYS)}")
     parser.add_argument("--messages", type=_count, metavar="N", help="the backlog (default: 50000)")
+    parser.add_argument("--table", type=_count, metavar="N", help="the large table of size_growth (default: 1000000)")
     parser.add_argument("--quick", action="store_true", help="small sizes; nothing is judged")
     parser.add_argument(
         "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="a setting of the daemon"

@@ -30,6 +30,7 @@ from tests.bench import (
     report,
     row_at_a_time,
     scale,
+    size_growth,
     slow_lane,
 )
 from tests.bench.measurement import Measurement, Result
@@ -47,6 +48,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     latency.MEASUREMENT,
     live.MEASUREMENT,
     claim_growth.MEASUREMENT,
+    size_growth.MEASUREMENT,
     enqueue_overhead.MEASUREMENT,
     enqueue_batch.MEASUREMENT,
     by_reference.MEASUREMENT,

@@ -1,6 +1,6 @@
 """How much each measurement does."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Sizes:
     shared_seconds: float = 1.5
     scale_messages: int = 20_000
     growth_messages: int = 500_000
+    table: int = 1_000_000
     waiting: int = 1_000_000
     open_messages: int = 100_000
     open_transactions: int = 1000
@@ -47,10 +48,6 @@ class Sizes:
     def growth(self) -> tuple[int, int]:
         """The small and the large backlog of the growth measurements: 1 to 10."""
         return self.growth_messages // 10, self.growth_messages
-
-    def with_messages(self, messages: int) -> "Sizes":
-        """The same with another backlog."""
-        return replace(self, messages=messages)
 
 
 QUICK = Sizes(
@@ -74,6 +71,7 @@ QUICK = Sizes(
     processes=(1, 2),
     scale_messages=500,
     growth_messages=2000,
+    table=20_000,
     waiting=2000,
     open_messages=1000,
     open_transactions=10,

@@ -45,6 +45,7 @@ _NAMES = {
 _INBOX = 1.6
 _P50_MS, _P99_MS = 20, 100
 _BESIDE_LIVE, _LIVE_CORES = 1.5, 0.25
+_SIZE_GROWTH = 1.2
 _BESIDE, _BESIDE_OPEN, _IDLE_BESIDE = 1.2, 1.5, 0.01
 
 
@@ -68,6 +69,7 @@ def judge(key: str, values: Mapping[str, Any], details: Mapping[str, Any]) -> Ju
         "by_reference": lambda: _judge_by_reference(value),
         "end_to_end_per_s": lambda: _judge_end_to_end(value, values),
         "isolation": lambda: _judge_isolation(value),
+        "size_growth": lambda: _judge_size_growth(value),
         "latency_beside": lambda: _judge_latency_beside(value),
         "live_cores": lambda: _judge_live_cores(value),
     }
@@ -104,6 +106,11 @@ def _judge_isolation(value: Mapping[str, float]) -> Judgement:
         ", ".join(f"{name} {ratio}" for name, ratio in value.items()),
         _verdict(all(ratio <= bounds.get(name, _BESIDE) for name, ratio in value.items())),
     )
+
+
+def _judge_size_growth(value: Mapping[str, float]) -> Judgement:
+    over = ", ".join(f"{name} {ratio}" for name, ratio in value.items() if ratio > _SIZE_GROWTH)
+    return Judgement(f"each <= {_SIZE_GROWTH}", over, _verdict(not over))
 
 
 def _judge_latency_beside(value: Mapping[str, float]) -> Judgement:

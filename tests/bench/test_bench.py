@@ -28,6 +28,7 @@ _KEYS = [
     "latency_beside",
     "live_cores",
     "claim_growth",
+    "size_growth",
     "enqueue_overhead",
     "enqueue_batch",
     "by_reference",
@@ -60,6 +61,8 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
     assert measured["floor_per_s"] > measured["row_at_a_time_per_s"] > 1
     assert 0 < measured["latency_ms"]["p50"] <= measured["latency_ms"]["p99"] < 30_000
     assert 0.01 < measured["claim_growth"] < 100
+    assert {"claim", "purge", "fail_of_one_lane", "mark_with_64_relays"} <= set(measured["size_growth"])
+    assert all(0.01 < ratio < 100 for ratio in measured["size_growth"].values())
     assert 0.1 < measured["enqueue_overhead"] < 10
     assert 0.1 < measured["enqueue_batch"] < 20
     assert list(measured["by_reference"]) == ["10", "100", "1000"]
@@ -100,6 +103,8 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
         ("claim_growth", 1.21, Verdict.MISSED),
         ("by_reference", {"10": 1.05, "1000": 0.9}, Verdict.OK),
         ("by_reference", {"10": 1.06, "1000": 0.9}, Verdict.MISSED),
+        ("size_growth", {"claim": 1.2, "mark": 0.9}, Verdict.OK),
+        ("size_growth", {"claim": 1.21, "mark": 0.9}, Verdict.MISSED),
         ("enqueue_batch", 1.3, Verdict.OK),
         ("enqueue_batch", 1.31, Verdict.MISSED),
         ("enqueue_overhead", 1.15, Verdict.OK),
