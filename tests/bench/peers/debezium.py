@@ -7,7 +7,7 @@ from tests.bench.peers import toolchain
 from tests.bench.peers.peer import Command, Peer
 from tests.bench.peers.relay import running
 from tests.bench.peers.topic import Topic
-from tests.bench.stage import Stage
+from tests.bench.stage import BenchError, Stage
 from tests.kit.chat import Chat
 from tests.kit.session import Session
 
@@ -49,11 +49,22 @@ class Debezium(Peer):
             session.execute(_TABLE)
 
     def prepare(self, stage: Stage, folder: Path) -> None:
-        """It has run before, and so has a place in the binary log to go on from: one message gives it that."""
+        """It has run before, and so has a place in the binary log to go on from.
+
+        What is there when it starts it reads as a snapshot; only a message behind that gives it a place.
+        """
         topic = Topic(stage)
-        self.fill(stage, topic.name, 1)
-        with running(self.command(stage, topic.name, folder), folder, self.environment(stage, topic.name)) as relay:
-            topic.wait(1, lambda _: relay.check())
+        with (
+            stage.connect(self.database) as session,
+            running(self.command(stage, topic.name, folder), folder, self.environment(stage, topic.name)) as relay,
+        ):
+            for records in (1, 2):
+                self.enqueue(session, topic.name, [stage.chat[0]])
+                topic.wait(records, lambda _: relay.check())
+        offsets = folder / "offsets"
+        stored = offsets.read_bytes() if offsets.exists() else b""
+        if b'"pos"' not in stored or b'"snapshot"' in stored:
+            raise BenchError(f"{self.title} has no place in the binary log: {stored!r}")
 
     def command(self, stage: Stage, topic: str, folder: Path) -> Command:  # noqa: ARG002
         """The engine; it keeps its offsets in the folder."""

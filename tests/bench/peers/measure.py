@@ -188,6 +188,8 @@ class Bench:
             topic.wait(last + self.sizes.concurrent, lambda _: relay.check())
             self._wait_until_nothing_is_left(peer, relay)
             alone, concurrent = topic.arrived(first, last), topic.arrived(last + 1, last + self.sizes.concurrent)
+        if not seen:
+            raise BenchError(f"{peer.title}: nothing arrived")
         took = [(seen[number] - at) * 1000 for number, at in committed.items() if number in seen]
         return Live(
             p50=round(quantile(took, 0.5), 2),

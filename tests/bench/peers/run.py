@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import mysql.connector
+from confluent_kafka import KafkaException
 from rich.console import Console
 
 from tests.bench import cpu, environment, sizes
@@ -21,6 +23,7 @@ from tests.bench.peers.topic import warm_up
 from tests.bench.peers.watermill import Watermill, WatermillPubSub
 from tests.bench.stage import BenchError, prepare, throwaway_servers
 from tests.kit import chat
+from tests.kit.waiting import NotInTime
 from tests.servers.throwaway import Servers
 
 PEERS: tuple[Peer, ...] = (
@@ -35,6 +38,7 @@ PEERS: tuple[Peer, ...] = (
 )
 
 _Made = TypeVar("_Made")
+_FAILURES = (Missing, BenchError, NotInTime, TimeoutError, KafkaException, mysql.connector.Error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def _attempt(peer: Peer, what: str, make: Callable[[Peer], _Made], failures: lis
     _say(f"{peer.title}: {what}")
     try:
         return make(peer)
-    except (Missing, BenchError) as error:
+    except _FAILURES as error:
         failures.append(f"{peer.title} was not measured ({what}): {error}")
         return None
 

@@ -63,7 +63,7 @@ def test_a_peer_without_its_toolchain_is_said_in_a_line_and_the_others_are_measu
     (sample,) = measured["outboxd"]["samples"]
     assert sample["arrived"] == {"messages": 100, "lost": 0, "duplicated": 0, "out_of_order": 0}
     assert sample["per_s"] > sample["cold_per_s"] > 10
-    assert sample["cpu_ms"]["relay"] > 0
+    assert sample["cpu_ms"].keys() == {"mysqld", "broker", "relay"}
     live = measured["outboxd"]["live"]
     assert 0 < live["p50"] <= live["p99"] < 30_000
     for part in ("arrived", "concurrent"):
