@@ -393,3 +393,9 @@ def reads(session: Session, call: Callable[[], object]) -> int:
     call()
     rows = session.rows("SHOW SESSION STATUS WHERE Variable_name LIKE 'Handler_read%'")
     return sum(int(row["Value"]) for row in rows)
+
+
+def log_end(session: Session) -> int:
+    """Where the binary log ends."""
+    version = int(str(session.value("SELECT VERSION()")).split(".", maxsplit=1)[0])
+    return int(session.row("SHOW BINARY LOG STATUS" if version > 8 else "SHOW MASTER STATUS")["Position"])

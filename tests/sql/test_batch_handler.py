@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.application import Application
-from tests.kit.session import Session, chat_payload, refused
+from tests.kit.session import Session, chat_payload, log_end, refused
 
 CHAT = "chat_history_persist"
 INSERT = "INSERT INTO app_effects (message, payload) SELECT id, 'in bulk' FROM outbox_batch WHERE outcome = 'offered'"
@@ -91,6 +91,19 @@ def test_batch_handler_that_ends_the_transaction_repeats_and_loses_no_effect(
     assert app.effects() == messages
     assert db.chats() == ["chat"]
     assert set(db.statuses().values()) == {"consumed"}
+
+
+@pytest.mark.parametrize("end", ["SET @outbox_none = NULL", "COMMIT", "ROLLBACK", "SIGNAL SQLSTATE '45000'"])
+def test_mark_keeps_payloads_out_of_the_binary_log_and_the_handler_does_not(
+    db: Session, app: Application, end: str
+) -> None:
+    in_bulk(db, app, "bulk", f"IF p_is_check THEN {end}; ELSE {INSERT}; END IF")
+    images = db.column("SELECT @@binlog_row_image")
+    messages = enqueue(db, "bulk", *("x" * 900_000 for _ in range(3)))
+    before = log_end(db)
+    assert set(db.consume(*messages).values()) == {"consumed"}
+    assert log_end(db) - before < 100_000 or taken_in_bulk(db) == []
+    assert db.column("SELECT @@binlog_row_image") == images
 
 
 def test_type_that_gets_another_handler_loses_its_batch_handler(db: Session, app: Application) -> None:

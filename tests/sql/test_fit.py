@@ -8,7 +8,7 @@ import pytest
 from tests.kit.installing import OWNER_RIGHTS, create_account, migrate
 from tests.kit.large import MIB, put
 from tests.kit.server import Server
-from tests.kit.session import Session, chat_payload, refused
+from tests.kit.session import Session, chat_payload, log_end, refused
 
 _OWNER, _DATABASE = "outboxd_fit_owner", "outboxd_fit"
 
@@ -103,9 +103,3 @@ def written_by_a_mark(db: Session) -> int:
     before = log_end(db)
     assert db.mark("published", claimed) == 10
     return log_end(db) - before
-
-
-def log_end(db: Session) -> int:
-    """Where the binary log ends."""
-    version = int(str(db.value("SELECT VERSION()")).split(".", maxsplit=1)[0])
-    return int(db.row("SHOW BINARY LOG STATUS" if version > 8 else "SHOW MASTER STATUS")["Position"])
