@@ -27,7 +27,7 @@ class Applications:
     """Starts them on entering the block, and ends them on leaving it; they write while the block does other things.
 
     Patient ones go on after errors of MySQL, which else are a FaultError; haste divides how long they wait,
-    and how often they kill themselves.
+    and how often they kill themselves. shard: its number and how many there are; users are dealt out to shards.
     """
 
     def __init__(
@@ -40,10 +40,11 @@ class Applications:
         *,
         patient: bool = False,
         haste: float = 1,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         self.killed = 0
         self._scene = scene
-        self._patient, self._haste = patient, haste
+        self._patient, self._haste, self._shard = patient, haste, shard
         self._enough = scene.folder / f"{name}s have written enough"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._plans = self._deal(seed, messages, [f"{name}-{number}" for number in range(processes)])
@@ -92,17 +93,19 @@ class Applications:
         """Deal the chat out at random, so that each conversation is written by several of them."""
         chance = random.Random(f"{seed} shares")
         shares: list[list[chat.Chat]] = [[] for _ in names]
-        for line in islice(_conversations(chance, max(messages, _FEWEST_LINES)), messages):
+        number, shards = self._shard
+        lines = _conversations(chance, max(messages, _FEWEST_LINES))
+        for line in islice((line for line in lines if line.user_id % shards == number), messages):
             chance.choice(shares).append(line)
         plans = []
         for name, share in zip(names, shares, strict=True):
-            lines = self._scene.folder / f"{name}.chat"
-            lines.write_text("".join(f"{json.dumps(astuple(line))}\n" for line in share), encoding="utf-8")
+            own = self._scene.folder / f"{name}.chat"
+            own.write_text("".join(f"{json.dumps(astuple(line))}\n" for line in share), encoding="utf-8")
             plan = writer.Plan(
                 name=name,
                 seed=seed,
                 topics=self._scene.topics,
-                chat=str(lines),
+                chat=str(own),
                 ledger=str(self._scene.folder / f"{name}.ledger"),
                 enough=str(self._enough),
                 patient=self._patient,

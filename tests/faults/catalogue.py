@@ -1,6 +1,7 @@
 """All faults, by group and name, in the sizes of a full run."""
 
 from tests.faults.daemons import faults as daemon_faults
+from tests.faults.fleet import faults as fleet_faults
 from tests.faults.input import bad_handlers, foreign, handler_locks, inputs, sizes
 from tests.faults.kafka import faults as kafka_faults
 from tests.faults.keys import delays, order, slots
@@ -28,6 +29,7 @@ GROUPS: dict[str, dict[str, Run]] = {
     "daemon": daemon_faults.FAULTS,
     "kafka": kafka_faults.FAULTS,
     "mysql": mysql_faults.FAULTS,
+    "fleet": fleet_faults.FAULTS,
     "network": network_faults.FAULTS,
     "input": {
         "payloads": lambda stage, _: inputs.payloads(stage),

@@ -14,10 +14,11 @@ _COMMAND = (sys.executable, "-m", "tests.faults.launcher")
 
 
 class FaultyDaemon(Daemon):
-    """`outboxd run --only ...`, logging debug lines; it knows whether it was told to end."""
+    """`outboxd run`, with --only where that is given, logging debug lines; it knows whether it was told to end."""
 
     def __init__(self, name: str, only: str, settings: Mapping[str, Setting], faults: Faults, folder: Path) -> None:
-        super().__init__(folder, settings, ["--only", only, "--verbose"], command=_COMMAND, name=name)
+        halves = ["--only", only] if only else []
+        super().__init__(folder, settings, [*halves, "--verbose"], command=_COMMAND, name=name)
         self.only = only
         self.faults = faults
         """Those of its next life."""

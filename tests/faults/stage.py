@@ -65,22 +65,29 @@ class Scene:
             self._session = self.server.connect(self.database)
         return self._session
 
+    @property
+    def url(self) -> str:
+        """Where daemons find the database."""
+        return f"mysql://{ACCOUNT}:{self.password}@{self.server.host}:{self.server.port}/{self.database}"
+
     def start(self, only: str, name: str, *, faults: Faults | None = None, **settings: Setting) -> FaultyDaemon:
         """Start `outboxd run --only relay` or consumer, logging debug lines; it is gone when the scene ends."""
-        options: dict[str, Setting] = {
-            "mysql_url": f"mysql://{ACCOUNT}:{self.password}@{self.server.host}:{self.server.port}/{self.database}",
+        options = {"mysql_url": self.url, **self.settings(name), **settings}
+        daemon = FaultyDaemon(name, only, options, faults or Faults(), self.folder)
+        self.daemons.append(daemon)
+        daemon.start()
+        return daemon
+
+    def settings(self, name: str) -> dict[str, Setting]:
+        """Those of a daemon, other than its database."""
+        return {
             "kafka_bootstrap": self.bootstrap,
             "kafka_options": GROUP,
             "topics": list(self.topics),
             "group": self.database,
             "name": name,
             **_SETTINGS,
-            **settings,
         }
-        daemon = FaultyDaemon(name, only, options, faults or Faults(), self.folder)
-        self.daemons.append(daemon)
-        daemon.start()
-        return daemon
 
     def wait_until(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
         """Wait until the condition holds. Raises FaultError after the deadline, or when a daemon ends by itself."""
@@ -154,8 +161,11 @@ class Stage:
         self.kafka.start()
 
     @contextmanager
-    def scene(self, *, topics: int = 1, partitions: int = 4) -> Iterator[Scene]:
-        """A new database, topics and group; all processes that were started in it are gone at the end."""
+    def scene(self, *, topics: int = 1, partitions: int = 4, shared: Sequence[str] = ()) -> Iterator[Scene]:
+        """A new database, topics and group; all processes that were started in it are gone at the end.
+
+        shared: topics of another scene, to be used instead.
+        """
         name = f"outboxd_faults_{next(self._numbers)}"
         host, port = self.address or (self.mysql.host, self.mysql.port)
         server = self.server(host, port, user="root")
@@ -163,8 +173,9 @@ class Stage:
         with _not_durable(server):
             server.create_database(name)
             server.migrate(name)
-        names = [f"{name}.chat-{number}" for number in range(1, topics + 1)]
-        kafka.create_topics(self.kafka.bootstrap, names, partitions, self.kafka.replicas)
+        names = shared or [f"{name}.chat-{number}" for number in range(1, topics + 1)]
+        if not shared:
+            kafka.create_topics(self.kafka.bootstrap, names, partitions, self.kafka.replicas)
         folder = self.folder / name
         folder.mkdir()
         scene = Scene(name, server, password, self.kafka.bootstrap, names, folder)

@@ -36,6 +36,11 @@ class Record:
         """The outbox id of the message that it is, by its header ce_id. Raises KeyError where it has none."""
         return int(dict(self.headers)["ce_id"] or b"")
 
+    @property
+    def source(self) -> str:
+        """Whose outbox it is from, by its header ce_source. Raises KeyError where it has none."""
+        return (dict(self.headers)["ce_source"] or b"").decode()
+
 
 def admin(bootstrap: str) -> AdminClient:
     """A client that makes changes."""
