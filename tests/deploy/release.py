@@ -23,13 +23,13 @@ POST = [migration.file for migration in own_migrations() if migration.is_post]
 
 
 class Release:
-    """The command of a release, on that database: migrations by its owner, daemons by the account."""
+    """The command of a release, on a database: migrations by its owner, daemons by the account."""
 
-    def __init__(self, server: Server, bootstrap: str, folder: Path, *, is_next: bool) -> None:
+    def __init__(self, server: Server, bootstrap: str, folder: Path, *, is_next: bool, database: str = NAME) -> None:
         self.server = server
-        self._owner: dict[str, Setting] = {"mysql_url": mysql_url(server, NAME)}
+        self._owner: dict[str, Setting] = {"mysql_url": mysql_url(server, database)}
         self._daemon: dict[str, Setting] = {
-            "mysql_url": mysql_url(server, NAME, ACCOUNT),
+            "mysql_url": mysql_url(server, database, ACCOUNT),
             "kafka_bootstrap": bootstrap,
             "kafka_options": QUICK_GROUP,
             "topics": "chat",

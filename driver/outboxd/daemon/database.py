@@ -61,6 +61,11 @@ class Database:
         """Whether a relay waits until there is something to do."""
         return bool(self._resting)
 
+    @property
+    def is_served(self) -> bool:
+        """Whether it answers, and its schema is one that this daemon knows."""
+        return self.is_known and self.failure is None and not self.is_away
+
     def identify(self, settings: Settings) -> None:
         """It fits, and has said who it is."""
         self.settings = settings

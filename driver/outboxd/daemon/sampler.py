@@ -54,11 +54,19 @@ class Sampler:
             while not self._stop.is_set():
                 self._pulse.beat(idle_seconds=pause_seconds)
                 for one in self._sampled:
-                    if one.database.is_known and one.database.failure is None and not self._stop.is_set():
-                        with working_for(one.database.name):
-                            self._sample(one, pause_seconds)
+                    if self._stop.is_set():
+                        break
+                    with working_for(one.database.name):
+                        self._show(one, pause_seconds)
                 self._health.show_held_up()
                 self._stop.wait(pause_seconds)
+
+    def _show(self, one: _Sampled, pause_seconds: int) -> None:
+        if one.database.is_known and one.database.failure is None:
+            self._sample(one, pause_seconds)
+        else:
+            metrics.slots_owned.labels().set(0)
+        metrics.served.labels().set(one.database.is_served)
 
     def _sample(self, one: _Sampled, pause_seconds: int) -> None:
         if one.database.is_resting:

@@ -351,10 +351,14 @@ class _Daemon:
                 raise SettingsError(f"setting {name} holds for the whole daemon: restart it, or set {name} back")
 
     def _change(self, fleet: Fleet) -> None:
-        """Serve these databases from now on; relays of those that stay as they were work on meanwhile."""
+        """Serve these databases from now on; relays of those that stay as they were work on meanwhile.
+
+        One that has failed is begun anew: its schema may fit by now.
+        """
         before, now = self._fleet.databases, fleet.databases
         self._fleet = fleet
-        same = {name for name in now if name in before and now[name].model_dump() == before[name].model_dump()}
+        served = {name for name in now if name in before and not self._databases[name].failure}
+        same = {name for name in served if now[name].model_dump() == before[name].model_dump()}
         gone, new = [name for name in before if name not in same], [name for name in now if name not in same]
         if gone or new or list(before) != list(now):
             for name in gone:

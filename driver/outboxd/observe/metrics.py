@@ -167,6 +167,7 @@ stream_records = _counter(
     biz_type=(),
     outcome=(),
 )
+served = _gauge("outboxd_served", "1 where this daemon serves the database; 0: it is away, or its schema does not fit.")
 slots_owned = _gauge("outboxd_slots_owned", "Slots of the 64 that this daemon's relays own.")
 resting = _gauge("outboxd_resting", "1 where the database has had no message for rest_seconds, and its relays rest.")
 partitions_assigned = Gauge(
