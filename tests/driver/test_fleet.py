@@ -160,9 +160,12 @@ def test_commands_that_show_something_show_it_of_all_or_of_one(db: Session, two:
     code, said = outboxd("dead", "list")
     assert (code, said) == (0, "one:\n0 of 0 dead letters\ntwo:\n0 of 0 dead letters\n")
     code, said = outboxd("top", "--once")
-    assert code == 0
-    assert "one:\n" in said
-    assert "two:\n" in said
+    assert (code, [line.split()[:2] for line in said.splitlines()[2:4]]) == (0, [["one", "1"], ["two", "2"]])
+    code, said = outboxd("top", "--json")
+    told = [json.loads(line) for line in said.splitlines()]
+    assert [(one["database"], one["streams"][0]["pending"]) for one in told] == [("one", 1), ("two", 2)]
+    code, said = outboxd("top", "--json", "--database", "two")
+    assert (code, json.loads(said)["database"]) == (0, "two")
 
 
 @pytest.mark.parametrize(
@@ -187,8 +190,12 @@ def test_command_that_is_about_one_database_wants_its_name(db: Session, two: Ses
 
 def test_database_that_fails_keeps_no_other_from_being_shown(db: Session, two: Session) -> None:
     assert db.messages() == []
-    two.execute("DROP PROCEDURE outbox_status_v1")
+    two.execute("DROP PROCEDURE outbox_status_v1; DROP PROCEDURE outbox_lag_v1")
     code, said = outboxd("status", "--json")
     assert code == 1
     assert '"database": "one"' in said
     assert "outboxd: two: " in said
+    code, said = outboxd("top", "--json")
+    assert code == 1
+    assert '{"database": "one", "streams": [' in said
+    assert "outboxd: two: not readable since " in said

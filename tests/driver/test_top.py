@@ -17,6 +17,7 @@ from tests.kit.operators import fill
 from tests.kit.server import Connect
 from tests.kit.session import CHAT, Session
 from tests.kit.waiting import background, eventually
+from tests.servers import process
 
 
 def row(text: str, *begin: str) -> list[str]:
@@ -95,8 +96,8 @@ class Terminal:
 
 @contextmanager
 def terminal(folder: Path, url: str, columns: int = 160) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
-    """`outboxd top` in a terminal of its own."""
-    settings: dict[str, Setting] = {"mysql_url": url}
+    """`outboxd top` in a terminal of its own; without an address it finds its databases in the folder."""
+    settings: dict[str, Setting] = {"mysql_url": url} if url else {}
     master, slave = pty.openpty()
     size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm"}
     process = subprocess.Popen(
@@ -161,6 +162,28 @@ def test_it_stays_while_mysql_is_away(tmp_path: Path, db: Session, monitor_url: 
         screen.type("q")
         screen.closes()
         assert process.wait(45) == 0
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_fleet_has_a_line_for_each_database_and_shows_which_one_is_away(
+    tmp_path: Path, db: Session, monitor_url: str, columns: int
+) -> None:
+    fill(db, 12_345, "consumed")
+    failing = db.enqueue("k")
+    db.call("outbox_mark_failed_v1", failing, "it fails")
+    nowhere = f"mysql://nobody@127.0.0.1:{process.lasting_port()}/shop"
+    tables = {"tenant-with-a-long-name": monitor_url, "gone": nowhere}
+    text = "".join(f'[databases.{name}]\nmysql_url = "{url}"\n' for name, url in tables.items())
+    (tmp_path / "outboxd.toml").write_text(text, encoding="utf-8")
+    with terminal(tmp_path, "", columns) as (ended, screen):
+        screen.shows(r"2 databases")
+        db.enqueue("l")
+        screen.shows(r"tenant-with\S* +2 +\d+\.\d s +0 +\d+\.\d s +12345 +0 +0\.\d +0\.0 *\r?\n")
+        screen.shows(r"gone +\? *\r?\n")
+        screen.shows(r"(?s)tenant-with-a-long-name: failing: 1 wait .*gone: MySQL is away since \d\d:\d\d:\d\d: ")
+        screen.type("q")
+        screen.closes()
+        assert ended.wait(45) == 0
 
 
 def test_failing_messages_are_named(invoke: Invoke, db: Session, monitor_url: str) -> None:

@@ -121,9 +121,8 @@ def test_each_database_gets_its_own_records_and_each_record_is_read_once(
         seen.daemon.eventually(partial(is_done, session), "all is consumed")
     assert (by_key(db), by_key(far)) == (expected(*texts["near"]), expected(*texts["far"]))
     assert seen.daemon.events("foreign") == []
-    text = seen.text("/metrics")
     for name in urls:
-        assert f'outboxd_records_consumed_total{{database="{name}",outcome="consumed"}} 200.0' in text
+        seen.turns("/metrics", 200, f'outboxd_records_consumed_total{{database="{name}",outcome="consumed"}} 200.0')
         seen.turns("/metrics", 200, f'outboxd_slots_owned{{database="{name}"}} 64.0')
     (started,) = seen.daemon.events("started")
     assert started["databases"] == {"near": db.source(), "far": far.source()}

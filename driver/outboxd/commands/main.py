@@ -30,7 +30,7 @@ from outboxd.commands.run import run
 from outboxd.commands.show import show
 from outboxd.commands.status import status
 from outboxd.commands.subscriptions import subscriptions
-from outboxd.commands.top import top
+from outboxd.commands.top.command import top
 from outboxd.retry import Unavailable
 from outboxd.schema.compatibility import SchemaError
 from outboxd.schema.migrations import MigrationError

@@ -49,6 +49,20 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
     return decorate
 
 
+def with_databases(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """As with_settings, but the first argument is the settings of all databases by name, or of that of --database."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        @_database_option("only this database of a fleet, by its name in the configuration")
+        def run(databases: Fleet, _: Callable[[], Fleet], database: str | None, **arguments: Any) -> Any:
+            return command({database: databases.one(database)} if database else databases.databases, **arguments)
+
+        return with_fleet(*names)(run)
+
+    return decorate
+
+
 def with_each(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """As with_settings, but without --database the command is called for each database of a fleet, one after the other.
 

@@ -1,0 +1,1 @@
+"""`outboxd top`: a live view of one outbox, or of all of a fleet."""
