@@ -1,8 +1,10 @@
 """`outboxd console`: the web console."""
 
+from collections.abc import Mapping
+
 import click
 
-from outboxd.commands.options import MYSQL, with_settings
+from outboxd.commands.options import MYSQL, with_databases
 from outboxd.settings import Settings
 
 _KAFKA = ("kafka_bootstrap", "kafka_options", "name", "source", "group")
@@ -26,9 +28,9 @@ def _address(_: click.Context, __: click.Parameter, value: str) -> tuple[str, in
 @click.option("--host", "names", multiple=True, metavar="NAME", help="its host name in browsers, repeatable")
 @click.option("--plain-http", is_flag=True, help="serve without TLS on an address that others reach")
 @click.option("--behind-tls", is_flag=True, help="a proxy in front of it serves TLS: cookies are for TLS alone")
-@with_settings(*MYSQL, *_KAFKA)
+@with_databases(*MYSQL, *_KAFKA)
 def console(
-    settings: Settings,
+    databases: Mapping[str, Settings],
     listen: tuple[str, int],
     tls_certificate: str | None,
     tls_key: str | None,
@@ -38,7 +40,8 @@ def console(
 ) -> None:
     """Serve the web console: people log in with MySQL accounts of their own, whose roles decide what they see and may.
 
-    Of mysql_url it uses host, port and database alone. It needs outboxd[console].
+    Of a fleet it serves all databases, each with a login of its own. Of mysql_url it uses host, port and database
+    alone. It needs outboxd[console].
     """
     if bool(tls_certificate) != bool(tls_key):
         raise click.UsageError("--tls-certificate and --tls-key belong together")
@@ -50,5 +53,5 @@ def console(
         raise click.ClickException(f"{error.name} is missing: pip install 'outboxd[console]'") from error
     host, port = listen
     server.run(
-        settings, server.Listening(host, port, tls_certificate or "", tls_key or "", names, plain_http, behind_tls)
+        databases, server.Listening(host, port, tls_certificate or "", tls_key or "", names, plain_http, behind_tls)
     )

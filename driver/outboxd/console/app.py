@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from outboxd import __version__
+from outboxd.console.attempts import Attempts
 from outboxd.console.consumers import Consumers
 from outboxd.console.guard import Guard
 from outboxd.console.jobs import JOB
@@ -72,8 +73,62 @@ def _version_of(folder: Path) -> str:
     return digest.hexdigest()[:8]
 
 
-def make(settings: Settings, *, names: Sequence[str], cookie: str, is_secure: bool) -> Starlette:
-    """The application. names: its host names; cookie: the session's; is_secure: whether it is served by TLS."""
+def make(databases: Mapping[str, Settings], *, names: Sequence[str], cookie: str, is_secure: bool) -> Starlette:
+    """The application; of several databases, each has its pages, and its logins, below a path of its own.
+
+    names: its host names; cookie: the session's; is_secure: whether it is served by TLS.
+    """
+    templates = _templates()
+    siblings = {name: f"/db/{name}" for name in databases} if len(databases) > 1 else {}
+    consoles = [
+        Console(name, siblings, Sessions(one), Sampler(), Consumers(one), templates, cookie, is_secure)
+        for name, one in databases.items()
+    ]
+    attempts = Attempts(login.MOST)
+
+    @asynccontextmanager
+    async def tidying(_: Starlette) -> AsyncIterator[None]:
+        ended = threading.Event()
+
+        def tidy() -> None:
+            while not ended.wait(_TIDY_SECONDS):
+                for console in consoles:
+                    console.sessions.tidy()
+
+        # Each thread costs memory, and more calls at once make MySQL no quicker.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        threading.Thread(target=tidy, name="tidies", daemon=True).start()
+        yield
+        ended.set()
+        for console in consoles:
+            console.sessions.close()
+        await run_in_threadpool(_wait_for_threads)
+
+    async def first(_: Request) -> Response:
+        return RedirectResponse(consoles[0].at("/"), 303)
+
+    async def not_there(request: Request, _: Exception) -> Response:
+        path = request.url.path
+        console = next((one for one in consoles if path.startswith(f"{one.base}/")), consoles[0])
+        return render(console, "wrong.html", 404, visit=None, text=f"there is no page {path}")
+
+    async def failed(_request: Request, _: Exception) -> Response:
+        return PlainTextResponse("the console has a fault: its log says which\n", 500)
+
+    pages: list[BaseRoute] = [
+        *([Route("/", first, methods=["GET"])] if siblings else []),
+        *(Mount(console.base, routes=_routes(console, attempts)) for console in consoles if siblings),
+        *(_routes(consoles[0], attempts) if not siblings else []),
+    ]
+    return Starlette(
+        routes=[Mount("/static", StaticFiles(directory=_FOLDER / "static")), *pages],
+        middleware=[Middleware(Guard, names=names)],
+        exception_handlers={404: not_there, 500: failed},
+        lifespan=tidying,
+    )
+
+
+def _templates() -> Environment:
     templates = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
@@ -85,40 +140,15 @@ def make(settings: Settings, *, names: Sequence[str], cookie: str, is_secure: bo
     templates.filters.update(FILTERS)
     templates.globals["version"] = __version__
     templates.globals["files"] = _version_of(_FOLDER / "static")
-    console = Console(settings, Sessions(settings), Sampler(), Consumers(settings), templates, cookie, is_secure)
-    entering = login.Login(console)
+    return templates
 
-    @asynccontextmanager
-    async def tidying(_: Starlette) -> AsyncIterator[None]:
-        ended = threading.Event()
 
-        def tidy() -> None:
-            while not ended.wait(_TIDY_SECONDS):
-                console.sessions.tidy()
-
-        # Each thread costs memory, and more calls at once make MySQL no quicker.
-        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        threading.Thread(target=tidy, name="tidies", daemon=True).start()
-        yield
-        ended.set()
-        console.sessions.close()
-        await run_in_threadpool(_wait_for_threads)
-
-    async def not_there(request: Request, _: Exception) -> Response:
-        return render(console, "wrong.html", 404, visit=None, text=f"there is no page {request.url.path}")
-
-    async def failed(_request: Request, _: Exception) -> Response:
-        return PlainTextResponse("the console has a fault: its log says which\n", 500)
-
-    return Starlette(
-        routes=[
-            Route("/login", entering.show, methods=["GET"]),
-            Route("/login", entering.log_in, methods=["POST"]),
-            *(Route(path, endpoint(console, page), methods=["GET"]) for path, page in _GET.items()),
-            *(Route(path, endpoint(console, page), methods=["POST"]) for path, page in _POST.items()),
-            Mount("/static", StaticFiles(directory=_FOLDER / "static")),
-        ],
-        middleware=[Middleware(Guard, names=names)],
-        exception_handlers={404: not_there, 500: failed},
-        lifespan=tidying,
-    )
+def _routes(console: Console, attempts: Attempts) -> list[Route]:
+    """The pages of one database."""
+    entering = login.Login(console, attempts)
+    return [
+        Route("/login", entering.show, methods=["GET"]),
+        Route("/login", entering.log_in, methods=["POST"]),
+        *(Route(path, endpoint(console, page), methods=["GET"]) for path, page in _GET.items()),
+        *(Route(path, endpoint(console, page), methods=["POST"]) for path, page in _POST.items()),
+    ]

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Generic, TypeVar
 
 import structlog
@@ -42,7 +43,9 @@ class Renewed(Generic[Value]):
         with self._lock:
             if not self._is_looking and time.monotonic() >= self._renew_at:
                 self._is_looking = True
-                threading.Thread(target=self._renew, args=(look,), name=LOOKS, daemon=True).start()
+                # In the context of whoever asks: log lines have the name of the database.
+                renewing = copy_context()
+                threading.Thread(target=renewing.run, args=(self._renew, look), name=LOOKS, daemon=True).start()
         self._is_there.wait(wait_seconds)
         return self._value
 

@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -41,9 +41,10 @@ class Listening:
     is_behind_tls: bool = False
 
 
-def run(settings: Settings, listening: Listening) -> None:
+def run(databases: Mapping[str, Settings], listening: Listening) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError where it may not, or cannot, be served so."""
-    sessions.check(settings)
+    for settings in databases.values():
+        sessions.check(settings)
     _share_memory()
     if not listening.certificate and not listening.is_plain_allowed and not _is_loopback(listening.host):
         raise SettingsError(
@@ -56,7 +57,7 @@ def run(settings: Settings, listening: Listening) -> None:
         port = listener.getsockname()[1]
         names = [*listening.names, *([] if _is_address(listening.host) else [listening.host])]
         console = app.make(
-            settings,
+            databases,
             names=names,
             cookie=f"outboxd_{port}",
             is_secure=bool(listening.certificate) or listening.is_behind_tls,
@@ -65,7 +66,7 @@ def run(settings: Settings, listening: Listening) -> None:
         signals.call_on_ending(lambda _: setattr(server, "should_exit", True))
         scheme = "https" if listening.certificate else "http"
         host = f"[{listening.host}]" if ":" in listening.host else listening.host
-        log.info("console", address=f"{scheme}://{host}:{port}/", database=settings.database)
+        log.info("console", address=f"{scheme}://{host}:{port}/", databases=list(databases))
         server.run(sockets=[listener])
 
 

@@ -26,8 +26,8 @@ from outboxd.console.sampler import Sampler
 from outboxd.console.sessions import Session, Sessions
 from outboxd.mysql import roles, views
 from outboxd.mysql.procedures import OperatorProcedures
+from outboxd.observe.scope import working_for
 from outboxd.retry import Unavailable
-from outboxd.settings import Settings
 
 log = structlog.get_logger()
 
@@ -57,9 +57,12 @@ class Wrong(Exception):
 
 @dataclass(slots=True)
 class Console:
-    """What all requests share."""
+    """What all requests about a database share."""
 
-    settings: Settings
+    name: str
+    """Of the database, in the configuration."""
+    siblings: Mapping[str, str]
+    """The bases of all databases by name, where there are several."""
     sessions: Sessions
     sampler: Sampler
     consumers: Consumers
@@ -68,6 +71,15 @@ class Console:
     is_secure: bool
     took: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
     """For how many seconds pages have asked MySQL, the latest times, by their address and what is seen there."""
+
+    @property
+    def base(self) -> str:
+        """What the path of each page begins with, and cookies are for."""
+        return self.siblings.get(self.name, "")
+
+    def at(self, path: str, query: Mapping[str, object] | None = None) -> str:
+        """The address of a page of this database."""
+        return address(self.base + path, query or {})
 
 
 @dataclass(slots=True)
@@ -189,7 +201,8 @@ def endpoint(console: Console, page: Page) -> Callable[[Request], Any]:
                 form = await read_form(request)
             except Wrong as wrong:
                 return render(console, "wrong.html", wrong.status, visit=None, text=str(wrong))
-        return await run_in_threadpool(_answer, console, page, request, form)
+        with working_for(console.name if console.siblings else ""):
+            return await run_in_threadpool(_answer, console, page, request, form)
 
     return answer
 
@@ -240,7 +253,7 @@ def _not_logged_in(console: Console, request: Request) -> Response:
     if request.method == "GET" and site in {"cross-site", "same-site"}:
         # A link in another site's page: the browser keeps the cookie back until it comes from a page of ours.
         return render(console, "again.html", visit=None, here=_here(request))
-    login = address("/login", {"next": _here(request) if request.method == "GET" else None})
+    login = console.at("/login", {"next": _here(request) if request.method == "GET" else None})
     if "hx-request" in request.headers:
         return Response(status_code=401, headers={"HX-Redirect": login})
     return RedirectResponse(login, 303)
@@ -253,7 +266,7 @@ def _here(request: Request) -> str:
 def _refused(visit: Visit, error: mysql.connector.Error) -> Response:
     if error.errno in _NOT_ANY_MORE:
         visit.console.sessions.log_out(visit.key)
-        return RedirectResponse(address("/login", {"over": "1"}), 303)
+        return RedirectResponse(visit.console.at("/login", {"over": "1"}), 303)
     refusal = roles.refusal(error)
     if refusal:
         return visit.page("refused.html", 403, refusal=refusal)

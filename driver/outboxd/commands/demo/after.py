@@ -44,6 +44,6 @@ def serve(settings: Settings, database: Database, topic: str) -> None:
     account = settings.mysql_arguments()["user"]
     say(f"the console runs until Ctrl-C; log in as {account}, with the password that is in mysql_url")
     try:
-        server.run(settings, server.Listening("127.0.0.1", _PORT))
+        server.run({settings.label: settings}, server.Listening("127.0.0.1", _PORT))
     except SettingsError:  # the port is taken
-        server.run(settings, server.Listening("127.0.0.1", 0))
+        server.run({settings.label: settings}, server.Listening("127.0.0.1", 0))

@@ -2,6 +2,7 @@
 
 import math
 import secrets
+from typing import Any
 
 import mysql.connector
 import structlog
@@ -14,12 +15,14 @@ from outboxd.console.attempts import Attempts
 from outboxd.console.visit import Console, Visit, Wrong, cookie_of, is_same, local, read_form, render
 from outboxd.mysql import roles, views
 from outboxd.mysql.procedures import OperatorProcedures
+from outboxd.observe.scope import working_for
 from outboxd.retry import Unavailable
 from outboxd.settings import SettingsError
 
 log = structlog.get_logger()
 
-_MOST = {"address": 20, "account": 10}
+MOST = {"address": 20, "account": 10}
+"""How often, for all databases together: some may be on one server."""
 _LONGEST = 128
 _OVER = "MySQL does not take the password any more that you logged in with: log in again."
 
@@ -27,9 +30,9 @@ _OVER = "MySQL does not take the password any more that you logged in with: log 
 class Login:
     """The login page, and how often it may be tried."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, attempts: Attempts) -> None:
         self._console = console
-        self._attempts = Attempts(_MOST)
+        self._attempts = attempts
         self._cookie = f"{console.cookie}_login"
 
     async def show(self, request: Request) -> Response:
@@ -43,7 +46,8 @@ class Login:
             form = dict(await read_form(request))
         except Wrong as wrong:
             return self._form(request, "", str(wrong), wrong.status)
-        return await run_in_threadpool(self._log_in, request, form)
+        with working_for(self._console.name if self._console.siblings else ""):
+            return await run_in_threadpool(self._log_in, request, form)
 
     def _log_in(self, request: Request, form: dict[str, str]) -> Response:
         account, password, wanted = form.get("account", ""), form.get("password", ""), form.get("next", "")
@@ -71,29 +75,45 @@ class Login:
             return self._form(request, wanted, said, status, account)
         self._attempts.take_back(**names)
         log.info("login", account=account, address=names["address"], operator=session.is_operator)
-        response = RedirectResponse(_local(wanted), 303)
+        response = RedirectResponse(self._local(wanted), 303)
         self._set(response, self._console.cookie, cookie_of(key))
-        response.delete_cookie(self._cookie, secure=self._console.is_secure, httponly=True, samesite="strict")
+        _forget(response, self._console, self._cookie)
         return response
 
     def _form(self, request: Request, wanted: str, said: str, status: int = 200, account: str = "") -> Response:
         # Two windows with the form share its cookie.
         token = request.cookies.get(self._cookie) or secrets.token_urlsafe(24)
-        values = {"csrf": token, "wanted": _local(wanted), "said": said, "account": account}
+        values = {"csrf": token, "wanted": self._local(wanted), "said": said, "account": account}
         response = render(self._console, "login.html", status, visit=None, **values)
         self._set(response, self._cookie, token)
         return response
 
     def _set(self, response: Response, cookie: str, value: str) -> None:
-        response.set_cookie(cookie, value, httponly=True, samesite="strict", secure=self._console.is_secure)
+        response.set_cookie(cookie, value, **_attributes(self._console))
+
+    def _local(self, wanted: str) -> str:
+        """A page of this database; anything else is the first page."""
+        base = self._console.base
+        is_page = wanted.startswith(f"{base}/") and not wanted.startswith(f"{base}/login")
+        return (local(wanted) if is_page else "") or f"{base}/"
+
+
+def _forget(response: Response, console: Console, cookie: str) -> None:
+    """Let the browser forget a cookie."""
+    response.delete_cookie(cookie, **_attributes(console))
+
+
+def _attributes(console: Console) -> Any:
+    """Scripts do not see a cookie, nor do the pages of other sites and of other databases."""
+    return {"path": f"{console.base}/", "httponly": True, "samesite": "strict", "secure": console.is_secure}
 
 
 def log_out(visit: Visit) -> Response:
     """End the session."""
     visit.console.sessions.log_out(visit.key)
     log.info("logout", account=visit.session.account)
-    response = RedirectResponse("/login", 303)
-    response.delete_cookie(visit.console.cookie, secure=visit.console.is_secure, httponly=True, samesite="strict")
+    response = RedirectResponse(visit.console.at("/login"), 303)
+    _forget(response, visit.console, visit.console.cookie)
     return response
 
 
@@ -120,8 +140,3 @@ def _why_not(error: SettingsError | Unavailable | mysql.connector.Error) -> tupl
     if refused:
         return refused.in_words, 403
     return f"MySQL: {error.msg or error}", 403
-
-
-def _local(wanted: str) -> str:
-    """A page of the console; anything else is the first page."""
-    return "/" if wanted.startswith("/login") else local(wanted) or "/"

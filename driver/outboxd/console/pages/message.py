@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from outboxd.console import listing, words
 from outboxd.console.choosing import number
-from outboxd.console.visit import Visit, Wrong, address
+from outboxd.console.visit import Visit, Wrong
 from outboxd.mysql import views
 from outboxd.mysql.connection import Row
 from outboxd.mysql.procedures import Filter, OperatorProcedures
@@ -83,8 +83,8 @@ def go(visit: Visit) -> Response:
     """What is typed into the field on each page: an id leads to the message, anything else is a key to look for."""
     text = visit.query.get("q", "").strip()
     if text.isascii() and text.isdigit():
-        return RedirectResponse(f"/message/{text}", 303)
-    return RedirectResponse(address("/search", {"key": text}), 303)
+        return RedirectResponse(visit.console.at(f"/message/{text}"), 303)
+    return RedirectResponse(visit.console.at("/search", {"key": text}), 303)
 
 
 def _without_payload(visit: Visit, message_id: int) -> Response:

@@ -5,7 +5,7 @@ from starlette.responses import RedirectResponse, Response
 
 from outboxd.console import listing
 from outboxd.console.choosing import PAGE, number
-from outboxd.console.visit import Visit, Wrong, address
+from outboxd.console.visit import Visit, Wrong
 from outboxd.mysql import roles, views
 from outboxd.mysql.connection import Row
 
@@ -68,7 +68,7 @@ def pause(visit: Visit) -> Response:
             database.resume(**what)
         else:
             database.pause(**what)
-    return RedirectResponse(address("/types", {"now": name}), 303)
+    return RedirectResponse(visit.console.at("/types", {"now": name}), 303)
 
 
 def _what(kind: str, name: str) -> tuple[str, str]:

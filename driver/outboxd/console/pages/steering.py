@@ -42,7 +42,7 @@ def ask(visit: Visit) -> Response:
         rows=rows,
         count=count,
         filters={name: visit.query.get(name, "") for name in NAMES if visit.query.get(name)},
-        back=_back(visit.query.get("back", "")),
+        back=_back(visit, visit.query.get("back", "")),
     )
 
 
@@ -51,7 +51,7 @@ def act(visit: Visit) -> Response:
     action = _action(visit.value("action"))
     messages = _ids(visit.values("id"))
     extent = _extent(action, visit)
-    back = _back(visit.value("back"))
+    back = _back(visit, visit.value("back"))
     if messages:
         total, work = len(messages), by_id(action, messages, extent)
         title = f"{action.verb} {times(total, action.noun)}"
@@ -74,7 +74,7 @@ def act(visit: Visit) -> Response:
         if job.refusal:
             return visit.page("refused.html", 403, refusal=job.refusal)
         return RedirectResponse(_with(back, name), 303)
-    return RedirectResponse(f"/job/{name}", 303)
+    return RedirectResponse(visit.console.at(f"/job/{name}"), 303)
 
 
 def progress(visit: Visit) -> Response:
@@ -92,7 +92,7 @@ def stop(visit: Visit) -> Response:
     job = visit.session.jobs.find(name)
     if job is not None:
         job.is_stopped.set()
-    return RedirectResponse(f"/job/{name}", 303)
+    return RedirectResponse(visit.console.at(f"/job/{name}"), 303)
 
 
 def _action(name: str) -> Action:
@@ -131,9 +131,9 @@ def _in_words(given: Mapping[str, str]) -> str:
     return f" ({said})" if said else ""
 
 
-def _back(wanted: str) -> str:
+def _back(visit: Visit, wanted: str) -> str:
     """A page of the console to go back to."""
-    return local(wanted) or "/dead"
+    return local(wanted) or visit.console.at("/dead")
 
 
 def _with(back: str, name: str) -> str:
