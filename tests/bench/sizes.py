@@ -29,6 +29,7 @@ class Sizes:
     scale_messages: int = 20_000
     growth_messages: int = 500_000
     table: int = 1_000_000
+    relays: int = 64
     waiting: int = 1_000_000
     open_messages: int = 100_000
     open_transactions: int = 1000
@@ -72,6 +73,7 @@ QUICK = Sizes(
     scale_messages=500,
     growth_messages=2000,
     table=20_000,
+    relays=4,
     waiting=2000,
     open_messages=1000,
     open_transactions=10,
