@@ -105,6 +105,7 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
         ("by_reference", {"10": 1.05, "1000": 0.9}, Verdict.OK),
         ("by_reference", {"10": 1.06, "1000": 0.9}, Verdict.MISSED),
         ("size_growth", {"claim": 1.2, "mark": 0.9}, Verdict.OK),
+        ("size_growth", {"claim": 1.2, "mark_with_many_relays": 2}, Verdict.OK),
         ("size_growth", {"claim": 1.21, "mark": 0.9}, Verdict.MISSED),
         ("enqueue_batch", 1.3, Verdict.OK),
         ("enqueue_batch", 1.31, Verdict.MISSED),
