@@ -307,8 +307,13 @@ class Consumer:
         if owner is not None and not owner.takes(topic):
             owner = None
         inboxes = [one for one in self._inboxes if one is not owner and one.takes(topic)]
+        # By what was known when it was looked at last: a database may say who it is between that and now.
         may_be_for_unknown = any(
-            one.takes(topic) and (one.database.inbox is None or (owner is None and not one.database.given.source))
+            one.takes(topic)
+            and (
+                (one.database.given.receives and one not in self._inboxes)
+                or (owner is None and not one.database.given.source)
+            )
             for one in self._unknown
         )
         for one in inboxes:
