@@ -42,15 +42,21 @@ public class App {
 
     record Chat(int number, String key, String payload) {}
 
-    /** What is scheduled: its effect is the record. */
-    public static class Publisher {
+    /** What is scheduled. An interface, because the proxy of a class is made anew for each message. */
+    public interface Publisher {
+        void publish(String topic, String key, String payload) throws InterruptedException, ExecutionException;
+    }
+
+    /** Its effect is the record. */
+    private static class KafkaPublisher implements Publisher {
         private final KafkaProducer<String, String> producer =
             new KafkaProducer<>(
                 Map.of("bootstrap.servers", System.getenv("PEER_KAFKA"), "linger.ms", "0"),
                 new StringSerializer(),
                 new StringSerializer());
 
-        void publish(String topic, String key, String payload) throws InterruptedException, ExecutionException {
+        @Override
+        public void publish(String topic, String key, String payload) throws InterruptedException, ExecutionException {
             producer.send(new ProducerRecord<>(topic, key, payload)).get();
         }
     }
@@ -103,7 +109,7 @@ public class App {
     }
 
     private static void relay() throws Exception {
-        publisher = new Publisher();
+        publisher = new KafkaPublisher();
         // Whoever finds the queue full works itself, so that flush() takes no more than is soon done.
         var threads = new ThreadPoolExecutor(THREADS, THREADS, 0, TimeUnit.SECONDS,
             new ArrayBlockingQueue<>(QUEUE), new ThreadPoolExecutor.CallerRunsPolicy());
