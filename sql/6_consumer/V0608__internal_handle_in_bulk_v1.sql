@@ -38,7 +38,6 @@ BEGIN
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_text VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_has_ended BOOLEAN;
-  DECLARE v_row_image VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_path VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
   -- Those of the batch handler before this one are consumed.
@@ -52,26 +51,7 @@ BEGIN
   IF v_errno = 0 THEN
     CALL outbox_internal_keep_order_v1();
     SAVEPOINT outbox_handler;
-    CALL outbox_internal_spare_images_v1(v_row_image);
-    BEGIN
-      DECLARE EXIT HANDLER FOR SQLEXCEPTION
-      BEGIN
-        CALL outbox_internal_spare_images_v1(v_row_image);
-        RESIGNAL;
-      END;
-      UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch AS b
-        STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY) ON m.id = b.id
-         SET m.status = 'consumed',
-             m.next_retry_at = NULL,
-             m.last_error = NULL,
-             m.kafka_partition = COALESCE(b.kafka_partition, m.kafka_partition),
-             m.kafka_offset = COALESCE(b.kafka_offset, m.kafka_offset),
-             m.published_at = COALESCE(m.published_at, v_now),
-             m.consumed_at = v_now,
-             m.updated_at = v_now
-       WHERE b.outcome = 'offered';
-    END;
-    CALL outbox_internal_spare_images_v1(v_row_image);
+    CALL outbox_internal_accept_arrived_v1('offered');
     SET @outbox_is_check = FALSE;
     CALL outbox_internal_call_handler_v1(p_batch_handler, TRUE, v_errno, v_error, v_has_ended);
   END IF;

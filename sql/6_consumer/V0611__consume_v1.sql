@@ -140,7 +140,7 @@ main: BEGIN
       SET v_messages = 0;
       CALL outbox_internal_open_batch_v1(p_messages, v_failed, v_most_bytes, v_messages, v_bytes, v_first_id, v_duplicates);
       IF v_duplicates > 0 THEN
-        CALL outbox_internal_accept_arrived_v1();
+        CALL outbox_internal_accept_arrived_v1('duplicate');
       END IF;
       IF @outbox_held IS NOT NULL THEN
         CALL outbox_internal_hold_types_v1(NULL, NULL);

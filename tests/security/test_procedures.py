@@ -27,6 +27,7 @@ _HARMLESS: dict[str, Any] = {
     "p_what": "none",
     "p_has_joined": 0,
     "p_notes": None,
+    "p_outcome": "offered",
     "p_parks": 1,
     "p_policies": None,
     "p_settled": None,
