@@ -83,8 +83,8 @@ BEGIN
     END;
     START TRANSACTION;
     SELECT JSON_ARRAYAGG(biz_type) INTO v_handled_types FROM outbox_biz_types WHERE handler IS NOT NULL;
-    -- The index has the published messages by business type and topic, and within these by id. DISTINCT and ORDER BY name
-    -- all its leading columns, because only then MySQL skips from one pair to the next and reads ids in order unsorted.
+    -- The index has the published messages by business type, topic and retry_count, and within these by id. DISTINCT and ORDER BY name
+    -- all its leading columns, because only then MySQL skips from one group to the next and reads ids in order unsorted.
     -- And <=> NULL, because MySQL 8 does not know that what IS NULL is the same in all rows, and sorts them.
     -- The last part is for messages that the legacy Go service has published without clearing next_retry_at.
     SELECT JSON_ARRAYAGG(stale.id)
@@ -92,7 +92,7 @@ BEGIN
       FROM (
         SELECT head.id
           FROM (
-            SELECT DISTINCT status, next_retry_at, biz_type, topic
+            SELECT DISTINCT status, next_retry_at, biz_type, topic, retry_count
               FROM agent_outbox_messages FORCE INDEX (idx_outbox_status_next)
              WHERE status = 'published'
                AND next_retry_at <=> NULL
@@ -104,7 +104,8 @@ BEGIN
                AND m.next_retry_at <=> NULL
                AND m.biz_type = stream.biz_type
                AND m.topic = stream.topic
-             ORDER BY m.status, m.next_retry_at, m.biz_type, m.topic, m.id
+               AND m.retry_count = stream.retry_count
+             ORDER BY m.status, m.next_retry_at, m.biz_type, m.topic, m.retry_count, m.id
              LIMIT v_limit
           ) AS head
          -- A published_at in the future is from before the clock was set back: recover it, its age is unknown.
