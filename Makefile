@@ -36,7 +36,7 @@ demo: .venv/installed ## chat through the whole outbox: make demo [CHAT=FILE.jso
 		$(if $(CHAT),--chat '$(CHAT)') $(if $(KAFKA),--broker '$(KAFKA)') $(if $(CONSOLE),--console)
 
 test: lint ## lint, then all tests, on real servers
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed ## ruff, mypy, the layers of the driver, the form of every routine, and whether the docs still say what the code does
 	@$(BIN)/ruff check --quiet .
