@@ -38,6 +38,7 @@ def test_sigterm_ends_the_first_process_of_a_container(
             if seconds is None:
                 mute.settimeout(30)
                 mute.accept()
+                time.sleep(1.0)
             else:
                 time.sleep(seconds)
             first.terminate()
