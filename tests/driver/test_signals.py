@@ -22,6 +22,7 @@ from tests.servers.process import LOOPBACK
 def test_sigterm_ends_the_first_process_of_a_container(
     arguments: list[str], code: int, seconds: float | None, tmp_path: Path
 ) -> None:
+    accepted: list[object] = []
     container = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
     with (
         socket.create_server((LOOPBACK, 0)) as mute,  # and so all wait for MySQL
@@ -37,7 +38,7 @@ def test_sigterm_ends_the_first_process_of_a_container(
             eventually(lambda: takes_sigterm(first))
             if seconds is None:
                 mute.settimeout(30)
-                mute.accept()
+                accepted.append(mute.accept())  # and kept, so that it goes on to wait
                 time.sleep(1.0)
             else:
                 time.sleep(seconds)
