@@ -266,6 +266,7 @@ def test_each_list_is_there_as_csv_and_as_json(as_person: As, db: Session, path:
         lines = list(csv.DictReader(io.StringIO(text)))
         assert all(column in row for row in (*found, *lines))
         assert "attachment" in answer.headers["content-disposition"]
+        assert answer.headers["content-length"] == str(len(answer.body())), "a file that is cut off looks complete"
         return len(found), len(lines)
 
     eventually(lambda: seen() == (rows, rows), 20, pause=0.5)  # the overview's numbers are renewed every 5 s

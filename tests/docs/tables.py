@@ -10,8 +10,9 @@ from annotated_types import Ge, Le, MinLen
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 
-from tests.docs.driver import Settings, cli, metrics_module
+from tests.docs.driver import COMMANDS, Settings, cli, metrics_module
 from tests.docs.markdown import anchor, table
+from tests.kit.command import subcommands
 from tests.servers.paths import CHECKOUT
 
 _ALERTS = CHECKOUT / "driver" / "deploy" / "alerts.yaml"
@@ -29,12 +30,10 @@ _PLACEHOLDER = re.compile(r"\{\{ \$(?:labels\.)?(\w+)[^}]*\}\}")
 
 def commands() -> str:
     """Every command of outboxd and the first paragraph of its help."""
+    known = subcommands(cli)
     return table(
         ("command", "what it does"),
-        (
-            (f"`outboxd {command.name}`", inspect.cleandoc(command.help or "").partition("\n\n")[0])
-            for command in cli.commands.values()
-        ),
+        ((f"`outboxd {name}`", inspect.cleandoc(known[name].help or "").partition("\n\n")[0]) for name in COMMANDS),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.docs import tables
 from tests.docs.driver import Settings, cli
 from tests.docs.markdown import anchor
+from tests.kit.command import subcommands
 from tests.servers.paths import CHECKOUT
 
 _FOLDERS = ("sql", "driver", "tests")
@@ -115,8 +116,8 @@ def test_commands_that_are_shown_exist_with_their_options(page: str) -> None:
     for words in commands(page):
         command: click.Command = cli
         for word in words:
-            if isinstance(command, click.Group) and word in command.commands:
-                command = command.commands[word]
+            if isinstance(command, click.Group) and word in subcommands(command):
+                command = subcommands(command)[word]
             elif word.startswith("--") and word != "--help":
                 options = {name for option in command.params for name in option.opts}
                 assert word.partition("=")[0] in options, words

@@ -7,7 +7,7 @@ import pytest
 
 from outboxd.commands.main import cli
 from outboxd.settings import Settings
-from tests.kit.command import Invoke
+from tests.kit.command import Invoke, subcommands
 from tests.kit.session import Session
 
 ALL = set(Settings.model_fields) - {"operator_url", "databases"}
@@ -53,7 +53,7 @@ TAKEN = {
 
 def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
     """Every command that does something, by the words that call it."""
-    for name, command in group.commands.items():
+    for name, command in subcommands(group).items():
         if isinstance(command, click.Group):
             yield from commands(command, f"{path}{name} ")
         else:

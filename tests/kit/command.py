@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import click
 from click.testing import Result
 
 from outboxd.settings import Settings
@@ -31,6 +32,13 @@ def _as_text(value: Setting) -> str:
     if isinstance(value, list):
         return ",".join(value)
     return json.dumps(value) if isinstance(value, Mapping) else str(value)
+
+
+def subcommands(group: click.Group) -> dict[str, click.Command]:
+    """The commands of a group by name; outboxd's own imports them only now."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command}
 
 
 class Run(Protocol):

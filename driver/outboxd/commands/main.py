@@ -1,5 +1,6 @@
 """The command line. Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage, 3 done in part."""
 
+import importlib
 import os
 import sys
 from typing import NoReturn
@@ -9,52 +10,54 @@ import mysql.connector
 from confluent_kafka import KafkaException
 
 from outboxd import __version__
-from outboxd.commands.audit import audit
-from outboxd.commands.biz_type import biz_type
-from outboxd.commands.console import console
-from outboxd.commands.dead import dead
-from outboxd.commands.demo.command import demo
 from outboxd.commands.demo.errors import DemoError
-from outboxd.commands.doctor.command import doctor
-from outboxd.commands.enqueue import enqueue
-from outboxd.commands.failing import failing, give_up, retry
-from outboxd.commands.find import find
-from outboxd.commands.key import key
-from outboxd.commands.migrate import migrate
-from outboxd.commands.pause import pause
-from outboxd.commands.purge import purge
-from outboxd.commands.recover import recover
-from outboxd.commands.replay import replay
-from outboxd.commands.resume import resume
-from outboxd.commands.run import run
-from outboxd.commands.show import show
-from outboxd.commands.status import status
-from outboxd.commands.subscriptions import subscriptions
-from outboxd.commands.top.command import top
 from outboxd.retry import Unavailable
 from outboxd.schema.compatibility import SchemaError
 from outboxd.schema.migrations import MigrationError
 from outboxd.settings import SettingsError
 
 _ERRORS = (SettingsError, MigrationError, SchemaError, DemoError, Unavailable, mysql.connector.Error, KafkaException)
+COMMANDS = (
+    *("run", "migrate", "enqueue", "status", "show", "find", "demo"),
+    *("failing", "key", "retry", "give-up", "dead", "pause", "resume", "purge", "recover", "replay"),
+    *("biz-type", "subscriptions", "audit"),
+    *("doctor", "top", "console"),
+)
+"""All, in the order in which the README lists them."""
+_MODULES = {
+    "demo": "demo.command",
+    "retry": "failing",
+    "give-up": "failing",
+    "doctor": "doctor.command",
+    "top": "top.command",
+}
+"""Those that are not named like their command."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _OnDemand(click.Group):
+    """Imports a command when it is called: all of them together take time and memory that one has no use for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Their names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of that name, if there is one."""
+        if cmd_name not in COMMANDS:
+            return None
+        attribute = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"outboxd.commands.{_MODULES.get(cmd_name, attribute)}")
+        command: click.Command = getattr(module, attribute)
+        return command
+
+
+@click.group(cls=_OnDemand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="outboxd")
 def cli() -> None:
     """A transactional outbox in MySQL: deploy it, feed it, move its messages to Kafka and back, look into it.
 
     Settings come from flags, then OUTBOXD_... in the environment, then outboxd.toml (or $OUTBOXD_CONFIG).
     """
-
-
-# In the order in which the README lists them.
-for command in (
-    *(run, migrate, enqueue, status, show, find, demo),
-    *(failing, key, retry, give_up, dead, pause, resume, purge, recover, replay, biz_type, subscriptions, audit),
-    *(doctor, top, console),
-):
-    cli.add_command(command)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from outboxd import __version__
+from outboxd.console import memory
 from outboxd.console.attempts import Attempts
 from outboxd.console.consumers import Consumers
 from outboxd.console.guard import Guard
@@ -94,6 +95,7 @@ def make(databases: Mapping[str, Settings], *, names: Sequence[str], cookie: str
             while not ended.wait(_TIDY_SECONDS):
                 for console in consoles:
                     console.sessions.tidy()
+                memory.give_back()
 
         # Each thread costs memory, and more calls at once make MySQL no quicker.
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS

@@ -1,12 +1,10 @@
 """`outboxd console` as a process: where it listens, with which certificate, and how it ends."""
 
-import ctypes
 import ipaddress
 import logging
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -14,14 +12,13 @@ import uvicorn
 from starlette.applications import Starlette
 
 from outboxd import signals
-from outboxd.console import app, sessions
+from outboxd.console import app, memory, sessions
 from outboxd.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
 _STOP_SECONDS = 3
 _MOST_REQUESTS = 200
-_M_ARENA_MAX = -8  # in malloc.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ def run(databases: Mapping[str, Settings], listening: Listening) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError where it may not, or cannot, be served so."""
     for settings in databases.values():
         sessions.check(settings)
-    _share_memory()
+    memory.keep_little()
     if not listening.certificate and not listening.is_plain_allowed and not _is_loopback(listening.host):
         raise SettingsError(
             f"--listen {listening.host}: passwords would cross the network in plain text: give --tls-certificate and"
@@ -105,12 +102,6 @@ def _listen(listening: Listening) -> socket.socket:
         return listener
     except OSError as error:
         raise SettingsError(f"--listen {listening.host}:{listening.port}: {error.strerror or error}") from error
-
-
-def _share_memory() -> None:
-    """Let all threads share one arena of glibc's: what one has freed the next one uses, and the process stays small."""
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _is_address(host: str) -> bool:
