@@ -19,7 +19,8 @@ higher ids can be new.
 Internal: outbox_claim_v1 and outbox_claim_more_v1 call it.
 
 It needs the search (outbox_internal_next_batch_v1) where an id is missing or not committed, where an earlier message of a
-lane waits or is in the queue, where something is paused, or where all that is new is more than one batch.
+lane waits or is in the queue, where something new is paused or a pause is about to end, or where all that is new is more
+than one batch.
 
 Parameters
   p_relay VARCHAR(128): the relay
@@ -39,6 +40,7 @@ READS SQL DATA
 BEGIN
   -- The least that outbox_set_transaction_bytes_v1 takes; counted as outbox_internal_fit_v1 does.
   DECLARE v_most_bytes BIGINT UNSIGNED DEFAULT LEAST(1048576, @@GLOBAL.max_binlog_cache_size DIV 4 * 3);
+  DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_row_bytes INT DEFAULT 256;
   DECLARE v_images INT DEFAULT 2;
   DECLARE v_through BIGINT UNSIGNED DEFAULT @outbox_through;
@@ -79,7 +81,11 @@ BEGIN
                 LIMIT 1) <= v_unmarked_from, FALSE))), 0),
            COALESCE(SUM(IF(m.id > v_through AND s.slot IS NOT NULL, v_images * (v_row_bytes + LENGTH(m.payload) + LENGTH(m.message_key)
              + LENGTH(m.topic) + COALESCE(LENGTH(m.body), 0) + COALESCE(LENGTH(m.last_error), 0) + COALESCE(JSON_STORAGE_SIZE(m.headers), 0)), 0)), 0),
-           COALESCE(SUM(m.id > v_through AND EXISTS (SELECT 1 FROM outbox_pauses)), 0)
+           COALESCE(SUM(m.id > v_through AND EXISTS (SELECT 1 FROM outbox_pauses) AND (
+             EXISTS (SELECT 1 FROM outbox_pauses WHERE resumed_at IS NOT NULL OR retry_at <= v_now)
+             OR EXISTS (SELECT 1 FROM outbox_pauses AS p WHERE p.kind = 'topic' AND p.name = m.topic)
+             OR EXISTS (SELECT 1 FROM outbox_pauses AS p WHERE p.kind = 'trouble' AND p.name = m.topic)
+             OR EXISTS (SELECT 1 FROM outbox_pauses AS p WHERE p.kind = 'biz_type' AND p.name = m.biz_type))), 0)
       INTO v_rows, v_top, v_new, v_left, v_blocked, v_bytes, v_paused
       FROM agent_outbox_messages AS m FORCE INDEX (PRIMARY)
       LEFT JOIN outbox_slots AS s ON s.slot = m.pending_slot AND s.relay = p_relay

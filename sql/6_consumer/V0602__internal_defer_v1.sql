@@ -32,11 +32,12 @@ BEGIN
   DECLARE v_longest_wait_seconds INT DEFAULT 32;
   DECLARE v_most INT;
   -- Where to look, and before which message: [[lane, topic, message_key, last_id], ...].
-  DECLARE v_lanes, v_first_open JSON;
+  DECLARE v_lanes, v_earlier, v_first_open JSON;
+  DECLARE v_is_cut_off BOOLEAN;
 
   IF p_id IS NOT NULL THEN
-    SELECT JSON_ARRAYAGG(JSON_ARRAY(b.lane, b.topic, b.message_key, t.last_id))
-      INTO v_lanes
+    SELECT JSON_ARRAYAGG(JSON_ARRAY(b.lane, b.topic, b.message_key, t.last_id)), COALESCE(MAX(t.of_lane), 0) + 1
+      INTO v_lanes, v_most
       FROM outbox_batch AS b
       JOIN outbox_turns AS t ON t.id = b.id
      WHERE b.id = p_id
@@ -82,6 +83,41 @@ BEGIN
   END IF;
 
   IF v_lanes IS NOT NULL THEN
+    -- The first of the queue and the first of those that wait, each among as many as may be in the batch, and more only where
+    -- they tell nothing: a lane may be long.
+    widen: LOOP
+      SELECT JSON_ARRAYAGG(JSON_ARRAY(l.lane, l.topic, l.message_key, earlier.id)), MAX(earlier.is_cut_off)
+        INTO v_earlier, v_is_cut_off
+        FROM JSON_TABLE(v_lanes, '$[*]' COLUMNS (
+               lane INT UNSIGNED PATH '$[0]',
+               topic VARCHAR(255) PATH '$[1]',
+               message_key VARCHAR(255) PATH '$[2]',
+               last_id BIGINT UNSIGNED PATH '$[3]')) AS l
+        CROSS JOIN (SELECT 0 AS is_waiting UNION ALL SELECT 1) AS part
+        CROSS JOIN LATERAL (
+          SELECT MIN(m.id) AS id, MIN(m.id) IS NULL AND COUNT(*) = v_most AND MAX(entry.id) < l.last_id AS is_cut_off
+            FROM (
+              SELECT id
+                FROM agent_outbox_messages FORCE INDEX (outbox_open_lane)
+               WHERE open_lane = l.lane
+                 AND is_waiting = part.is_waiting
+               ORDER BY open_lane, is_waiting, id
+               LIMIT v_most
+            ) AS entry
+            LEFT JOIN outbox_batch AS b ON b.id = entry.id AND b.outcome = 'todo'
+            LEFT JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY)
+              ON m.id = entry.id
+             AND m.id < l.last_id
+             AND m.topic = l.topic
+             AND m.message_key = l.message_key
+             AND b.id IS NULL
+             AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = m.biz_type AND t.ordering = 'none')
+        ) AS earlier;
+      IF NOT v_is_cut_off THEN
+        LEAVE widen;
+      END IF;
+      SET v_most = v_most * 8;
+    END LOOP;
     -- Never the same time again: next_retry_at is the receipt by which a late mark of the relay is checked. An earlier
     -- message that was written in the future was written before the clock was set back, and so was the time it waits for.
     SELECT JSON_ARRAYAGG(JSON_ARRAY(open.lane, open.topic, open.message_key, open.id,
@@ -90,21 +126,13 @@ BEGIN
                 v_now + INTERVAL LEAST(v_longest_wait_seconds, GREATEST(v_shortest_wait_seconds, TIMESTAMPDIFF(SECOND, COALESCE(earlier.published_at, earlier.created_at), v_now))) SECOND)))
       INTO v_first_open
       FROM (
-        SELECT l.lane, l.topic, l.message_key, MIN(earlier.id) AS id
-          FROM JSON_TABLE(v_lanes, '$[*]' COLUMNS (
+        SELECT e.lane, e.topic, e.message_key, MIN(e.id) AS id
+          FROM JSON_TABLE(v_earlier, '$[*]' COLUMNS (
                  lane INT UNSIGNED PATH '$[0]',
                  topic VARCHAR(255) PATH '$[1]',
                  message_key VARCHAR(255) PATH '$[2]',
-                 last_id BIGINT UNSIGNED PATH '$[3]')) AS l
-          STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (outbox_open_lane)
-            ON earlier.open_lane = l.lane
-           AND earlier.id < l.last_id
-           AND earlier.topic = l.topic
-           AND earlier.message_key = l.message_key
-          LEFT JOIN outbox_batch AS b ON b.id = earlier.id AND b.outcome = 'todo'
-         WHERE b.id IS NULL
-           AND NOT EXISTS (SELECT 1 FROM outbox_biz_types AS t WHERE t.biz_type = earlier.biz_type AND t.ordering = 'none')
-         GROUP BY l.lane, l.topic, l.message_key
+                 id BIGINT UNSIGNED PATH '$[3]')) AS e
+         GROUP BY e.lane, e.topic, e.message_key
       ) AS open
       STRAIGHT_JOIN agent_outbox_messages AS earlier FORCE INDEX (PRIMARY) ON earlier.id = open.id;
   END IF;

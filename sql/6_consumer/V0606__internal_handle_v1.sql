@@ -17,12 +17,12 @@ Internal: outbox_consume_v1 calls it.
 
 Parameters
   p_id BIGINT UNSIGNED: a message of outbox_batch
-  INOUT p_waits JSON: {"type": how many of its messages have waited in vain for a lock}
+  INOUT p_waits JSON: {"type": true} of each business type that has waited in vain for a lock in this call
   INOUT p_times JSON: {"type": the microseconds of its handler} in this call
 
 A lock that the handler cannot have (1205) is waited for by this message and its lane alone, and counts no failure
-(outbox_internal_set_back_v1). The second message of a business type for which this is so holds its whole type
-(outbox_internal_hold_types_v1).
+(outbox_internal_set_back_v1). The call handles no other message of its business type, so that it waits only once for
+it. Where a second message waits, too, its whole type is held (outbox_internal_note_wait_v1).
 
 Errors
   those of outbox_internal_take_effect_v1
@@ -41,9 +41,6 @@ main: BEGIN
   DECLARE v_offset BIGINT;
   DECLARE v_errno INT;
   DECLARE v_lock_wait_timeout INT DEFAULT 1205;
-  DECLARE v_most_waits INT DEFAULT 2;
-  DECLARE v_waits INT;
-  DECLARE v_path VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
 
   SELECT MAX(m.biz_type), MAX(t.handler)
@@ -62,13 +59,9 @@ main: BEGIN
   SELECT id, payload, kafka_partition, kafka_offset INTO @outbox_id, @outbox_payload, v_partition, v_offset FROM outbox_batch WHERE id = p_id;
   CALL outbox_internal_take_effect_v1(p_id, v_biz_type, v_handler, v_partition, v_offset, p_times, v_errno, v_error);
   IF v_errno = v_lock_wait_timeout THEN
-    SET v_path = CONCAT('$.', JSON_QUOTE(v_biz_type) COLLATE utf8mb4_0900_bin);
-    SET v_waits = COALESCE(JSON_EXTRACT(p_waits, v_path), 0) + 1;
-    SET p_waits = JSON_SET(p_waits, v_path, v_waits);
+    CALL outbox_internal_note_wait_v1(v_biz_type, p_id, v_error, p_waits);
     CALL outbox_internal_set_back_v1(JSON_ARRAY(p_id), v_error);
-    IF v_waits >= v_most_waits THEN
-      CALL outbox_internal_hold_types_v1(v_biz_type, v_error);
-    END IF;
+    CALL outbox_internal_hold_types_v1();
   ELSE
     CALL outbox_internal_settle_v1(p_id, v_errno, v_error);
   END IF;

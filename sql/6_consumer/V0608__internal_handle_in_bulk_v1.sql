@@ -8,17 +8,20 @@ DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_handle_in_bulk_v1 (
   IN p_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  INOUT p_waits JSON,
   INOUT p_times JSON
 )
 COMMENT '
 Gives the messages of the batch that have this batch handler to it, all at once: the same effect as
 outbox_internal_handle_v1 for each, at a fraction of the cost. It lets the batch handler check them first, and withdraws
 those that another message of the batch must precede. What it does not take, and all of it where it fails, keeps the
-outcome todo: it is handled one by one, where each message finds its own error.
+outcome todo: it is handled one by one, where each message finds its own error; after a wait in vain for a lock by the
+next call, so that this one waits only once for it.
 Internal: outbox_consume_v1 calls it.
 
 Parameters
   p_batch_handler VARCHAR(64): the batch handler
+  INOUT p_waits JSON: {"type": true} of each business type that has waited in vain for a lock in this call
   INOUT p_times JSON: {"type": microseconds}: what this took is added to the first of its business types
 
 Errors
@@ -28,7 +31,7 @@ Errors
 Reads and changes outbox_batch. Transaction: the caller''s. Uses the session variable @outbox_is_check.
 
 Example
-  mysql> CALL outbox_internal_handle_in_bulk_v1(''outbox_internal_write_chat_histories_v1'', @times);
+  mysql> CALL outbox_internal_handle_in_bulk_v1(''outbox_internal_write_chat_histories_v1'', @waits, @times);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -39,6 +42,8 @@ BEGIN
   DECLARE v_text VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_has_ended BOOLEAN;
   DECLARE v_path VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+  DECLARE v_lock_wait_timeout INT DEFAULT 1205;
+  DECLARE v_biz_types JSON;
 
   -- Those of the batch handler before this one are consumed.
   UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch
@@ -63,6 +68,13 @@ BEGIN
   END IF;
   -- The others stay as they are, and count as consumed: to write that into each row would cost as much as to offer it.
   IF v_errno <> 0 THEN
+    IF v_errno = v_lock_wait_timeout THEN
+      SELECT JSON_ARRAYAGG(waiting.biz_type) INTO v_biz_types FROM (SELECT DISTINCT biz_type FROM outbox_batch WHERE outcome = 'offered') AS waiting;
+      WHILE JSON_LENGTH(v_biz_types) > 0 DO
+        CALL outbox_internal_note_wait_v1(JSON_UNQUOTE(JSON_EXTRACT(v_biz_types, '$[0]')), 0, v_error, p_waits);
+        SET v_biz_types = JSON_REMOVE(v_biz_types, '$[0]');
+      END WHILE;
+    END IF;
     UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ outbox_batch SET outcome = 'todo' WHERE outcome = 'offered';
   END IF;
 END $$

@@ -8,18 +8,21 @@ DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_next_turn_v1 (
   IN p_times JSON,
+  IN p_waits JSON,
   INOUT p_turn INT,
   INOUT p_id BIGINT UNSIGNED
 )
 COMMENT '
 Finds the next message of the batch to be handled: by turn, and in each turn the lanes that have few messages first. A
-business type whose handler has used its time is left out: what is still to do of it is not reached, and nor is what is
-behind that in its lanes. So a slow business type, or one with a long lane, delays the others by that time at most.
+business type whose handler has used its time, or has waited in vain for a lock, is left out: what is still to do of it
+is not reached, and nor is what is behind that in its lanes. So a slow business type, or one with a long lane, delays the
+others by that time at most.
 Internal: outbox_consume_v1 calls it.
 
 Parameters
   p_times JSON: {"type": the microseconds of its handler} in this call: from 5 ms on, no further message of the type is
     handled
+  p_waits JSON: {"type": true} of each business type that has waited in vain for a lock in this call
   INOUT p_turn INT: the turn of the message before, 1 at first; comes back as that of the next one
   INOUT p_id BIGINT UNSIGNED: the message before, 0 at first; comes back as the next one, or NULL behind the last
 
@@ -27,13 +30,14 @@ Reads and changes outbox_batch; reads outbox_turns. Transaction: the caller''s.
 
 Example
   mysql> SET @turn = 1, @id = 0;
-  mysql> CALL outbox_internal_next_turn_v1(''{"order_placed": 4800}'', @turn, @id);
+  mysql> CALL outbox_internal_next_turn_v1(''{"order_placed": 4800}'', ''{}'', @turn, @id);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
 BEGIN
   DECLARE v_longest_us INT DEFAULT 5000;
   DECLARE v_used_us BIGINT;
+  DECLARE v_path VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_biz_type VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
   DECLARE v_left JSON;
 
@@ -47,8 +51,9 @@ BEGIN
      WHERE t.turn >= p_turn
      ORDER BY t.turn, t.of_lane, t.id
      LIMIT 1;
-    SET v_used_us = COALESCE(JSON_EXTRACT(p_times, CONCAT('$.', JSON_QUOTE(v_biz_type) COLLATE utf8mb4_0900_bin)), 0);
-    IF p_id IS NULL OR v_used_us < v_longest_us THEN
+    SET v_path = CONCAT('$.', JSON_QUOTE(v_biz_type) COLLATE utf8mb4_0900_bin);
+    SET v_used_us = COALESCE(JSON_EXTRACT(p_times, v_path), 0);
+    IF p_id IS NULL OR (v_used_us < v_longest_us AND JSON_EXTRACT(p_waits, v_path) IS NULL) THEN
       LEAVE look;
     END IF;
     SELECT JSON_ARRAYAGG(seen.id)

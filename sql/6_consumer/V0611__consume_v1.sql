@@ -30,7 +30,8 @@ outcome, except for not reached:
   deferred     an earlier message of its lane (topic and key) is not final yet, or its handler waits for a lock that
                another session holds: pending again, to be sent later; no failure is counted
   not reached  another session has locked the message or one before it in its lane (error says which), or the handlers
-               took too long, or the payloads are too many bytes for one transaction: give it to the next call
+               took too long, or one of its type has waited in vain for a lock, or the payloads are too many bytes for
+               one transaction: give it to the next call
 
 Errors
   30003 p_messages is not JSON; 30006 called inside a transaction
@@ -45,7 +46,8 @@ come first. All others are handled one by one.
 
 Fairness: handlers run for one message of each lane, then for the next of each. After 5 ms of its handler, no further
 message of a business type begins, whatever the other types take. So a slow handler delays the later messages of its own
-type, and the others by little.
+type, and the others by little. A handler that waits in vain for a lock makes the others of a call wait once, for
+innodb_lock_wait_timeout (lock_wait_timeout for the lock of a whole table).
 
 Afterwards the session variable @outbox_times says how long which handlers took, those for one message and those for
 many: [{"type": microseconds, ...}, {"type": microseconds, ...}].
@@ -67,7 +69,8 @@ main: BEGIN
   -- Messages whose handler rolled everything back, or that are too large alone, with the errors: [[id, error], ...].
   DECLARE v_failed JSON DEFAULT '[]';
   DECLARE v_is_alone, v_in_bulk BOOLEAN DEFAULT TRUE;
-  -- Of each business type: its messages that have waited for a lock, and the microseconds of its handler.
+  DECLARE v_has_waited BOOLEAN DEFAULT FALSE;
+  -- Of each business type: whether it has waited in vain for a lock, and the microseconds of its handler.
   DECLARE v_waits, v_times, v_bulk_times JSON DEFAULT '{}';
   DECLARE v_most_bytes BIGINT UNSIGNED;
   DECLARE v_batch_handler VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
@@ -126,7 +129,7 @@ main: BEGIN
       IF v_is_alone AND JSON_LENGTH(p_messages) = 1 AND @outbox_held IS NULL THEN
         -- As if of two: if it is too large for the server, the next attempt finds out that it is so alone.
         SET v_is_alone = FALSE, v_messages = 2;
-        CALL outbox_internal_consume_alone_v1(p_messages, v_times, v_id, v_trouble);
+        CALL outbox_internal_consume_alone_v1(p_messages, v_waits, v_times, v_id, v_trouble);
         IF v_id IS NOT NULL THEN
           COMMIT AND NO CHAIN NO RELEASE;
           SET @outbox_times = JSON_ARRAY(v_times, v_bulk_times);
@@ -135,15 +138,19 @@ main: BEGIN
         END IF;
         ROLLBACK AND NO CHAIN NO RELEASE;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-        SET v_times = '{}';
+        SET v_times = '{}', v_has_waited = JSON_LENGTH(v_waits) > 0;
       END IF;
       SET v_messages = 0;
       CALL outbox_internal_open_batch_v1(p_messages, v_failed, v_most_bytes, v_messages, v_bytes, v_first_id, v_duplicates);
       IF v_duplicates > 0 THEN
         CALL outbox_internal_accept_arrived_v1('duplicate');
       END IF;
+      IF v_has_waited THEN
+        CALL outbox_internal_set_back_v1(JSON_ARRAY(JSON_EXTRACT(p_messages, '$[0].id')), v_trouble);
+        SET v_has_waited = FALSE;
+      END IF;
       IF @outbox_held IS NOT NULL THEN
-        CALL outbox_internal_hold_types_v1(NULL, NULL);
+        CALL outbox_internal_hold_types_v1();
       END IF;
       CALL outbox_internal_defer_v1(NULL);
       SET v_batch_handler = '';
@@ -155,14 +162,14 @@ main: BEGIN
         IF v_batch_handler IS NULL THEN
           LEAVE in_bulk;
         END IF;
-        CALL outbox_internal_handle_in_bulk_v1(v_batch_handler, v_bulk_times);
+        CALL outbox_internal_handle_in_bulk_v1(v_batch_handler, v_waits, v_bulk_times);
       END LOOP;
       IF v_todo > 0 THEN
         CALL outbox_internal_take_turns_v1();
       END IF;
       SET v_turn = 1, v_id = 0;
       one_by_one: WHILE v_todo > 0 DO
-        CALL outbox_internal_next_turn_v1(v_times, v_turn, v_id);
+        CALL outbox_internal_next_turn_v1(v_times, v_waits, v_turn, v_id);
         IF v_id IS NULL THEN
           LEAVE one_by_one;
         END IF;

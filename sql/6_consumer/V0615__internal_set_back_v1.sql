@@ -14,10 +14,10 @@ COMMENT '
 Sets messages back whose handler waits for a lock: they go back to pending, and what is behind them in their lanes with
 them. No failure is counted, for who holds the lock is no fault of the message. They are sent again after a quarter of
 their age, from 1 to 32 seconds: trying them costs the others the time that a lock is waited for.
-Internal: outbox_internal_handle_v1 and outbox_internal_hold_types_v1 call it.
+Internal: outbox_consume_v1, outbox_internal_handle_v1 and outbox_internal_hold_types_v1 call it.
 
 Parameters
-  p_ids JSON: array of the messages'' ids, ascending; all are in the batch
+  p_ids JSON: array of the messages'' ids, ascending; those in the batch that are still to do are set back
   p_error TEXT: becomes their last_error, and their error in outbox_batch
 
 Reads and changes outbox_batch. Transaction: the caller''s.
@@ -35,7 +35,7 @@ BEGIN
   DECLARE v_heads JSON;
 
   UPDATE /*+ SET_VAR(sql_safe_updates = 0) */ JSON_TABLE(p_ids, '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) AS waiting
-    STRAIGHT_JOIN outbox_batch AS b ON b.id = waiting.id
+    STRAIGHT_JOIN outbox_batch AS b ON b.id = waiting.id AND b.outcome = 'todo'
     STRAIGHT_JOIN agent_outbox_messages AS m FORCE INDEX (PRIMARY)
        ON m.id = waiting.id AND m.status IN ('pending', 'published')
      SET b.outcome = 'deferred',

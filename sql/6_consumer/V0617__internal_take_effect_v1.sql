@@ -53,6 +53,7 @@ BEGIN
   DECLARE v_deadlock INT DEFAULT 1213;
   DECLARE v_lock_wait_timeout INT DEFAULT 1205;
   DECLARE v_no_savepoint INT DEFAULT 1305;
+  DECLARE v_waits JSON;
   DECLARE v_path VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin DEFAULT CONCAT('$.', JSON_QUOTE(p_biz_type) COLLATE utf8mb4_0900_bin);
 
   SAVEPOINT outbox_handler;
@@ -89,7 +90,7 @@ BEGIN
          AND status = 'consumed'
          AND ABS(TIMESTAMPDIFF(MICROSECOND, consumed_at, v_now)) < 1000) THEN
       IF p_errno = v_lock_wait_timeout THEN
-        CALL outbox_internal_note_held_v1(p_biz_type, p_error);
+        CALL outbox_internal_note_wait_v1(p_biz_type, NULL, p_error, v_waits);
         CALL outbox_internal_raise_v1(30010, p_error);
       END IF;
       CALL outbox_internal_raise_v1(30009, IF(p_errno = v_deadlock, p_error,

@@ -8,6 +8,7 @@ DELIMITER $$
 
 CREATE PROCEDURE outbox_internal_consume_alone_v1 (
   IN p_messages LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+  INOUT p_waits JSON,
   INOUT p_times JSON,
   OUT p_id BIGINT UNSIGNED,
   OUT p_error TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin
@@ -19,10 +20,11 @@ Internal: outbox_consume_v1 calls it.
 
 Parameters
   p_messages LONGTEXT: as for outbox_consume_v1, with one element
+  INOUT p_waits JSON: {"type": true} where its business type has waited in vain for a lock
   INOUT p_times JSON: {"type": the microseconds of its handler}
   OUT p_id BIGINT UNSIGNED: the message, which is consumed; NULL: something is not as usual, and the caller rolls back and
-    begins anew, as with many. A handler that has failed is then called again
-  OUT p_error TEXT: what is wrong with the handler all the same: it commits by itself
+    begins anew, as with many. A handler that has failed is then called again, unless it has waited for a lock
+  OUT p_error TEXT: what is wrong with the handler all the same: it commits by itself; or what it has waited for
 
 Errors
   the server''s own, see outbox_internal_call_handler_v1
@@ -30,8 +32,8 @@ Errors
 Begins a transaction, which the caller ends. Locks the message, then what its handler locks.
 
 Example
-  mysql> SET @times = ''{}'';
-  mysql> CALL outbox_internal_consume_alone_v1(''[{"id":1,"created_at":"2026-01-01 12:00:00","topic":"chat","key":"c-1"}]'', @times, @id, @error);
+  mysql> SET @waits = ''{}'', @times = ''{}'';
+  mysql> CALL outbox_internal_consume_alone_v1(''[{"id":1,"created_at":"2026-01-01 12:00:00","topic":"chat","key":"c-1"}]'', @waits, @times, @id, @error);
 '
 SQL SECURITY DEFINER
 MODIFIES SQL DATA
@@ -41,6 +43,7 @@ BEGIN
   DECLARE v_partition INT;
   DECLARE v_offset BIGINT;
   DECLARE v_errno INT;
+  DECLARE v_lock_wait_timeout INT DEFAULT 1205;
   DECLARE EXIT HANDLER FOR 30009, 30010 SET p_id = NULL;
 
   SET p_id = NULL, p_error = NULL;
@@ -73,6 +76,9 @@ BEGIN
   IF v_id IS NOT NULL THEN
     CALL outbox_internal_take_effect_v1(v_id, v_biz_type, v_handler, v_partition, v_offset, p_times, v_errno, p_error);
     SET p_id = IF(v_errno = 0, v_id, NULL);
+    IF v_errno = v_lock_wait_timeout THEN
+      CALL outbox_internal_note_wait_v1(v_biz_type, v_id, p_error, p_waits);
+    END IF;
   END IF;
 END $$
 

@@ -132,6 +132,23 @@ def test_paused_topic_is_not_claimed(db: Session, connect: Connect) -> None:
     assert ids(relay.claim(wait_ms=5000)) == [other]
 
 
+@pytest.mark.parametrize(("topic", "biz_type"), [("paused", None), (None, "paused")])
+def test_pause_of_something_else_needs_no_search(
+    db: Session, connect: Connect, topic: str | None, biz_type: str | None
+) -> None:
+    relay = connect()
+    begin(relay)
+    db.call("outbox_pause_v1", topic, biz_type)
+    settle(relay)
+    message = db.enqueue("a")
+    with without_search(relay):
+        assert ids(relay.claim(wait_ms=5000)) == [message]
+    db.call("outbox_resume_v1", topic, biz_type)
+    other = db.enqueue("b")
+    assert claim_more(relay) == []
+    assert ids(relay.claim(wait_ms=5000)) == [message, other]
+
+
 def test_message_that_comes_back_into_the_queue_by_itself_is_claimed_before_a_new_one(
     db: Session, connect: Connect
 ) -> None:

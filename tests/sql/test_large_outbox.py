@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from tests.kit.application import Application
 from tests.kit.large_outbox import Call, Contents, fail, fill, look, work
 from tests.kit.session import Session, reads
 
@@ -64,6 +65,25 @@ def test_messages_that_become_due_are_found_without_reading_many_that_are_not(db
         read.append(reads(db, lambda: db.claim(wait_ms=0)))
         db.clean()
     assert read[1] < MORE * read[0]
+
+
+def test_message_that_fails_or_comes_early_is_set_back_without_reading_the_rest_of_its_lane(
+    db: Session, app: Application
+) -> None:
+    app.business("fails", "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'it fails'")
+    read = []
+    for pending in (1000, 6000):
+        fill(db, Contents(0, pending, keys=1))
+        db.execute("UPDATE agent_outbox_messages SET biz_type = 'fails'")
+        claimed = db.claim(limit=20)
+        db.mark("published", claimed)
+        records = [db.record(row["id"]) for row in claimed]
+        calls = [("early", records[-1:]), ("fails", records), ("again", records[:1])]
+        consume = ((name, partial(db.call, "outbox_consume_v1", json.dumps(batch)), batch) for name, batch in calls)
+        read.append(costs(db, consume))
+        assert {row["status"] for row in db.messages()} == {"pending"}
+        db.execute("DELETE FROM agent_outbox_messages")
+    assert growing(*read) == {}
 
 
 @pytest.mark.parametrize("parked", [False, True], ids=["queued", "parked"])

@@ -257,6 +257,16 @@ def test_unordered_message_does_not_block_an_ordered_one(db: Session) -> None:
     assert db.consume(ordered) == {ordered: "consumed"}
 
 
+@pytest.mark.parametrize("unordered", [1, 20, 100])
+def test_message_behind_many_unordered_ones_does_not_pass_an_ordered_one(db: Session, unordered: int) -> None:
+    db.register("free", "outbox_internal_write_chat_history_v1", ordering="none")
+    for _ in range(unordered):
+        db.enqueue_published("a", biz_type="free")
+    first, second = (db.enqueue_published("a") for _ in range(2))
+    assert db.consume(second) == {second: "deferred"}
+    assert db.consume(first, second) == {first: "consumed", second: "consumed"}
+
+
 def test_topics_do_not_wait_for_each_other(db: Session) -> None:
     (chat,) = published(db, "1", topic="chat")
     (audit,) = published(db, "2", topic="audit")
