@@ -42,7 +42,7 @@ What a call keeps for the next is in variables of the session, which outbox_clai
   @outbox_left     up to this id all messages were left behind; 0: none
   @outbox_left_at  since when
   @outbox_again    behind this id the next of them are looked at again
-  @outbox_kept     how many of them had to wait still, in this turn
+  @outbox_kept     how many of them had to wait still, in this turn; of what is not committed, in all slots
   @outbox_parks    whether some of the last of them could be parked
 
 Owns its transactions; changes only what it brings into the queue or parks.
@@ -57,6 +57,8 @@ BEGIN
   -- A look at what was left is at so many messages, among so many ids; at more where there are some to park.
   DECLARE v_look INT DEFAULT IF(@outbox_parks, 128, 64);
   DECLARE v_span INT DEFAULT 2048;
+  DECLARE v_glance INT DEFAULT 256;
+  DECLARE v_is_there BOOLEAN DEFAULT TRUE;
   DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
   DECLARE v_until DATETIME(6) DEFAULT v_now + INTERVAL 1 SECOND;
   DECLARE v_woken BIGINT UNSIGNED DEFAULT p_woken;
@@ -96,7 +98,22 @@ BEGIN
   SET p_batch = NULL, p_is_held = v_missing_id IS NOT NULL OR v_left > 0;
 
   IF v_left > 0 THEN
-    IF @outbox_again < v_left THEN
+    IF @outbox_again > 0 AND @outbox_again < v_left THEN
+      -- Most often nothing of it is committed yet, which a glance tells: a look costs ten times as much.
+      SET v_through = LEAST(@outbox_again + v_glance, v_left);
+      SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+      START TRANSACTION;
+      SELECT EXISTS (SELECT 1 FROM agent_outbox_messages FORCE INDEX (PRIMARY) WHERE id > @outbox_again AND id <= v_through AND status = 'pending') INTO v_is_there;
+      COMMIT AND NO CHAIN NO RELEASE;
+      IF NOT v_is_there THEN
+        SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
+        START TRANSACTION;
+        SELECT COUNT(*) INTO v_held FROM agent_outbox_messages FORCE INDEX (PRIMARY) WHERE id > @outbox_again AND id <= v_through AND status = 'pending';
+        COMMIT AND NO CHAIN NO RELEASE;
+        SET @outbox_kept = @outbox_kept + v_held, @outbox_again = v_through;
+      END IF;
+    END IF;
+    IF v_is_there AND @outbox_again < v_left THEN
       CALL outbox_internal_examine_v1(p_relay, v_look, p_owned, @outbox_again, IF(@outbox_again > 0, LEAST(@outbox_again + v_span, v_left), v_left),
         v_policies, v_young, TRUE, p_batch, v_through, v_held, v_waited_for);
       SET @outbox_kept = @outbox_kept + v_held, @outbox_parks = v_waited_for > v_held;
