@@ -19,7 +19,8 @@ Parameters
   p_relay VARCHAR(128): the relay
   OUT p_orphans JSON: [[id, lane], ...], with lane as in open_lane; NULL: there are none
 
-Reads in the caller''s transaction; changes nothing.
+Owns its transaction (READ UNCOMMITTED: otherwise the search for a slot''s next pause goes through all that is not
+committed in the next slot); changes nothing.
 
 Example
   mysql> CALL outbox_internal_find_orphans_v1(''relay-a'', @orphans);
@@ -32,6 +33,8 @@ BEGIN
   DECLARE v_pause BIGINT UNSIGNED;
   DECLARE v_found JSON;
 
+  SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
+  START TRANSACTION;
   WHILE v_slot < v_slots DO
     IF EXISTS (SELECT 1 FROM outbox_slots AS s WHERE s.slot = v_slot AND s.relay = p_relay) THEN
       SET v_pause = 1;
@@ -56,6 +59,7 @@ BEGIN
     END IF;
     SET v_slot = v_slot + 1;
   END WHILE;
+  COMMIT AND NO CHAIN NO RELEASE;
 END $$
 
 DELIMITER ;

@@ -48,6 +48,9 @@ BEGIN
   DECLARE v_is_set_back BOOLEAN;
   DECLARE v_due, v_early, v_orphans, v_notes JSON;
 
+  IF p_has_joined THEN
+    CALL outbox_internal_find_orphans_v1(p_relay, v_orphans);
+  END IF;
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   START TRANSACTION;
   -- Each slot shows its first, and more where that is due: the index ends no search at a time, so what is not due is read
@@ -117,7 +120,6 @@ BEGIN
          AND m.updated_at > v_before_setback
          AND NOT m.updated_at <=> m.created_at;
     END IF;
-    CALL outbox_internal_find_orphans_v1(p_relay, v_orphans);
     -- Merging anything with NULL gives NULL.
     SET v_early = COALESCE(JSON_MERGE_PRESERVE(v_early, v_orphans), v_early, v_orphans);
     SET v_due = COALESCE(JSON_MERGE_PRESERVE(v_due, v_early), v_due, v_early);
