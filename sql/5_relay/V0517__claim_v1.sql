@@ -50,7 +50,7 @@ session, beside those of outbox_internal_next_batch_v1:
   @outbox_owned       how many slots it has, and @outbox_shared_at: since when it knows
   @outbox_joined      whether it has looked for what waits since before the clock was set back
   @outbox_woken_at    when it has last looked for what is due, and @outbox_wake_us: how long that is enough
-  @outbox_sleep_seconds how long it has slept at last, where all that it has found was held back
+  @outbox_sleep_seconds how long it has slept at last, where it has found nothing to hand out
   @outbox_searched_at when it has last searched the queues
   @outbox_through     up to this id they have nothing but what it has returned, and all ids are settled; NULL: not known
   @outbox_from        what it has returned and may not be marked yet has ids above this one
@@ -147,7 +147,7 @@ BEGIN
       CALL outbox_internal_wait_for_work_v1(v_top, v_is_held, v_until, v_sleep_seconds);
     END LOOP;
 
-    SET @outbox_sleep_seconds = IF(v_is_held AND v_claimed IS NULL AND v_batch IS NULL, v_sleep_seconds, NULL);
+    SET @outbox_sleep_seconds = IF(COALESCE(v_claimed, 0) = 0 AND v_batch IS NULL, v_sleep_seconds, NULL);
 
     IF NOT COALESCE(v_claimed, 0) THEN
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED;

@@ -395,6 +395,17 @@ def reads(session: Session, call: Callable[[], object]) -> int:
     return sum(int(row["Value"]) for row in rows)
 
 
+def pages_read(session: Session, call: Callable[[], object]) -> int:
+    """Return how many pages the server looks into for all sessions during a call, also for what is not committed."""
+    asked = (
+        "SELECT variable_value FROM performance_schema.global_status"
+        " WHERE variable_name = 'Innodb_buffer_pool_read_requests'"
+    )
+    before = int(session.value(asked))
+    call()
+    return int(session.value(asked)) - before
+
+
 def log_end(session: Session) -> int:
     """Where the binary log ends."""
     version = int(str(session.value("SELECT VERSION()")).split(".", maxsplit=1)[0])

@@ -7,7 +7,7 @@ from statistics import median
 import pytest
 
 from tests.kit.server import Connect
-from tests.kit.session import CHAT, Row, Session, chat_payload, ids, reads
+from tests.kit.session import CHAT, Row, Session, chat_payload, ids, pages_read, reads
 
 FEW, MANY = 500, 5000
 ROUNDS = 30
@@ -122,6 +122,19 @@ def test_claim_costs_the_same_however_many_messages_wait(
 ) -> None:
     # The slower the machine, the more often a claim looks for what is due as well, in each slot.
     assert cost_of_a_claim(db, connect, wait, MANY) < 1.3 * cost_of_a_claim(db, connect, wait, FEW) + 300
+
+
+def test_first_claim_beside_an_open_transaction_looks_at_few_of_its_messages(db: Session, connect: Connect) -> None:
+    pages = []
+    for messages in (2000, 20_000):
+        with sessions(connect) as to_wait:
+            leave_one_transaction_open(db, to_wait, messages)
+            other, relay = db.enqueue("another"), to_wait()
+            claimed: list[Row] = []
+            pages.append(pages_read(db, lambda: claimed.extend(relay.claim(wait_ms=2000))))  # noqa: B023
+            assert ids(claimed) == [other]
+        db.clean()
+    assert pages[1] < 3 * pages[0]
 
 
 @pytest.mark.parametrize("wait", WAYS[:-1], ids=lambda way: way.__name__)
