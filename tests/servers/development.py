@@ -140,7 +140,7 @@ def _up_kafka(path: Path, known: state.State, install: kafka_install.KafkaInstal
     if known.kafka is not None and known.kafka.runs():
         return known
     with step("starting Kafka"):
-        server = kafka.start(install, path.parent / "kafka", port=_port(known.kafka, asked))
+        server = kafka.start(install, path.parent / "kafka", port=_port(known.kafka, asked), is_measured=True)
     known = known.with_server("kafka", state.Server(server.pid, server.identity, server.port))
     state.write(path, known)
     return known

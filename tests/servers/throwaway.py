@@ -47,7 +47,12 @@ def servers(
             starting = None
             if kafka_programs is not None:
                 starting = pool.submit(
-                    kafka.start, kafka_programs, folder / "kafka", port=ports[0], controller_port=ports[1]
+                    kafka.start,
+                    kafka_programs,
+                    folder / "kafka",
+                    port=ports[0],
+                    controller_port=ports[1],
+                    is_measured=True,
                 )
                 cleanup.callback(_stop, starting)
             database = mysql.start(mysql_programs, folder / "mysql", port=ports[2])
