@@ -25,6 +25,7 @@ class Sizes:
     enqueue_transaction: int = 1000
     idle_seconds: float = 20
     warm_up: int = 30_000
+    settle_seconds: float = 30
     shared_seconds: float = 1.5
     scale_messages: int = 20_000
     growth_messages: int = 500_000
@@ -68,6 +69,7 @@ QUICK = Sizes(
     enqueue_transaction=20,
     idle_seconds=1,
     warm_up=0,
+    settle_seconds=0.5,
     shared_seconds=0.3,
     processes=(1, 2),
     scale_messages=500,

@@ -25,7 +25,6 @@ _ACCOUNT = "outboxd"
 STAGING = "outboxd_bench_chat"
 _ROWS_PER_INSERT = 1000
 _CONSUMED_PER_INSERT = 10_000
-_SETTLE_DEADLINE_S = 30.0
 _SETTLED_PAGES = 20
 
 
@@ -119,9 +118,9 @@ class Stage:
             session.execute(f"DROP DATABASE {database}")
 
     def settle(self) -> None:
-        """Wait until MySQL has nothing left over to write, or for half a minute."""
+        """Wait until MySQL has nothing left over to write, or for as long as the sizes say."""
         with self.connect() as session:
-            deadline = time.monotonic() + _SETTLE_DEADLINE_S
+            deadline = time.monotonic() + self.sizes.settle_seconds
             while time.monotonic() < deadline:
                 dirty = session.row("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'")["Value"]
                 if int(dirty) <= _SETTLED_PAGES:

@@ -72,7 +72,7 @@ def test_a_small_run_measures_reports_and_judges_nothing(servers: Servers, tmp_p
     assert 0.1 < measured["details"]["inbox_per_s"]["ratio"] < 20
     assert set(measured["isolation"]) > {"delayed", "paused_topic", "one_open_transaction", "idle_cpu_added"}
     assert all(-2 < ratio < 100 for ratio in measured["isolation"].values())
-    assert -20 < measured["slow_lane_delay"] < 1000
+    assert -1000 < measured["slow_lane_delay"] < 1000
     assert 0 < measured["slow_lane_share"] < 10
     assert -1 < measured["fleet_idle_cpu"] < 2
     assert 20 < measured["fleet_idle_mb"] < 1000

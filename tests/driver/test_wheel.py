@@ -35,13 +35,26 @@ def pip(*arguments: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip("wheel", "--no-deps", "--wheel-dir", folder, CHECKOUT)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def install(venv: Path, wheel: Path) -> None:
+    """Install it with its dependencies; what is imported is compiled then."""
+    pip("--python", venv / "bin" / "python", "install", "--no-compile", wheel)
+
+
 def test_wheel_brings_the_schema_and_runs_away_from_the_checkout(
-    tmp_path: Path, mysql_server: Server, fresh_database: str
+    tmp_path: Path, mysql_server: Server, fresh_database: str, wheel: Path
 ) -> None:
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    pip("wheel", "--no-deps", "--wheel-dir", tmp_path, CHECKOUT)
-    pip("--python", venv / "bin" / "python", "install", *tmp_path.glob("*.whl"))
+    install(venv, wheel)
 
     url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{fresh_database}"
     settings: dict[str, Setting] = {"mysql_url": url}
@@ -81,10 +94,12 @@ def test_wheel_brings_the_schema_and_runs_away_from_the_checkout(
 
 
 @pytest.mark.parametrize("python", other_pythons(), ids=lambda path: Path(path).name)
-def test_daemon_runs_on_a_newer_python(tmp_path: Path, mysql_server: Server, fresh_database: str, python: str) -> None:
+def test_daemon_runs_on_a_newer_python(
+    tmp_path: Path, mysql_server: Server, fresh_database: str, wheel: Path, python: str
+) -> None:
     venv = tmp_path / "venv"
     subprocess.run([python, "-m", "venv", "--without-pip", venv], check=True)
-    pip("--python", venv / "bin" / "python", "install", CHECKOUT)
+    install(venv, wheel)
     url = f"mysql://{mysql_server.user}@{mysql_server.host}:{mysql_server.port}/{fresh_database}"
     done = subprocess.run(
         [str(venv / "bin" / "outboxd"), "demo", "--metrics-address", ""],

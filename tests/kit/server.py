@@ -46,8 +46,8 @@ class Server:
 
     def migrate(self, database: str) -> None:
         """Apply every migration through the connector, which understands DELIMITER."""
-        for path in migration_files():
-            with self.connect(database) as session:
+        with self.connect(database) as session:
+            for path in migration_files():
                 session.execute(path.read_text(encoding="utf-8"))
 
 

@@ -20,6 +20,8 @@ _THROWAWAY = (
     "--mysqlx=OFF",
     "--event-scheduler=OFF",
     "--innodb-buffer-pool-size=256M",
+    "--innodb-redo-log-capacity=512M",
+    "--innodb-doublewrite=OFF",
 )
 
 mysql_executor = factories.mysql_proc(params=" ".join(_THROWAWAY))
