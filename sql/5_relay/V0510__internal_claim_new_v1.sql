@@ -18,9 +18,9 @@ needs no search. The search before it has left nothing in the queues of the rela
 higher ids can be new.
 Internal: outbox_claim_v1 and outbox_claim_more_v1 call it.
 
-It needs the search (outbox_internal_next_batch_v1) where an id is missing or not committed, where an earlier message of a
-lane waits or is in the queue, where something new is paused or a pause is about to end, or where all that is new is more
-than one batch.
+It needs the search (outbox_internal_next_batch_v1) where an id is not committed, or is missing and may still come, where
+an earlier message of a lane waits or is in the queue, where something new is paused or a pause is about to end, or where all
+that is new is more than one batch.
 
 Parameters
   p_relay VARCHAR(128): the relay
@@ -29,8 +29,9 @@ Parameters
   OUT p_claimed INT: how many messages the result set has, which is that of outbox_claim_v1; 0: none, then there is no result set;
     NULL: a search is needed
 
-Owns its transaction (REPEATABLE READ: what it has examined is what it returns); changes nothing. Uses and advances the
-variables @outbox_through, @outbox_from and @outbox_settled, see outbox_claim_v1.
+Owns its transactions (REPEATABLE READ: what it has examined is what it returns; READ UNCOMMITTED to look for ids that are
+missing); changes nothing. Uses and advances the variables @outbox_through, @outbox_from and @outbox_settled, see
+outbox_claim_v1.
 
 Example
   mysql> CALL outbox_internal_claim_new_v1(''relay-a'', 1000, FALSE, @claimed);
@@ -48,15 +49,20 @@ BEGIN
   DECLARE v_from BIGINT UNSIGNED DEFAULT IF(p_goes_on, v_through, v_unmarked_from);
   DECLARE v_last BIGINT UNSIGNED DEFAULT v_through + p_limit;
   DECLARE v_top, v_bytes BIGINT UNSIGNED;
-  DECLARE v_rows, v_new, v_left, v_blocked, v_paused INT;
+  DECLARE v_inserts JSON;
+  DECLARE v_rows_there, v_rows, v_new, v_left, v_blocked, v_paused INT;
 
   SET p_claimed = NULL;
-  SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
-  START TRANSACTION;
-  SELECT COALESCE(MAX(id), 0) INTO v_top FROM agent_outbox_messages;
-  IF v_top = v_from THEN
-    SET p_claimed = 0;
-  ELSE
+  look: LOOP
+    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+    START TRANSACTION;
+    IF v_rows_there IS NULL THEN
+      SELECT COALESCE(MAX(id), 0) INTO v_top FROM agent_outbox_messages;
+    END IF;
+    IF v_top = v_from THEN
+      SET p_claimed = 0;
+      LEAVE look;
+    END IF;
     -- One snapshot: where each new id has a row in it, nothing before them is missing or not committed. The first of a lane that
     -- waits and the first of a queue tell about all of them.
     SELECT /*+ SET_VAR(sql_big_selects = 1) */
@@ -91,7 +97,10 @@ BEGIN
       LEFT JOIN outbox_slots AS s ON s.slot = m.pending_slot AND s.relay = p_relay
      WHERE m.id > v_from
        AND m.id <= v_last;
-    IF v_rows = v_top - v_through AND v_top < v_last AND v_bytes <= v_most_bytes AND NOT (v_left OR v_blocked OR v_paused) THEN
+    IF (v_rows_there IS NULL AND v_top >= v_last) OR v_bytes > v_most_bytes OR v_left OR v_blocked OR v_paused THEN
+      LEAVE look;
+    END IF;
+    IF v_rows = COALESCE(v_rows_there, v_top - v_through) THEN
       SET p_claimed = v_new;
       IF v_new > 0 THEN
         SELECT m.id, m.biz_type, m.topic, m.message_key, IF(m.content_type IS NULL, CAST(CONVERT(m.payload USING utf8mb4) AS BINARY), m.body) AS value,
@@ -105,8 +114,24 @@ BEGIN
          ORDER BY m.id;
       END IF;
       SET @outbox_from = IF(p_goes_on, v_unmarked_from, v_through), @outbox_through = v_top, @outbox_settled = v_top;
+      LEAVE look;
     END IF;
-  END IF;
+    IF v_rows_there IS NOT NULL THEN
+      LEAVE look;
+    END IF;
+    -- Where no statement runs that may have been given one of the ids without a row, none of them will ever have one: they
+    -- were rolled back. Then all rows are there by now, and another snapshot tells whether it has those that a dirty read sees.
+    CALL outbox_internal_find_inserts_v1(v_inserts);
+    COMMIT AND NO CHAIN NO RELEASE;
+    IF NOT COALESCE(JSON_LENGTH(v_inserts) = 0, FALSE) THEN
+      LEAVE look;
+    END IF;
+    SET v_last = v_top;
+    SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED;
+    START TRANSACTION;
+    SELECT COUNT(*) INTO v_rows_there FROM agent_outbox_messages FORCE INDEX (PRIMARY) WHERE id > v_through AND id <= v_top;
+    COMMIT AND NO CHAIN NO RELEASE;
+  END LOOP;
   COMMIT AND NO CHAIN NO RELEASE;
 END $$
 

@@ -109,6 +109,44 @@ def test_message_behind_one_that_is_not_committed_is_left_to_a_search(db: Sessio
     assert ids(claimed) == ([early] if end == "COMMIT" else []) + [late, other]
 
 
+def test_message_behind_ids_that_were_rolled_back_needs_no_search(db: Session, connect: Connect) -> None:
+    relay = connect()
+    begin(relay)
+    db.execute("START TRANSACTION")
+    for key in "ab":
+        db.enqueue(key)
+    db.execute("ROLLBACK")
+    message = db.enqueue("a")
+    # It makes none. Statements of other tests may be running at one moment, not at all of them.
+    claimed: list[Row] = []
+
+    def claims() -> bool:
+        claimed.extend(claim_more(relay))
+        return bool(claimed)
+
+    eventually(claims)
+    assert ids(claimed) == [message]
+
+
+def test_message_behind_an_id_that_is_still_to_come_is_left_to_a_search(db: Session, connect: Connect) -> None:
+    relay, slow = connect(), connect()
+    begin(relay)
+    insert = (
+        "INSERT INTO agent_outbox_messages (biz_type, topic, message_key, payload) VALUES"
+        f" ('{CHAT}', 'chat', 'b', '{{}}'), ('{CHAT}', 'chat', CONCAT('a', IF(SLEEP(0.5), '', '')), '{{}}')"
+    )
+    with background(lambda: slow.execute(insert)) as inserting:
+        eventually(lambda: db.is_in(slow.session_id, "User sleep"))
+        late = db.enqueue("a")
+        claimed: list[int] = []
+        while not inserting.done():
+            claimed += ids(claim_more(relay))
+        inserting.result(timeout=60)
+    while len(claimed) < 3:
+        claimed += ids(relay.claim(wait_ms=5000))
+    assert claimed == [late - 2, late - 1, late]
+
+
 def test_message_behind_a_failed_one_is_not_claimed(db: Session, connect: Connect) -> None:
     relay = connect()
     begin(relay)
