@@ -41,33 +41,41 @@ def _sample(stage: Stage) -> _Sample:
     """Two outboxes, each with a daemon of its own, take turns."""
     stage.clear()
     stage.install(_BESIDE)
-    latency: dict[str, tuple[list[float], list[float]]] = {}
     topics = stage.new_topic(), stage.new_topic()
-    databases = DATABASE, _BESIDE
+    latency: dict[str, tuple[list[float], list[float]]] = {}
     with ExitStack() as stack:
-        sessions = [stack.enter_context(stage.connect(database)) for database in databases]
+        sessions = [stack.enter_context(stage.connect(database)) for database in (DATABASE, _BESIDE)]
+        turns = list(zip(sessions, topics, strict=True))
         beside = sessions[1]
         beside.call("outbox_pause_v1", "paused", None)
         beside.call("outbox_pause_v1", None, "paused")
+        with _daemons(stage, topics) as daemons:
+            for reason in _WAITING:
+                _fill(beside, reason, stage.sizes.waiting)
+                latency[reason] = _take_turns(stage, turns, daemons)
+        # Before the transactions: what these leave behind is the server's own work for a while.
+        idle = _idle(stage, topics[0], DATABASE), _idle(stage, topics[1], _BESIDE)
+        with _daemons(stage, topics) as daemons:
+            for name, transactions, messages in (
+                ("one_open_transaction", 1, stage.sizes.open_messages),
+                ("open_transactions", stage.sizes.open_transactions, 1),
+            ):
+                with _open(stage, transactions, messages):
+                    latency[name] = _take_turns(stage, turns, daemons)
+    stage.drop(_BESIDE)
+    return _Sample(latency, idle)
+
+
+@contextmanager
+def _daemons(stage: Stage, topics: Sequence[str]) -> Iterator[list[Daemons]]:
+    with ExitStack() as stack:
         daemons = [
             stack.enter_context(daemon.run(stage, topic, database=database))
-            for topic, database in zip(topics, databases, strict=True)
+            for topic, database in zip(topics, (DATABASE, _BESIDE), strict=True)
         ]
         for one in daemons:
             one.wait_until_shared()
-        turns = list(zip(sessions, topics, strict=True))
-        for reason in _WAITING:
-            _fill(beside, reason, stage.sizes.waiting)
-            latency[reason] = _take_turns(stage, turns, daemons)
-        for name, transactions, messages in (
-            ("one_open_transaction", 1, stage.sizes.open_messages),
-            ("open_transactions", stage.sizes.open_transactions, 1),
-        ):
-            with _open(stage, transactions, messages):
-                latency[name] = _take_turns(stage, turns, daemons)
-    idle = _idle(stage, topics[0], DATABASE), _idle(stage, topics[1], _BESIDE)
-    stage.drop(_BESIDE)
-    return _Sample(latency, idle)
+        yield daemons
 
 
 def _fill(session: Session, reason: str, messages: int) -> None:
