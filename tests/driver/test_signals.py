@@ -56,6 +56,23 @@ def takes_sigterm(process: psutil.Process) -> bool:
     return any(mask >> 14 & 1 for mask in masks)
 
 
+@pytest.mark.parametrize("arguments", [["run"], ["dead", "list"], ["none"], ["--help"], []], ids=" ".join)
+def test_command_is_imported_before_sigterm_interrupts_instead_of_ending(arguments: list[str]) -> None:
+    tell = (
+        "import sys\n"
+        "from outboxd import __main__, signals\n"
+        "def interrupt():\n"
+        "    print(*(name for name in sys.modules if name.startswith('outboxd.commands.')))\n"
+        "    sys.exit()\n"
+        "signals.interrupt_on_sigterm = interrupt\n"
+        "__main__.main()"
+    )
+    command = [str(OUTBOXD.with_name("python")), "-c", tell, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    there = {name.split(".")[2] for name in done.stdout.split()} & {"run", "dead", "console", "doctor"}
+    assert there == {"run", "dead"} & set(arguments)
+
+
 def test_sigterm_is_taken_before_the_imports_that_take_long() -> None:
     done = subprocess.run(
         [OUTBOXD.with_name("python"), "-X", "importtime", "-c", "from outboxd.__main__ import main"],

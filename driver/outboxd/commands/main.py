@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -58,6 +59,12 @@ def cli() -> None:
 
     Settings come from flags, then OUTBOXD_... in the environment, then outboxd.toml (or $OUTBOXD_CONFIG).
     """
+
+
+def load(arguments: Sequence[str]) -> None:
+    """Import the command that these arguments begin with, if it is one."""
+    if arguments:
+        cli.get_command(click.Context(cli), arguments[0])
 
 
 def main() -> None:
