@@ -71,13 +71,12 @@ class Debezium(Peer):
         return (*toolchain.java(_PROGRAM), "Relay", *self.tuned)
 
     def enqueue(self, session: Session, topic: str, chats: Sequence[Chat]) -> None:
-        """A plain INSERT a message."""
-        for chat in chats:
-            session.execute(
-                "INSERT INTO outboxevent (id, aggregatetype, aggregateid, type, payload)"
-                " VALUES (UUID(), %s, %s, 'chat', %s)",
-                *(topic, chat.conversation_id, chat.payload),
-            )
+        """One INSERT of all messages."""
+        rows = ", ".join(["(UUID(), %s, %s, 'chat', %s)"] * len(chats))
+        session.execute(
+            f"INSERT INTO outboxevent (id, aggregatetype, aggregateid, type, payload) VALUES {rows}",
+            *(value for chat in chats for value in (topic, chat.conversation_id, chat.payload)),
+        )
 
 
 class DebeziumTuned(Debezium):

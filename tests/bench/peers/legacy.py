@@ -58,9 +58,9 @@ class Legacy(Peer):
         return (toolchain.go("legacy"), "consume")
 
     def enqueue(self, session: Session, topic: str, chats: Sequence[Chat]) -> None:
-        """A plain INSERT a message."""
-        for chat in chats:
-            session.execute(
-                "INSERT INTO outbox (topic, message_key, payload) VALUES (%s, %s, %s)",
-                *(topic, chat.conversation_id, chat.payload),
-            )
+        """One INSERT of all messages."""
+        rows = ", ".join(["(%s, %s, %s)"] * len(chats))
+        session.execute(
+            f"INSERT INTO outbox (topic, message_key, payload) VALUES {rows}",
+            *(value for chat in chats for value in (topic, chat.conversation_id, chat.payload)),
+        )

@@ -1,5 +1,6 @@
 """outboxd itself: `outboxd run --only relay`, and both halves for the effect."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -54,12 +55,24 @@ class Outboxd(Peer):
         return environment(stage.daemon_settings(topic, self.database)) | {"PYTHONPATH": str(stage.code)}
 
     def enqueue(self, session: Session, topic: str, chats: Sequence[Chat]) -> None:
-        """A call a message."""
-        for chat in chats:
+        """One call, whether of one message or of many."""
+        if len(chats) == 1:
+            (chat,) = chats
             session.execute(
                 "CALL outbox_enqueue_v1(%s, %s, %s, %s, NULL, @id)",
                 *(self.biz_type, topic, chat.conversation_id, chat.payload),
             )
+            return
+        batch = [
+            {
+                "biz_type": self.biz_type,
+                "topic": topic,
+                "key": chat.conversation_id,
+                "payload": json.loads(chat.payload),
+            }
+            for chat in chats
+        ]
+        session.execute("CALL outbox_enqueue_batch_v1(%s, @enqueued)", json.dumps(batch))
 
 
 class OutboxdWithEffect(Outboxd):
