@@ -89,7 +89,12 @@ class Settings(BaseSettings):
     metrics_address: str = Field(
         default="127.0.0.1:9464", description="host:port of /metrics, /healthz and /readyz, port 0 for any; empty: none"
     )
-    sample_seconds: int = Field(default=5, ge=1, le=300, description="how often lag and slots are looked up")
+    sample_seconds: int = Field(
+        default=5,
+        ge=1,
+        le=300,
+        description="how often lag and slots are looked up; where much waits lag is every half minute",
+    )
     stall_seconds: int = Field(
         default=120, ge=1, le=3600, description="a worker without progress for this long makes /healthz fail"
     )

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 LEAST_LOOK_SECONDS = 5
 """How often a page that is looked at is renewed, at most."""
-_COST_SHARE = 100
+_COST_SHARE = 150
 _LATEST = 5
 _MOST_PAGES = 1000
 _LONGEST_FORM = 1 << 18
@@ -125,7 +125,7 @@ class Visit:
         return found.result(), found_too
 
     def next_look(self) -> int:
-        """After how many seconds the page is to be renewed: so that it costs the server less than 1 % of a core."""
+        """After how many seconds the page is to be renewed: so that it costs the server well under 1 % of a core."""
         # The quickest of the last few: what the page costs, without what it has waited for others.
         page = f"{self.request.url.path}?{self.request.url.query} {self.session.is_operator}"
         took = self.console.took.setdefault(page, deque(maxlen=_LATEST))
