@@ -241,7 +241,7 @@ def test_text_in_any_parameter_is_only_ever_a_text(db: Session, mode: str, texts
     db.execute("SET SESSION sql_mode = %s", mode)
     bystanders.arrange(db)
     # Which a routine of the consumer finds in the middle of a batch.
-    db.execute("CREATE TEMPORARY TABLE outbox_turns (turn INT, id BIGINT UNSIGNED, last_id BIGINT UNSIGNED, of_lane INT)")
+    db.execute("CREATE TEMPORARY TABLE outbox_turns (turn INT, id BIGINT, last_id BIGINT, of_lane INT)")
     for target in targets(db):
         own = db.enqueue(topic="own")
         before = bystanders.look(db, without=own)
